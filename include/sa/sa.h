@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libsa: exact batched self-attention for CPUs.
+ *
+ *     o = softmax(scale * q k^T) v        for every sequence and every head,
+ *
+ * computed in cache blocks with an online softmax (Milakov & Gimelshein, arXiv:1805.02867; Dao et al.,
+ * arXiv:2205.14135). The n_q x n_k matrix never exists. This header is written to be read from top to bottom.
+ *
+ * 1. The shortest correct program (tests/shortest.c, compiled and run by the test suite):
+ *
+ *     #include <sa/sa.h>
+ *     #include <stdio.h>
+ *     int main(void) {
+ *         float q[2 * 4] = {1, 0, 0, 0, 0, 1, 0, 0}, k[3 * 4] = {9, 0, 0, 0, 0, 9}, v[3 * 4] = {1, 1, 1, 1}, o[2 * 4];
+ *         sa_engine *engine;
+ *         if (sa_engine_create(NULL, &engine) != SA_OK) return puts(sa_last_reason()), 1;
+ *         sa_sequence seq = {.n_q = 2, .n_k = 3, .q = {q, 0, 0}, .k = {k, 0, 0}, .v = {v, 0, 0}, .o = {o, 0, 0}};
+ *         sa_batch batch = {SA_BATCH_HEAD, .n_sequences = 1, .sequences = &seq, .n_query_heads = 1, .d_qk = 4};
+ *         if (sa_batch_forward(engine, &batch) != SA_OK) return puts(sa_last_reason()), 1;
+ *         printf("%f %f\n", o[0], o[4]);
+ *         sa_engine_destroy(engine);
+ *     }
+ *
+ * 2. Words used everywhere
+ *
+ *     q k v o        queries, keys, values, output          n_q n_k     their numbers of tokens
+ *     s              score, scale * dot(q, k)                d_qk d_v    dimensions of a head of q and k / of v and o
+ *     m  l           maximum and sum of exp(s - m) of a row  lse         m + log(l), natural logarithm
+ *     row            one (query token, query head)           kv head     a head of k and v; query head h reads kv head
+ *                                                                        h / (n_query_heads / n_kv_heads)
+ *
+ * 3. Rules that hold for every function
+ *
+ *     Errors         Functions return a status; SA_OK is 0. sa_last_reason() says in words what was wrong with the last
+ *                    failed call of the calling thread. After an invalid argument no output has been written. Nothing
+ *                    here prints (unless SA_VERBOSE=1 is set in the environment), aborts or exits.
+ *     Threads        An engine may be used by any number of threads at once, except that sa_engine_destroy() must be
+ * the last call. A process may fork() at any time; the child may go on using its copy of the engine. Environment    The
+ * caller's CPU affinity, floating-point mode and flags, signal mask and OpenMP settings are the same after a call as
+ * before it. Structs        Public structs that may grow start with struct_size. Zero means "the default" in every
+ * field. Fields are only ever appended; a larger struct from a newer header is accepted by an older library while what
+ * it does not know is zero. Bits           The bits of a row of o and lse depend on that row's q, the keys and values
+ * it sees and the options of the batch, not on the number of threads, the other sequences, their order or the caller,
+ *                    nor on the instruction set. (Payloads of NaNs are not part of this promise.)
+ */
+#ifndef SA_SA_H
+#define SA_SA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sa/version.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define SA_API __attribute__((visibility("default")))
+#else
+#define SA_API
+#endif
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Status
+ */
+
+/* The values are pinned: they never change, new ones are appended. */
+typedef enum sa_status {
+    SA_OK = 0,
+    SA_INVALID = 1,     /* an argument is wrong; sa_last_reason() names it */
+    SA_UNSUPPORTED = 2, /* a meaningful request that this version does not serve */
+    SA_NO_MEMORY = 3,   /* an allocation failed; nothing leaked, the engine is still usable; o and lse are undefined */
+    SA_SYSTEM = 4       /* the operating system refused something else */
+} sa_status;
+
+/* "SA_OK", "SA_INVALID", ...; never NULL. */
+SA_API const char *sa_status_name(sa_status status);
+
+/* Why the last call of this thread failed, as one line of text; "" if none did. Valid until the next failing call of
+ * the same thread. */
+SA_API const char *sa_last_reason(void);
+
+/* "0.1.0", the version of the library that is running. */
+SA_API const char *sa_version(void);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Engine: the machine, the kernels and one team of threads. Make one per process and keep it.
+ */
+
+typedef struct sa_engine sa_engine;
+
+/* Element types. Today every tensor is SA_F32; the others are answered with SA_UNSUPPORTED. */
+typedef enum sa_type { SA_F32 = 0, SA_BF16 = 1, SA_F16 = 2, SA_F64 = 3, SA_I8 = 4 } sa_type;
+
+/* Instruction sets, slowest first. */
+typedef enum sa_isa {
+    SA_ISA_DEFAULT = 0, /* the fastest this machine has, capped by the environment variable SA_MAX_ISA */
+    SA_ISA_GENERIC = 1, /* portable C; on x86-64 without FMA it is exact, hence slow */
+    SA_ISA_AVX2 = 2,    /* x86-64: AVX2 and FMA */
+    SA_ISA_AVX512 = 3   /* x86-64: AVX-512 F, BW, DQ, VL */
+} sa_isa;
+
+/* Where the team's threads stand. If OMP_PROC_BIND, OMP_PLACES or GOMP_CPU_AFFINITY is set, the OpenMP runtime binds
+ * them and this is ignored. The caller's threads are never bound. */
+typedef enum sa_binding {
+    SA_BIND_DEFAULT = 0, /* SA_BIND_CLOSE, if the engine has more than one thread's worth of room to bind in */
+    SA_BIND_NONE = 1,    /* the operating system moves the threads as it likes */
+    SA_BIND_CLOSE = 2,   /* one physical core each, filling one shared cache after the other */
+    SA_BIND_SPREAD = 3   /* one physical core each, spread over packages, NUMA nodes and shared caches */
+} sa_binding;
+
+typedef struct sa_engine_options {
+    size_t struct_size; /* sizeof(sa_engine_options) */
+    int32_t n_threads;  /* size of the team, 1..1024. 0: OMP_NUM_THREADS (its first number); if that is not set, one per
+                           physical core the creating thread may run on, at most the CPU quota of its cgroup rounded
+                           down (at least 1) */
+    int32_t binding;    /* sa_binding */
+    int32_t max_isa;    /* sa_isa: never use more than this. An instruction set the machine lacks is no error */
+    int32_t reserved;   /* 0 */
+} sa_engine_options;
+
+/* Makes an engine. `options` may be NULL. On failure *engine is NULL. The team lives where the creating thread may run
+ * (its affinity mask, or the OpenMP places if the user set them); its threads are started by the first call that needs
+ * them. Costs milliseconds: the machine's topology is read. */
+SA_API sa_status sa_engine_create(const sa_engine_options *options, sa_engine **engine);
+
+/* Stops the team and frees everything. No call may be running. NULL is allowed. */
+SA_API void sa_engine_destroy(sa_engine *engine);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Batch: what to compute
+ */
+
+/* A tensor of one sequence: element (token t, head h, dimension c) stands at data[t * token_stride + h * head_stride +
+ * c]. Strides count elements and may be negative or larger than 2^31. 0 means packed, [token][head][dimension]:
+ * head_stride = d and token_stride = n_heads * d. [head][token][dimension] is head_stride = n_tokens * d,
+ * token_stride = d. Any alignment of the element type's size is allowed. `data` may be NULL if there are no elements.
+ */
+typedef struct sa_tensor {
+    const void *data;
+    int64_t token_stride;
+    int64_t head_stride;
+} sa_tensor;
+
+/* The same for an output. */
+typedef struct sa_output {
+    void *data;
+    int64_t token_stride;
+    int64_t head_stride;
+} sa_output;
+
+/* Flags of a sequence. */
+#define SA_SEQ_Q_OFFSET 1u /* q_offset is given; otherwise it is n_k - n_q */
+
+/* One sequence: n_q query tokens attend to n_k key tokens. All four tensors have the batch's heads and dimensions.
+ * n_q = 0 and n_k = 0 are valid; a row that sees no key gets o = 0 and lse = -inf. */
+typedef struct sa_sequence {
+    int64_t n_q, n_k; /* 0 .. 2^31 - 2^20 */
+    sa_tensor q;      /* n_q tokens, n_query_heads, d_qk */
+    sa_tensor k;      /* n_k tokens, n_kv_heads,    d_qk */
+    sa_tensor v;      /* n_k tokens, n_kv_heads,    d_v  */
+    sa_output o;      /* n_q tokens, n_query_heads, d_v. Must not overlap an input or lse of any sequence */
+    sa_output lse;    /* float, one a row, element (t, h) at t * token_stride + h * head_stride; data NULL: not wanted.
+                         Strides 0 mean [head][token]: head_stride = n_q, token_stride = 1 */
+    int64_t q_offset; /* with SA_SEQ_Q_OFFSET: query i stands at position q_offset + i, key j at position j. The default
+                         n_k - n_q aligns the last query with the last key (caches, chunks); 0 aligns the first ones */
+    uint32_t flags;   /* SA_SEQ_* */
+    uint32_t reserved;
+} sa_sequence;
+
+/* Flags of a batch. */
+#define SA_CAUSAL 1u /* key j is visible to a query at position p only if j <= p */
+#define SA_WINDOW 2u /* window_left and window_right are given: p - window_left <= j <= p + window_right */
+
+typedef struct sa_batch {
+    size_t struct_size;   /* sizeof(sa_batch) */
+    size_t sequence_size; /* sizeof(sa_sequence): the step from one element of `sequences` to the next */
+    int64_t n_sequences;  /* 0 is valid */
+    const sa_sequence *sequences;
+
+    int32_t n_query_heads; /* a multiple of n_kv_heads */
+    int32_t n_kv_heads;    /* 0: n_query_heads */
+    int32_t d_qk;          /* 1..576 */
+    int32_t d_v;           /* 1..576; 0: d_qk */
+
+    int32_t q_type, k_type, v_type, o_type; /* sa_type */
+
+    float scale;          /* finite; 0: 1/sqrt(d_qk) */
+    uint32_t flags;       /* SA_CAUSAL, SA_WINDOW */
+    int64_t window_left;  /* with SA_WINDOW: >= 0, or -1 for no limit */
+    int64_t window_right; /* with SA_WINDOW: >= 0, or -1 for no limit; with SA_CAUSAL as well it is 0 */
+    int64_t n_sink_keys; /* keys 0 .. n_sink_keys - 1 stay visible whatever the left limit; the right one still holds */
+
+    int64_t *progress; /* NULL, or a counter of finished (query, key) pairs, all heads counted, that another thread may
+                          read with an atomic load while the call runs. Set to 0 first, to n_pairs at the end */
+} sa_batch;
+
+/* First initialiser of a sa_batch: sa_batch b = {SA_BATCH_HEAD, .n_sequences = ...}; */
+#define SA_BATCH_HEAD sizeof(sa_batch), sizeof(sa_sequence)
+
+/* Computes o, and lse where wanted, for every sequence:
+ *
+ *     s[j]  = scale * dot(q, k[j])             for the visible keys j, -inf for the others
+ *     m     = max s[j],  l = sum exp(s[j] - m),  o = sum exp(s[j] - m) v[j] / l,  lse = m + log(l)
+ *
+ * Returns when all outputs are written. Large calls are cut into work items that the team takes from a queue; calls
+ * that are waiting share it. Calls too small to be worth the hand-over run in the calling thread. No memory is
+ * allocated once a call of the same dimensions, number of sequences and concurrency has been made.
+ *
+ * Edge values, on every instruction set: NaN or inf in k or v at a position that is not visible or beyond n_k never
+ * reaches an output bit; NaN in a visible q or k element gives NaN in that row, in a visible v element in that column;
+ * a +inf score gives NaN in that row. Scores are exact up to 2^127 / log2(e): -inf is the only sentinel. Zeros in o are
+ * +0. Subnormal inputs and outputs are honoured, weights below 2^-126 of the row's largest count as 0.
+ *
+ * Error against exact arithmetic, per element of o, to first order in u = 2^-24, with p[j] the exact weights and
+ * z[j] = |scale| sum_c |q[c] k[j][c]|:
+ *
+ *     |o - exact| <= sum_j p[j] t[j] (|v[j]| + |exact|) + 360 u sum_j p[j] |v[j]| + n_k 2^-125 max|v|,
+ *     t[j] = u ((d_qk + 4) z[j] + |s[j] - m| + 6)
+ *
+ * It does not grow with n_k: sums are formed in blocks of 256 keys, chunks of 1024 and a tree of chunks, all at fixed
+ * positions. */
+SA_API sa_status sa_batch_forward(sa_engine *engine, const sa_batch *batch);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * What the engine decided, and why
+ */
+
+typedef struct sa_engine_info {
+    size_t struct_size; /* sizeof(sa_engine_info), set by the caller */
+    int32_t n_threads;  /* size of the team */
+    int32_t n_cores;    /* physical cores the engine may use */
+    int32_t n_cpus;     /* hardware threads the engine may use */
+    int32_t n_l3;       /* groups of cores that share a last-level cache, among those used */
+    int32_t n_numa;     /* NUMA nodes among those used */
+    int32_t isa;        /* sa_isa in use */
+    int32_t binding;    /* sa_binding in use */
+    int32_t tile_rows;  /* rows a work item computes at once */
+    int32_t block_keys; /* keys between two updates of the running maximum */
+    int32_t chunk_keys; /* keys summed before a partial result is merged */
+    double quota_cpus;  /* CPU quota of the cgroup, in CPUs; 0: none */
+} sa_engine_info;
+
+SA_API sa_status sa_engine_get_info(const sa_engine *engine, sa_engine_info *info);
+
+/* Writes a description for people: machine, allowed CPUs, quota, threads and where they stand, kernel and tiles, and
+ * why a faster instruction set or more threads are not used. At most `capacity` bytes including the final 0 are
+ * written; *length, if not NULL, receives what the whole text needs without that 0. text may be NULL if capacity is 0.
+ */
+SA_API sa_status sa_engine_describe(const sa_engine *engine, char *text, size_t capacity, size_t *length);
+
+typedef struct sa_batch_info {
+    size_t struct_size;      /* sizeof(sa_batch_info), set by the caller */
+    int64_t n_rows;          /* rows of o: query tokens x query heads */
+    int64_t n_pairs;         /* visible (query, key) pairs, all query heads counted */
+    double flops;            /* 2 n_pairs (d_qk + d_v) */
+    int64_t n_items;         /* work items */
+    int64_t n_splits;        /* items whose keys are shared with another item; 0: no key range was split */
+    int64_t workspace_bytes; /* scratch memory of the call: threads x bytes a thread; independent of n_q and n_k */
+    int64_t plan_bytes;      /* the list of work items: grows with the number of sequences, not with their lengths */
+    int32_t n_threads;       /* threads that will work on it */
+    int32_t in_caller;       /* 1: too small for the team, will run in the calling thread */
+} sa_batch_info;
+
+/* Checks and plans a batch as sa_batch_forward() would, without touching its tensors. */
+SA_API sa_status sa_batch_get_info(sa_engine *engine, const sa_batch *batch, sa_batch_info *info);
+
+/* The same in words; arguments as in sa_engine_describe(). */
+SA_API sa_status sa_batch_describe(sa_engine *engine, const sa_batch *batch, char *text, size_t capacity,
+                                   size_t *length);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* One work item: a tile of rows against the keys they see. */
+#ifndef SA_ATTEND_H
+#define SA_ATTEND_H
+
+#include "plan.h"
+#include "problem.h"
+#include "workspace.h"
+
+struct sa_kernels;
+
+/* Computes o, lse and progress of the item. The workspace is laid out for the problem's dimensions. Runs under
+ * sa_fpmode_enter(). */
+void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *problem, struct sa_item item,
+               struct sa_workspace *space);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+#include "bind.h"
+
+#include <hwloc.h>
+
+/* How crowded each level around a core already is; the loneliest core comes next. */
+static int compare_crowd(const struct sa_machine *machine, const int *taken, int n_taken, int a, int b) {
+    const struct sa_core *x = &machine->cores[a], *y = &machine->cores[b];
+    int crowd[2][4] = {{0}, {0}};
+    for (int i = 0; i < n_taken; i++) {
+        const struct sa_core *t = &machine->cores[taken[i]];
+        for (int side = 0; side < 2; side++) {
+            const struct sa_core *c = side ? y : x;
+            crowd[side][0] += t == c;
+            crowd[side][1] += t->package == c->package;
+            crowd[side][2] += t->numa == c->numa;
+            crowd[side][3] += t->l3 == c->l3;
+        }
+    }
+    for (int level = 0; level < 4; level++)
+        if (crowd[0][level] != crowd[1][level])
+            return crowd[0][level] - crowd[1][level];
+    return 0;
+}
+
+static int loneliest(const struct sa_machine *machine, const int *taken, int n_taken) {
+    int best = 0;
+    for (int core = 1; core < machine->n_cores; core++)
+        if (compare_crowd(machine, taken, n_taken, core, best) < 0)
+            best = core;
+    return best;
+}
+
+void sa_bind_order(const struct sa_machine *machine, bool spread, int n_threads, int *cores) {
+    for (int t = 0; t < n_threads; t++)
+        cores[t] = t >= machine->n_cores ? cores[t - machine->n_cores] : spread ? loneliest(machine, cores, t) : t;
+}
+
+bool sa_bind_self(const struct sa_machine *machine, int core) {
+    int cpu = machine->cores[core].os_cpu;
+    if (!machine->topology || !machine->is_this_machine || cpu < 0)
+        return false;
+    hwloc_cpuset_t set = hwloc_bitmap_alloc();
+    bool bound = set && hwloc_bitmap_set(set, (unsigned)cpu) == 0 &&
+                 hwloc_set_cpubind(machine->topology, set, HWLOC_CPUBIND_THREAD) == 0;
+    hwloc_bitmap_free(set);
+    return bound;
+}

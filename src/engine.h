@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* What an engine is made of, and the calls that are under way in it. */
+#ifndef SA_ENGINE_H
+#define SA_ENGINE_H
+
+#include <pthread.h>
+
+#include "cpu.h"
+#include "machine.h"
+#include "options.h"
+#include "plan.h"
+#include "problem.h"
+#include "team.h"
+
+/* Everything one call needs. Kept after the call for the next one, so that a call of a known size allocates nothing. */
+struct sa_call {
+    struct sa_problem problem;
+    struct sa_plan plan;
+    struct sa_job job;
+    struct sa_buffer seq_buffer, cursor_buffer;
+    struct sa_workspace space; /* for calls that run in the calling thread */
+    bool in_caller;
+    struct sa_call *next;
+};
+
+struct sa_engine {
+    struct sa_config config;
+    struct sa_machine machine;
+    struct sa_cpu_choice cpu;
+    struct sa_team team;
+    int binding;             /* sa_binding in use */
+    const char *why_unbound; /* NULL, or why the team is not bound by us */
+    const char *why_threads; /* what set the number of threads */
+    struct sa_buffer seat_buffer, space_buffer, domain_buffer;
+
+    pthread_mutex_t calls_lock;
+    struct sa_call *free_calls;
+    struct sa_engine *next; /* all engines of the process, for fork.c */
+};
+
+/* A call ready to be validated into, NULL if there is no memory. */
+struct sa_call *sa_call_take(struct sa_engine *engine);
+void sa_call_give_back(struct sa_engine *engine, struct sa_call *call);
+void sa_call_free_all(struct sa_engine *engine);
+
+/* Validates and plans a batch into the call. */
+sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const sa_batch *batch);
+
+/* Computes it, in the calling thread or by the team. */
+sa_status sa_call_run(struct sa_engine *engine, struct sa_call *call);
+
+#endif

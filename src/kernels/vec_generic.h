@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* 4 floats on the compilers' vector extensions, for any processor. See lanes.h for what each wrapper means.
+ *
+ * The bits of the library are those of fused multiply-add. Where the processor has none (x86-64 before FMA), it is
+ * emulated exactly: the product of two floats is exact in double, the sum is rounded to odd there, and rounding to odd
+ * in 53 bits followed by rounding to nearest in 24 equals one rounding (Boldo & Melquiond, IEEE TC 57(4), 2008). */
+#ifndef SA_VEC_GENERIC_H
+#define SA_VEC_GENERIC_H
+
+#include <string.h>
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+enum {
+    LANES = 4,
+    PASS_GROUPS = 1,
+    SCORE_KEYS_WIDE = 4,
+    SCORE_KEYS_NARROW = 4,
+    VALUE_DIMS_WIDE = 4,
+    VALUE_DIMS_NARROW = 4
+};
+
+typedef float vf __attribute__((vector_size(16)));
+typedef int32_t vi __attribute__((vector_size(16)));
+typedef vi vmask;
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vf v_load(const float *p) {
+    vf a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+INLINE void v_store(float *p, vf a) {
+    memcpy(p, &a, sizeof a);
+}
+INLINE vf v_set1(float a) {
+    return (vf){a, a, a, a};
+}
+
+#if defined(__aarch64__)
+INLINE vf v_fma(vf a, vf b, vf c) {
+    return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+#elif defined(__FP_FAST_FMAF)
+INLINE vf v_fma(vf a, vf b, vf c) {
+    for (int i = 0; i < LANES; i++)
+        c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+    return c;
+}
+#else
+INLINE vf v_fma(vf a, vf b, vf c) {
+    typedef double vd __attribute__((vector_size(32)));
+    typedef int64_t vl __attribute__((vector_size(32)));
+    vd product = __builtin_convertvector(a, vd) * __builtin_convertvector(b, vd);
+    vd addend = __builtin_convertvector(c, vd);
+    vd sum = product + addend;
+    vd part = sum - product; /* two-sum: error is exact unless something is inf or NaN, when it is NaN */
+    vd error = (product - (sum - part)) + (addend - part);
+    vl away = (vl)((error > 0) ^ (sum > 0)) | 1; /* towards the exact value: -1 if the error shrinks |sum|, else 1 */
+    vl inexact = (vl)((error > 0) | (error < 0));
+    vl bits = (vl)sum;
+    bits += away & inexact & ((bits & 1) - 1);
+    return __builtin_convertvector((vd)bits, vf);
+}
+#endif
+
+INLINE vmask m_and(vmask a, vmask b) {
+    return a & b;
+}
+INLINE vmask m_or(vmask a, vmask b) {
+    return a | b;
+}
+INLINE vmask m_not(vmask a) {
+    return ~a;
+}
+INLINE vf v_select(vmask mask, vf a, vf b) {
+    return (vf)((mask & (vi)a) | (~mask & (vi)b));
+}
+INLINE vf v_keep(vmask mask, vf a) {
+    return (vf)(mask & (vi)a);
+}
+INLINE vf v_max(vf a, vf b) {
+    return v_select((vmask)(a > b), a, b);
+}
+INLINE vf v_min(vf a, vf b) {
+    return v_select((vmask)(a < b), a, b);
+}
+INLINE vf v_shift_exponent(vf a, vf n) {
+    typedef uint32_t vu __attribute__((vector_size(16)));
+    return (vf)((vu)a + ((vu)n << 23));
+}
+
+INLINE vi v_load_i(const int32_t *p) {
+    vi a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+INLINE vi v_set1_i(int32_t a) {
+    return (vi){a, a, a, a};
+}
+INLINE vmask v_less_i(vi a, vi b) {
+    return (vmask)(a < b);
+}
+INLINE vmask v_not_less(vf a, vf b) {
+    return ~(vmask)(a < b);
+}
+INLINE vmask v_equal(vf a, vf b) {
+    return (vmask)(a == b);
+}
+INLINE vf v_fma_where(vmask mask, vf a, vf b, vf c) {
+    return v_select(mask, v_fma(a, b, c), c);
+}
+
+#endif

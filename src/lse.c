@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#include "lse.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LN_2 0.69314718055994530942
+
+/* ln x = 2 atanh((x - 1) / (x + 1)) for x in [sqrt(1/2), sqrt(2)): |t| <= 0.172, eight terms leave 4e-14. The C
+ * library's log() is not used: its bits differ between versions and processors. */
+static double log_near_one(double x) {
+    double t = (x - 1) / (x + 1), t2 = t * t, sum = 0;
+    for (int i = 15; i >= 1; i -= 2)
+        sum = sum * t2 + 1.0 / i;
+    return 2 * t * sum;
+}
+
+static double log_positive(double x) {
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    int exponent = (int)(bits >> 52) - 1023;
+    bits = (bits & 0xfffffffffffff) | (uint64_t)1023 << 52;
+    memcpy(&x, &bits, sizeof x);
+    if (x > 1.4142135623730951) {
+        x /= 2;
+        exponent++;
+    }
+    return exponent * LN_2 + log_near_one(x);
+}
+
+float sa_lse(float m, float l) {
+    if (l == 0.0f)
+        return -INFINITY;
+    if (!(l > 0.0f && l < INFINITY))
+        return NAN;
+    return (float)((double)m * LN_2 + log_positive((double)l));
+}

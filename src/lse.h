@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SA_LSE_H
+#define SA_LSE_H
+
+/* m ln 2 + ln l for a maximum m in units of log2 and a sum l, rounded once to float; -inf if l is 0. */
+float sa_lse(float m, float l);
+
+#endif

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* What the user told the OpenMP runtime about places. */
+#ifndef SA_OPENMP_H
+#define SA_OPENMP_H
+
+/* Hardware threads of all OpenMP places (OMP_PLACES, OMP_PROC_BIND, GOMP_CPU_AFFINITY); at most `room` of them are
+ * written to cpus. The affinity mask does not tell: the runtime has shrunk it to the first place before main(). Returns
+ * their number, 0 if there are no places. */
+int sa_openmp_place_cpus(int *cpus, int room);
+
+#endif

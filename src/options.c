@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#include "options.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu.h"
+#include "reason.h"
+
+enum { MAX_THREADS = 1024 };
+
+static bool all_zero(const unsigned char *bytes, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (bytes[i] != 0)
+            return false;
+    return true;
+}
+
+/* Version 0.1 is the first: its sizes are the smallest there are. A later version that appends fields names the older
+ * sizes here. */
+sa_status sa_copy_in(void *to, size_t to_bytes, const void *from, size_t from_bytes, const char *name) {
+    if (from_bytes < to_bytes)
+        return sa_fail(SA_INVALID, "%s: its size is given as %zu bytes, no version has less than %zu", name, from_bytes,
+                       to_bytes);
+    if (from_bytes > 1 << 16)
+        return sa_fail(SA_INVALID, "%s: its size is given as %zu bytes", name, from_bytes);
+    if (!all_zero((const unsigned char *)from + to_bytes, from_bytes - to_bytes))
+        return sa_fail(SA_UNSUPPORTED, "%s: a field that version %s does not know is not zero", name,
+                       SA_VERSION_STRING);
+    memcpy(to, from, to_bytes);
+    return SA_OK;
+}
+
+sa_status sa_copy_out(void *to, const void *from, size_t from_bytes, const char *name) {
+    size_t room;
+    if (!to)
+        return sa_fail(SA_INVALID, "%s is NULL", name);
+    memcpy(&room, to, sizeof room);
+    if (room < from_bytes || room > 1 << 16)
+        return sa_fail(SA_INVALID, "%s: struct_size is %zu, expected %zu", name, room, from_bytes);
+    memset(to, 0, room);
+    memcpy(to, from, from_bytes);
+    memcpy(to, &room, sizeof room);
+    return SA_OK;
+}
+
+/* The first number of OMP_NUM_THREADS, which may be a list for nested levels; 0 if there is none. */
+static int environment_threads(void) {
+    const char *text = getenv("OMP_NUM_THREADS");
+    if (!text)
+        return 0;
+    char *end;
+    long n = strtol(text, &end, 10);
+    bool whole = *end == 0 || *end == ',' || *end == ' ';
+    return end != text && whole && n >= 1 ? (int)(n < MAX_THREADS ? n : MAX_THREADS) : 0;
+}
+
+static int environment_isa(void) {
+    const char *text = getenv("SA_MAX_ISA");
+    int isa = text ? sa_isa_of_name(text) : -1;
+    return isa > 0 ? isa : SA_ISA_DEFAULT;
+}
+
+static bool is_set(const char *name) {
+    const char *text = getenv(name);
+    return text && *text;
+}
+
+static sa_status check(const sa_engine_options *options) {
+    if (options->n_threads < 0 || options->n_threads > MAX_THREADS)
+        return sa_fail(SA_INVALID, "sa_engine_options.n_threads is %d, expected 0 to %d", (int)options->n_threads,
+                       MAX_THREADS);
+    if (options->binding < SA_BIND_DEFAULT || options->binding > SA_BIND_SPREAD)
+        return sa_fail(SA_INVALID, "sa_engine_options.binding is %d, no sa_binding", (int)options->binding);
+    if (!sa_isa_name(options->max_isa))
+        return sa_fail(SA_INVALID, "sa_engine_options.max_isa is %d, no sa_isa", (int)options->max_isa);
+    if (options->reserved != 0)
+        return sa_fail(SA_INVALID, "sa_engine_options.reserved is %d, expected 0", (int)options->reserved);
+    return SA_OK;
+}
+
+static sa_status copy_checked(const sa_engine_options *options, sa_engine_options *own) {
+    if (!options)
+        return SA_OK;
+    sa_status status = sa_copy_in(own, sizeof *own, options, options->struct_size, "sa_engine_options");
+    return status == SA_OK ? check(own) : status;
+}
+
+sa_status sa_options_read(const sa_engine_options *options, struct sa_config *config) {
+    sa_engine_options own = {sizeof own, 0, 0, 0, 0};
+    sa_status status = copy_checked(options, &own);
+    if (status != SA_OK)
+        return status;
+    int from_environment = environment_threads();
+    *config = (struct sa_config){
+        .n_threads = own.n_threads ? own.n_threads : from_environment,
+        .n_threads_source = own.n_threads      ? "sa_engine_options.n_threads"
+                            : from_environment ? "OMP_NUM_THREADS"
+                                               : NULL,
+        .binding = own.binding,
+        .option_max_isa = own.max_isa,
+        .environment_max_isa = environment_isa(),
+        .openmp_binds = is_set("OMP_PROC_BIND") || is_set("OMP_PLACES") || is_set("GOMP_CPU_AFFINITY"),
+        .verbose = is_set("SA_VERBOSE") && strcmp(getenv("SA_VERBOSE"), "0") != 0,
+    };
+    return SA_OK;
+}

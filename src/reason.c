@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#include "reason.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static _Thread_local char reason[256];
+
+sa_status sa_fail(sa_status status, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(reason, sizeof reason, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+const char *sa_last_reason(void) {
+    return reason;
+}
+
+const char *sa_status_name(sa_status status) {
+    switch (status) {
+    case SA_OK:
+        return "SA_OK";
+    case SA_INVALID:
+        return "SA_INVALID";
+    case SA_UNSUPPORTED:
+        return "SA_UNSUPPORTED";
+    case SA_NO_MEMORY:
+        return "SA_NO_MEMORY";
+    case SA_SYSTEM:
+        return "SA_SYSTEM";
+    }
+    return "unknown status";
+}
+
+const char *sa_version(void) {
+    return SA_VERSION_STRING;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* The public functions of a batch: copy in, validate, plan, hand over. Those of the engine are in engine.c, the small
+ * ones in reason.c. */
+#include <sa/sa.h>
+
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "describe.h"
+#include "engine.h"
+#include "kernels/kernels.h"
+#include "reason.h"
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static sa_status run(sa_engine *engine, struct sa_call *call) {
+    if (!engine->config.verbose)
+        return sa_call_run(engine, call);
+    double begin = now();
+    sa_status status = sa_call_run(engine, call);
+    sa_describe_verbose(engine, call, now() - begin);
+    return status;
+}
+
+/* Takes a call and prepares it; on failure there is none to give back. */
+static sa_status take_prepared(sa_engine *engine, const sa_batch *batch, struct sa_call **call) {
+    if (!engine)
+        return sa_fail(SA_INVALID, "engine is NULL");
+    *call = sa_call_take(engine);
+    if (!*call)
+        return sa_fail(SA_NO_MEMORY, "no memory for a call");
+    sa_status status = sa_call_prepare(engine, *call, batch);
+    if (status != SA_OK)
+        sa_call_give_back(engine, *call);
+    return status;
+}
+
+/* A thread that is cancelled while others write to its job would leave them a dead job: cancellation waits. */
+sa_status sa_batch_forward(sa_engine *engine, const sa_batch *batch) {
+    struct sa_call *call;
+    int cancel_state;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    sa_status status = take_prepared(engine, batch, &call);
+    if (status == SA_OK) {
+        status = run(engine, call);
+        sa_call_give_back(engine, call);
+    }
+    pthread_setcancelstate(cancel_state, NULL);
+    return status;
+}
+
+sa_status sa_batch_get_info(sa_engine *engine, const sa_batch *batch, sa_batch_info *info) {
+    struct sa_call *call;
+    sa_status status = take_prepared(engine, batch, &call);
+    if (status != SA_OK)
+        return status;
+    sa_batch_info own = sa_describe_batch_info(engine, call);
+    sa_call_give_back(engine, call);
+    return sa_copy_out(info, &own, sizeof own, "sa_batch_info");
+}
+
+static sa_status text_buffer(char *text, size_t capacity, struct sa_text *out) {
+    if (!text && capacity)
+        return sa_fail(SA_INVALID, "text is NULL, but capacity is %zu", capacity);
+    if (text && capacity)
+        text[0] = 0;
+    *out = (struct sa_text){text, capacity, 0};
+    return SA_OK;
+}
+
+sa_status sa_batch_describe(sa_engine *engine, const sa_batch *batch, char *text, size_t capacity, size_t *length) {
+    struct sa_call *call;
+    struct sa_text out;
+    sa_status status = text_buffer(text, capacity, &out);
+    if (status == SA_OK)
+        status = take_prepared(engine, batch, &call);
+    if (status != SA_OK)
+        return status;
+    sa_describe_call(&out, engine, call);
+    sa_call_give_back(engine, call);
+    if (length)
+        *length = out.length;
+    return SA_OK;
+}
+
+sa_status sa_engine_describe(const sa_engine *engine, char *text, size_t capacity, size_t *length) {
+    struct sa_text out;
+    sa_status status = engine ? text_buffer(text, capacity, &out) : sa_fail(SA_INVALID, "engine is NULL");
+    if (status != SA_OK)
+        return status;
+    sa_describe_engine(&out, engine);
+    if (length)
+        *length = out.length;
+    return SA_OK;
+}
+
+sa_status sa_engine_get_info(const sa_engine *engine, sa_engine_info *info) {
+    if (!engine)
+        return sa_fail(SA_INVALID, "engine is NULL");
+    const struct sa_machine *machine = &engine->machine;
+    sa_engine_info own = {.n_threads = engine->team.shape.n_threads,
+                          .n_cores = machine->n_cores,
+                          .n_cpus = machine->n_cpus,
+                          .n_l3 = machine->n_l3,
+                          .n_numa = machine->n_numa,
+                          .isa = engine->cpu.kernels->isa,
+                          .binding = engine->binding,
+                          .tile_rows = SA_TILE_ROWS,
+                          .block_keys = SA_BLOCK_KEYS,
+                          .chunk_keys = SA_CHUNK_KEYS,
+                          .quota_cpus = machine->quota_cpus};
+    return sa_copy_out(info, &own, sizeof own, "sa_engine_info");
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The parts follow each other, each on a 64-byte boundary:
+ *
+ *     lane_keys | qt | s | sum | mb | alpha | result m l o | child[0] m l o | child[1] ...
+ *
+ * Under AddressSanitizer a poisoned red zone separates them, so that a kernel that leaves its part is caught.
+ */
+#include "workspace.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#endif
+#endif
+
+#ifdef WITH_ASAN
+#include <sanitizer/asan_interface.h>
+enum { RED_ZONE_BYTES = 256 };
+static void poison(void *at, size_t bytes) {
+    __asan_poison_memory_region(at, bytes);
+}
+static void unpoison(void *at, size_t bytes) {
+    __asan_unpoison_memory_region(at, bytes);
+}
+#else
+enum { RED_ZONE_BYTES = 0 };
+static void poison(void *at, size_t bytes) {
+    (void)at;
+    (void)bytes;
+}
+static void unpoison(void *at, size_t bytes) {
+    poison(at, bytes);
+}
+#endif
+
+/* With base NULL it only counts. */
+struct booking {
+    char *base;
+    size_t used;
+};
+
+static void *book(struct booking *booking, size_t bytes) {
+    char *part = booking->base ? booking->base + booking->used : NULL;
+    size_t rounded = (bytes + 63) / 64 * 64;
+    booking->used += rounded + RED_ZONE_BYTES;
+    if (part)
+        poison(part + rounded, RED_ZONE_BYTES);
+    return part;
+}
+
+static float *book_rows(struct booking *booking, int n) {
+    return book(booking, (size_t)n * SA_TILE_ROWS * sizeof(float));
+}
+
+static struct sa_state book_state(struct booking *booking, int d_v) {
+    float *m = book_rows(booking, 1), *l = book_rows(booking, 1);
+    return (struct sa_state){m, l, book_rows(booking, d_v)};
+}
+
+static void book_all(struct booking *booking, struct sa_workspace *space, int d_qk, int d_v) {
+    space->d_qk = d_qk;
+    space->d_v = d_v;
+    space->lane_keys = book(booking, sizeof *space->lane_keys);
+    space->qt = book_rows(booking, d_qk);
+    space->s = book_rows(booking, SA_BLOCK_KEYS);
+    space->sum = book_rows(booking, d_v);
+    space->mb = book_rows(booking, 1);
+    space->alpha = book_rows(booking, 1);
+    space->result = book_state(booking, d_v);
+    for (int i = 0; i < SA_TREE_LEVELS; i++)
+        space->child[i] = book_state(booking, d_v);
+}
+
+size_t sa_workspace_bytes(int d_qk, int d_v) {
+    struct booking booking = {NULL, 0};
+    struct sa_workspace counted;
+    book_all(&booking, &counted, d_qk, d_v);
+    return booking.used;
+}
+
+bool sa_workspace_grant(struct sa_workspace *space, int d_qk, int d_v) {
+    if (space->buffer.data && space->d_qk == d_qk && space->d_v == d_v)
+        return true;
+    if (space->buffer.data)
+        unpoison(space->buffer.data, space->buffer.capacity_bytes);
+    if (!sa_buffer_reserve(&space->buffer, sa_workspace_bytes(d_qk, d_v))) {
+        space->d_qk = space->d_v = 0;
+        return false;
+    }
+    struct booking booking = {space->buffer.data, 0};
+    book_all(&booking, space, d_qk, d_v);
+    return true;
+}
+
+void sa_workspace_free(struct sa_workspace *space) {
+    if (space->buffer.data)
+        unpoison(space->buffer.data, space->buffer.capacity_bytes);
+    sa_buffer_free(&space->buffer);
+}

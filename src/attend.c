@@ -47,9 +47,7 @@ static struct sa_rows v_rows(const struct block *b, int begin, int end) {
     return (struct sa_rows){t->v + (b->at + begin) * t->seq->v.token, t->seq->v.token, end - begin, t->problem->d_v};
 }
 
-static float *s_row(const struct block *b, int j) {
-    return b->tile->space->s + j * SA_TILE_ROWS;
-}
+static float *s_row(const struct block *b, int j) { return b->tile->space->s + j * SA_TILE_ROWS; }
 
 /* The groups of a tile that see any of the block are neighbours, since spans move with the position. */
 static void open_block(struct block *b) {
@@ -92,7 +90,7 @@ static void score_keys(const struct block *b, int g, int begin, int end) {
             continue;
         struct sa_rows k = k_rows(b, from, to);
         if (part == 1)
-            kernels->scores(t->space->qt, g, g + 1, k, s_row(b, from), t->space->mb);
+            kernels->scores(t->space->qt, g, g + 1, k, k, s_row(b, from), t->space->mb);
         else
             kernels->scores_masked(t->space->qt, g, k, (int)b->at + from, t->space->lane_keys, s_row(b, from),
                                    t->space->mb);
@@ -105,7 +103,7 @@ static void score_block(const struct block *b) {
         t->space->mb[r] = -INFINITY;
     if (b->common_begin < b->common_end)
         t->kernels->scores(t->space->qt, b->g0, b->g1, k_rows(b, b->common_begin, b->common_end),
-                           s_row(b, b->common_begin), t->space->mb);
+                           v_rows(b, b->common_begin, b->common_end), s_row(b, b->common_begin), t->space->mb);
     for (int g = b->g0; g < b->g1; g++) {
         const struct sa_zones *z = &b->zones[g];
         score_keys(b, g, z->begin, b->common_begin);

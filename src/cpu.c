@@ -11,9 +11,7 @@
 static const char *const isa_names[] = {"default", "generic", "avx2", "avx512"};
 enum { N_ISAS = sizeof isa_names / sizeof isa_names[0] };
 
-const char *sa_isa_name(int isa) {
-    return isa >= 0 && isa < N_ISAS ? isa_names[isa] : NULL;
-}
+const char *sa_isa_name(int isa) { return isa >= 0 && isa < N_ISAS ? isa_names[isa] : NULL; }
 
 int sa_isa_of_name(const char *name) {
     for (int isa = SA_ISA_GENERIC; isa < N_ISAS; isa++)
@@ -25,17 +23,14 @@ int sa_isa_of_name(const char *name) {
 /* The compilers' builtins ask cpuid and, for the registers the system must save, xgetbv. */
 bool sa_cpu_runs(int isa) {
     switch (isa) {
-    case SA_ISA_GENERIC:
-        return true;
+    case SA_ISA_GENERIC: return true;
 #if defined(__x86_64__)
-    case SA_ISA_AVX2:
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case SA_ISA_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     case SA_ISA_AVX512:
         return sa_cpu_runs(SA_ISA_AVX2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 #endif
-    default:
-        return false;
+    default: return false;
     }
 }
 

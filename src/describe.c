@@ -16,9 +16,7 @@ __attribute__((format(printf, 2, 3))) static void add(struct sa_text *text, cons
     text->length += n > 0 ? (size_t)n : 0;
 }
 
-static const char *plural(int n) {
-    return n == 1 ? "" : "s";
-}
+static const char *plural(int n) { return n == 1 ? "" : "s"; }
 
 /* ---------------------------------------------------------------- engine */
 
@@ -53,16 +51,11 @@ static void describe_seats(struct sa_text *text, const struct sa_engine *engine)
 
 static const char *cap_text(enum sa_cpu_cap cap) {
     switch (cap) {
-    case SA_CPU_CAP_OPTION:
-        return "sa_engine_options.max_isa";
-    case SA_CPU_CAP_ENVIRONMENT:
-        return "SA_MAX_ISA";
-    case SA_CPU_CAP_MACHINE:
-        return "this processor or operating system lacks it";
-    case SA_CPU_CAP_BUILD:
-        return "not part of this build";
-    case SA_CPU_CAP_NONE:
-        break;
+    case SA_CPU_CAP_OPTION: return "sa_engine_options.max_isa";
+    case SA_CPU_CAP_ENVIRONMENT: return "SA_MAX_ISA";
+    case SA_CPU_CAP_MACHINE: return "this processor or operating system lacks it";
+    case SA_CPU_CAP_BUILD: return "not part of this build";
+    case SA_CPU_CAP_NONE: break;
     }
     return "";
 }

@@ -12,9 +12,7 @@ uint64_t sa_fpmode_enter(void) {
     return callers;
 }
 
-void sa_fpmode_leave(uint64_t callers) {
-    _mm_setcsr((unsigned)callers);
-}
+void sa_fpmode_leave(uint64_t callers) { _mm_setcsr((unsigned)callers); }
 
 #elif defined(__aarch64__)
 
@@ -33,11 +31,7 @@ void sa_fpmode_leave(uint64_t callers) {
 
 /* Processors whose mode this file does not know: the C library's default environment would cost a call of some hundred
  * cycles and an object to keep it in; nothing is changed. */
-uint64_t sa_fpmode_enter(void) {
-    return 0;
-}
-void sa_fpmode_leave(uint64_t callers) {
-    (void)callers;
-}
+uint64_t sa_fpmode_enter(void) { return 0; }
+void sa_fpmode_leave(uint64_t callers) { (void)callers; }
 
 #endif

@@ -9,9 +9,7 @@ void *sa_memory_alloc(size_t bytes) {
     return posix_memalign(&memory, 64, bytes ? bytes : 1) == 0 ? memory : NULL;
 }
 
-void sa_memory_free(void *memory) {
-    free(memory);
-}
+void sa_memory_free(void *memory) { free(memory); }
 
 bool sa_buffer_extend(struct sa_buffer *buffer, size_t kept, size_t bytes) {
     if (bytes <= buffer->capacity_bytes)
@@ -28,9 +26,7 @@ bool sa_buffer_extend(struct sa_buffer *buffer, size_t kept, size_t bytes) {
     return true;
 }
 
-bool sa_buffer_reserve(struct sa_buffer *buffer, size_t bytes) {
-    return sa_buffer_extend(buffer, 0, bytes);
-}
+bool sa_buffer_reserve(struct sa_buffer *buffer, size_t bytes) { return sa_buffer_extend(buffer, 0, bytes); }
 
 void sa_buffer_free(struct sa_buffer *buffer) {
     sa_memory_free(buffer->data);

@@ -74,9 +74,7 @@ static void next_share(struct cut *cut) {
     }
 }
 
-static bool is_last_domain(const struct cut *cut) {
-    return cut->domain + 1 == cut->team->n_domains;
-}
+static bool is_last_domain(const struct cut *cut) { return cut->domain + 1 == cut->team->n_domains; }
 
 /* One kv head that crosses the end of a share: its tiles are dealt out one by one. */
 static bool cut_head(struct cut *cut, int32_t seq, int32_t head, int64_t n_tiles) {
@@ -156,9 +154,7 @@ static void sort_runs(struct sa_run *runs, int64_t n) {
     }
 }
 
-static int64_t run_items(const struct sa_run *run) {
-    return (run->tile_end - run->tile_begin) * run->n_heads;
-}
+static int64_t run_items(const struct sa_run *run) { return (run->tile_end - run->tile_begin) * run->n_heads; }
 
 static void index_runs(struct sa_plan *plan) {
     for (int d = 0; d < plan->n_domains; d++)

@@ -14,26 +14,17 @@ sa_status sa_fail(sa_status status, const char *format, ...) {
     return status;
 }
 
-const char *sa_last_reason(void) {
-    return reason;
-}
+const char *sa_last_reason(void) { return reason; }
 
 const char *sa_status_name(sa_status status) {
     switch (status) {
-    case SA_OK:
-        return "SA_OK";
-    case SA_INVALID:
-        return "SA_INVALID";
-    case SA_UNSUPPORTED:
-        return "SA_UNSUPPORTED";
-    case SA_NO_MEMORY:
-        return "SA_NO_MEMORY";
-    case SA_SYSTEM:
-        return "SA_SYSTEM";
+    case SA_OK: return "SA_OK";
+    case SA_INVALID: return "SA_INVALID";
+    case SA_UNSUPPORTED: return "SA_UNSUPPORTED";
+    case SA_NO_MEMORY: return "SA_NO_MEMORY";
+    case SA_SYSTEM: return "SA_SYSTEM";
     }
     return "unknown status";
 }
 
-const char *sa_version(void) {
-    return SA_VERSION_STRING;
-}
+const char *sa_version(void) { return SA_VERSION_STRING; }

@@ -136,9 +136,7 @@ static sa_status place(const struct shape *shape, const void *data, int64_t toke
     return SA_OK;
 }
 
-static int64_t magnitude(int64_t x) {
-    return x < 0 ? -x : x;
-}
+static int64_t magnitude(int64_t x) { return x < 0 ? -x : x; }
 
 /* Elements of an output must not share memory with one another: one axis steps over the other. */
 static sa_status check_distinct(const struct shape *shape, const struct placed *p) {
@@ -233,9 +231,7 @@ static sa_status resolve(const sa_batch *b, int64_t i, const sa_sequence *s, str
 }
 
 /* Limits that no position can reach count as none, which keeps sums of positions far from overflow. */
-static int64_t limit(int64_t window) {
-    return window < 0 || window > MAX_OFFSET * 2 ? SA_UNLIMITED : window;
-}
+static int64_t limit(int64_t window) { return window < 0 || window > MAX_OFFSET * 2 ? SA_UNLIMITED : window; }
 
 static struct sa_rule rule_of(const sa_batch *b) {
     bool window = b->flags & SA_WINDOW;

@@ -3,15 +3,9 @@
 
 #include "kernels/kernels.h"
 
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t max64(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-static int64_t clamp(int64_t x, int64_t low, int64_t high) {
-    return min64(max64(x, low), high);
-}
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t clamp(int64_t x, int64_t low, int64_t high) { return min64(max64(x, low), high); }
 
 struct sa_span sa_visible(const struct sa_rule *rule, int64_t position, int64_t n_k) {
     struct sa_span span;

@@ -19,21 +19,15 @@
 #ifdef WITH_ASAN
 #include <sanitizer/asan_interface.h>
 enum { RED_ZONE_BYTES = 256 };
-static void poison(void *at, size_t bytes) {
-    __asan_poison_memory_region(at, bytes);
-}
-static void unpoison(void *at, size_t bytes) {
-    __asan_unpoison_memory_region(at, bytes);
-}
+static void poison(void *at, size_t bytes) { __asan_poison_memory_region(at, bytes); }
+static void unpoison(void *at, size_t bytes) { __asan_unpoison_memory_region(at, bytes); }
 #else
 enum { RED_ZONE_BYTES = 0 };
 static void poison(void *at, size_t bytes) {
     (void)at;
     (void)bytes;
 }
-static void unpoison(void *at, size_t bytes) {
-    poison(at, bytes);
-}
+static void unpoison(void *at, size_t bytes) { poison(at, bytes); }
 #endif
 
 /* With base NULL it only counts. */

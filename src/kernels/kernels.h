@@ -70,8 +70,9 @@ struct sa_kernels {
     void (*pack)(const float *const rows[SA_TILE_ROWS], int n_rows, int d, float factor, float *qt);
 
     /* s[j][r] = dot(qt[.][r], k[j]) for the keys of the run; mb[r] = max(mb[r], s[j][r]). `s` points at the first key.
-     */
-    void (*scores)(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb);
+     * `ahead`: as many rows that will be read next (the values of these keys), to be fetched into the second-level
+     * cache meanwhile; none if its d is 0. */
+    void (*scores)(const float *qt, int g0, int g1, struct sa_rows k, struct sa_rows ahead, float *s, float *mb);
 
     /* The same for one group, with s = -inf where row r does not see key first_key + j. */
     void (*scores_masked)(const float *qt, int g, struct sa_rows k, int first_key, const struct sa_lane_keys *keys,

@@ -5,12 +5,14 @@
  *
  *     LANES                         floats in a vector `vf`; `vi` as many int32, `vmask` one bit or word a lane
  *     PASS_GROUPS                   groups that one pass over the keys takes side by side in registers
+ *     SCORE_STEPS                   dimensions a turn of the score loop takes; rows ahead are fetched if more than 1
  *     SCORE_KEYS_*, VALUE_DIMS_*    keys (scores) and dimensions (values) of a register tile: for a full pass, and for
  *                                   passes of one or two groups
  *     v_load v_store v_set1 v_fma   aligned memory, broadcast, fused multiply-add
- *     v_max v_min                   a > b ? a : b and a < b ? a : b: the second operand if either is NaN
- *     v_shift_exponent(a, n)        bits of a plus (bits of n << 23)
- *     v_load_i v_set1_i v_less_i v_not_less v_equal m_and m_or m_not v_select(mask, a, b) v_keep(mask, a)
+ *     v_max                         a > b ? a : b: the second operand if either is NaN
+ *     v_exponent(n)                 the float whose bits are those of n << 23
+ *     v_load_i v_set1_i v_less_i v_not_less v_equal m_and m_or m_not v_select(mask, a, b)
+ *     v_mul_where(mask, a, b)       a * b where mask, 0 elsewhere
  *     v_fma_where(mask, a, b, c)    fma where mask, c elsewhere
  */
 #ifndef SA_LANES_H
@@ -19,6 +21,7 @@
 #include "kernels/kernels.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #if defined(__clang__)
@@ -36,13 +39,13 @@ enum {
 
 /* ---------------------------------------------------------------- 2^x
  * x = n + f with n the nearest integer, 2^f by a degree-6 minimax polynomial (relative error 3e-9 before rounding, 1.1
- * u after it) with constant term 1, so that 2^0 is exactly 1; n goes into the exponent. 1.5 * 2^23 rounds to an integer
- * in the low bits. Weights below 2^-126 are 0. v_min lets n be 0 for a NaN, which then passes through the polynomial.
- */
+ * u after it) with constant term 1, so that 2^0 is exactly 1. Adding 1.5 * 2^23 + 127 rounds x to an integer and leaves
+ * n + 127 in the low bits, from where a shift makes it the exponent of 2^n. A NaN passes through the polynomial; below
+ * -126, where f may be anything, the weight is 0. */
 
 INLINE vf exp2_nonpositive(vf x) {
-    const vf magic = v_set1(12582912.0f), floor_x = v_set1(-126.0f);
-    vf shifted = v_min(v_max(floor_x, x), v_set1(0.0f)) + magic;
+    const vf magic = v_set1(12582912.0f + 127.0f);
+    vf shifted = x + magic;
     vf f = x - (shifted - magic);
     vf p = v_set1(0x1.416b52p-13f);
     p = v_fma(p, f, v_set1(0x1.5f082ep-10f));
@@ -51,13 +54,11 @@ INLINE vf exp2_nonpositive(vf x) {
     p = v_fma(p, f, v_set1(0x1.ebfbdcp-3f));
     p = v_fma(p, f, v_set1(0x1.62e430p-1f));
     p = v_fma(p, f, v_set1(1.0f));
-    return v_keep(v_not_less(x, floor_x), v_shift_exponent(p, shifted));
+    return v_mul_where(v_not_less(x, v_set1(-126.0f)), p, v_exponent(shifted));
 }
 
 /* A maximum to subtract: -inf (no key seen yet) would give -inf - -inf. */
-INLINE vf finite_max(vf m) {
-    return v_select(v_equal(m, v_set1(-INFINITY)), v_set1(0.0f), m);
-}
+INLINE vf finite_max(vf m) { return v_select(v_equal(m, v_set1(-INFINITY)), v_set1(0.0f), m); }
 
 /* ---------------------------------------------------------------- transposing 4 x 4 floats */
 
@@ -69,9 +70,7 @@ INLINE quad quad_load(const float *p) {
     return a;
 }
 
-INLINE void quad_store(float *p, quad a) {
-    memcpy(p, &a, sizeof a);
-}
+INLINE void quad_store(float *p, quad a) { memcpy(p, &a, sizeof a); }
 
 INLINE void quad_transpose(quad r[4]) {
     quad a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), b = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
@@ -86,9 +85,13 @@ static void pack_quad(const float *const rows[4], int d, quad factor, float *qt)
     int c = 0;
     for (; c + 4 <= d; c += 4) {
         quad r[4];
-        UNROLL for (int i = 0; i < 4; i++) r[i] = quad_load(rows[i] + c);
+        UNROLL
+        for (int i = 0; i < 4; i++)
+            r[i] = quad_load(rows[i] + c);
         quad_transpose(r);
-        UNROLL for (int i = 0; i < 4; i++) quad_store(qt + (c + i) * ROW, r[i] * factor);
+        UNROLL
+        for (int i = 0; i < 4; i++)
+            quad_store(qt + (c + i) * ROW, r[i] * factor);
     }
     for (; c < d; c++)
         for (int i = 0; i < 4; i++)
@@ -115,18 +118,20 @@ static void finish_quad(const float *o, int d, quad inverse, float *const rows[4
     int c = 0;
     for (; c + 4 <= d; c += 4) {
         quad r[4];
-        UNROLL for (int i = 0; i < 4; i++) r[i] = quad_load(o + (c + i) * ROW) * inverse + zero;
+        UNROLL
+        for (int i = 0; i < 4; i++)
+            r[i] = quad_load(o + (c + i) * ROW) * inverse + zero;
         quad_transpose(r);
-        UNROLL for (int i = 0; i < 4; i++) quad_store(rows[i] + c, r[i]);
+        UNROLL
+        for (int i = 0; i < 4; i++)
+            quad_store(rows[i] + c, r[i]);
     }
     for (; c < d; c++)
         for (int i = 0; i < 4; i++)
             rows[i][c] = o[c * ROW + i] * inverse[i] + 0.0f;
 }
 
-INLINE float inverse_sum(float l) {
-    return l == 0.0f ? 0.0f : 1.0f / l;
-}
+INLINE float inverse_sum(float l) { return l == 0.0f ? 0.0f : 1.0f / l; }
 
 static void lanes_finish(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]) {
     const float *l = state->l;
@@ -150,85 +155,150 @@ INLINE vmask visible(const struct sa_lane_keys *keys, int lane, int j) {
     return m_and(m_or(in_window, in_sink), v_less_i(key, v_load_i(keys->hi + lane)));
 }
 
-/* A register tile: n_keys keys x n_vectors vectors. `keys` NULL: every lane sees every key. */
-INLINE void score_tile(const int n_keys, const int n_vectors, const float *qt, const float *k, ptrdiff_t stride, int d,
-                       const struct sa_lane_keys *keys, int lane, int first_key, float *s, vf *mb) {
+/* A run of keys and the lanes they are scored for: qt, s and mb point at the first of them. */
+struct score_job {
+    const float *qt;
+    struct sa_rows k, ahead;
+    const struct sa_lane_keys *keys; /* for masked tiles: who sees which key; */
+    int lane, first_key;             /* the first lane and the first key of the job in it */
+    int n_passes;                    /* passes of n_vectors vectors each, side by side */
+    float *s, *mb;
+};
+
+/* Dimension c of a register tile. Every fourth row of `ahead`, from row `fetch` on, is asked for at c. */
+INLINE void score_step(const int n_keys, const int n_vectors, const int fetch, const float *qt, const float *k,
+                       ptrdiff_t k_stride, const float *ahead, ptrdiff_t ahead_stride, vf *sum) {
+    vf q[MAX_VECTORS];
+    UNROLL
+    for (int v = 0; v < n_vectors; v++)
+        q[v] = v_load(qt + v * LANES);
+    UNROLL
+    for (int i = fetch; SCORE_STEPS > 1 && i < n_keys; i += SCORE_STEPS)
+        __builtin_prefetch(ahead + i * ahead_stride, 0, 2);
+    UNROLL
+    for (int i = 0; i < n_keys; i++) {
+        vf key = v_set1(k[i * k_stride]);
+        UNROLL
+        for (int v = 0; v < n_vectors; v++)
+            sum[i * n_vectors + v] = v_fma(q[v], key, sum[i * n_vectors + v]);
+    }
+}
+
+/* A register tile: keys j .. j + n_keys - 1 x n_vectors vectors from `lane` of the job on. Several dimensions a turn:
+ * the processor foresees the end of a loop of 16 or 32 turns, not always of one of 64. */
+INLINE void score_tile(const int n_keys, const int n_vectors, const bool masked, const struct score_job *job, int j,
+                       int lane, vf *best) {
+    const ptrdiff_t k_stride = job->k.stride, ahead_stride = job->ahead.stride;
+    const float *k = job->k.data + j * k_stride, *ahead = job->ahead.data + j * ahead_stride, *qt = job->qt + lane;
+    const int d = job->k.d;
     vf sum[MAX_SUMS];
-    UNROLL for (int i = 0; i < n_keys * n_vectors; i++) sum[i] = v_set1(0.0f);
-    for (int c = 0; c < d; c++) {
-        vf q[MAX_VECTORS];
-        UNROLL for (int v = 0; v < n_vectors; v++) q[v] = v_load(qt + c * ROW + v * LANES);
-        UNROLL for (int i = 0; i < n_keys; i++) {
-            vf key = v_set1(k[i * stride + c]);
-            UNROLL for (int v = 0; v < n_vectors; v++) sum[i * n_vectors + v] =
-                v_fma(q[v], key, sum[i * n_vectors + v]);
-        }
-    }
-    UNROLL for (int i = 0; i < n_keys; i++) {
-        UNROLL for (int v = 0; v < n_vectors; v++) {
-            vf x = sum[i * n_vectors + v];
-            if (keys)
-                x = v_select(visible(keys, lane + v * LANES, first_key + i), x, v_set1(-INFINITY));
-            v_store(s + i * ROW + v * LANES, x);
-            mb[v] = v_max(mb[v], x);
-        }
+    UNROLL
+    for (int i = 0; i < n_keys * n_vectors; i++)
+        sum[i] = v_set1(0.0f);
+    int c = 0;
+    for (; c + SCORE_STEPS <= d; c += SCORE_STEPS)
+        UNROLL
+    for (int step = 0; step < SCORE_STEPS; step++)
+        score_step(n_keys, n_vectors, step, qt + (c + step) * ROW, k + c + step, k_stride, ahead + c, ahead_stride,
+                   sum);
+    for (; c < d; c++)
+        score_step(n_keys, n_vectors, SCORE_STEPS, qt + c * ROW, k + c, k_stride, ahead, ahead_stride, sum);
+    float *s = job->s + j * ROW + lane;
+    UNROLL
+    for (int i = 0; i < n_keys * n_vectors; i++) {
+        int v = i % n_vectors, key = i / n_vectors;
+        if (masked)
+            sum[i] = v_select(visible(job->keys, job->lane + lane + v * LANES, job->first_key + j + key), sum[i],
+                              v_set1(-INFINITY));
+        v_store(s + key * ROW + v * LANES, sum[i]);
+        best[v] = v_max(best[v], sum[i]);
     }
 }
 
-/* All keys of a run for n_vectors vectors from `lane` on. */
-INLINE void score_pass(const int n_keys, const int n_vectors, const float *qt, struct sa_rows k,
-                       const struct sa_lane_keys *keys, int lane, int first_key, float *s, float *mb) {
+/* As many whole tiles as the run has from key j on; returns the first key left over. With several passes the keys are
+ * outside, so that those of a tile are read from memory once. */
+INLINE int score_tiles(const int n_keys, const int n_vectors, const bool masked, const int n_passes,
+                       const struct score_job *job, int j) {
     vf best[MAX_VECTORS];
-    UNROLL for (int v = 0; v < n_vectors; v++) best[v] = v_load(mb + lane + v * LANES);
-    int j = 0;
-    for (; j + n_keys <= k.n; j += n_keys)
-        score_tile(n_keys, n_vectors, qt + lane, k.data + j * k.stride, k.stride, k.d, keys, lane, first_key + j,
-                   s + j * ROW + lane, best);
-    for (; j < k.n; j++)
-        score_tile(1, n_vectors, qt + lane, k.data + j * k.stride, k.stride, k.d, keys, lane, first_key + j,
-                   s + j * ROW + lane, best);
-    UNROLL for (int v = 0; v < n_vectors; v++) v_store(mb + lane + v * LANES, best[v]);
+    UNROLL
+    for (int v = 0; v < n_vectors; v++)
+        best[v] = v_load(job->mb + v * LANES);
+    for (; j + n_keys <= job->k.n; j += n_keys)
+        for (int pass = 0; pass < n_passes; pass++) {
+            float *mb = job->mb + pass * n_vectors * LANES;
+            if (n_passes > 1)
+                UNROLL
+            for (int v = 0; v < n_vectors; v++)
+                best[v] = v_load(mb + v * LANES);
+            score_tile(n_keys, n_vectors, masked, job, j, pass * n_vectors * LANES, best);
+            UNROLL
+            for (int v = 0; v < n_vectors; v++)
+                v_store(mb + v * LANES, best[v]);
+        }
+    return j;
 }
 
-static void lanes_scores(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb) {
-    const int lane = g0 * SA_GROUP_ROWS;
+/* One function for each shape of tile: gcc allocates registers well for one such loop in a function, badly for several.
+ */
+#define SCORE_FUNCTION(name, n_keys, n_vectors, masked, n_passes)                                                      \
+    static __attribute__((noinline)) int name(const struct score_job *job, int j) {                                    \
+        return score_tiles(n_keys, n_vectors, masked, n_passes, job, j);                                               \
+    }
+
+SCORE_FUNCTION(score_masked, SCORE_KEYS_NARROW, GROUP_VECTORS, true, 1)
+SCORE_FUNCTION(score_masked_1, 1, GROUP_VECTORS, true, 1)
+
 #if PASSES_SEVERAL_GROUPS
-    switch (g1 - g0) {
-    case 4:
-        score_pass(SCORE_KEYS_WIDE, 4, qt, k, NULL, lane, 0, s, mb);
-        break;
-    case 3:
-        score_pass(SCORE_KEYS_WIDE, 3, qt, k, NULL, lane, 0, s, mb);
-        break;
-    case 2:
-        score_pass(SCORE_KEYS_NARROW, 2, qt, k, NULL, lane, 0, s, mb);
-        break;
-    default:
-        score_pass(SCORE_KEYS_NARROW, 1, qt, k, NULL, lane, 0, s, mb);
-        break;
+SCORE_FUNCTION(score_4, SCORE_KEYS_WIDE, 4, false, 1)
+SCORE_FUNCTION(score_3, SCORE_KEYS_WIDE, 3, false, 1)
+SCORE_FUNCTION(score_2, SCORE_KEYS_NARROW, 2, false, 1)
+SCORE_FUNCTION(score_1, SCORE_KEYS_NARROW, 1, false, 1)
+SCORE_FUNCTION(score_4_1, 1, 4, false, 1)
+SCORE_FUNCTION(score_3_1, 1, 3, false, 1)
+SCORE_FUNCTION(score_2_1, 1, 2, false, 1)
+SCORE_FUNCTION(score_1_1, 1, 1, false, 1)
+
+static void score_groups(const struct score_job *job) {
+    switch (job->n_passes) {
+    case 4: score_4_1(job, score_4(job, 0)); break;
+    case 3: score_3_1(job, score_3(job, 0)); break;
+    case 2: score_2_1(job, score_2(job, 0)); break;
+    default: score_1_1(job, score_1(job, 0)); break;
     }
+}
 #else
-    /* Keys outside, groups inside: the keys of a register tile are read from memory once. */
-    for (struct sa_rows part = k; part.n > 0; part.n -= SCORE_KEYS_WIDE) {
-        struct sa_rows some = part;
-        some.n = part.n < SCORE_KEYS_WIDE ? part.n : SCORE_KEYS_WIDE;
-        for (int g = 0; g < g1 - g0; g++)
-            score_pass(SCORE_KEYS_WIDE, GROUP_VECTORS, qt, some, NULL, lane + g * SA_GROUP_ROWS, 0, s, mb);
-        part.data += SCORE_KEYS_WIDE * part.stride;
-        s += SCORE_KEYS_WIDE * ROW;
-    }
+SCORE_FUNCTION(score_several, SCORE_KEYS_WIDE, GROUP_VECTORS, false, job->n_passes)
+SCORE_FUNCTION(score_several_1, 1, GROUP_VECTORS, false, job->n_passes)
+
+static void score_groups(const struct score_job *job) { score_several_1(job, score_several(job, 0)); }
 #endif
+
+static void lanes_scores(const float *qt, int g0, int g1, struct sa_rows k, struct sa_rows ahead, float *s, float *mb) {
+    const int lane = g0 * SA_GROUP_ROWS;
+    const struct score_job job = {
+        .qt = qt + lane, .k = k, .ahead = ahead, .n_passes = g1 - g0, .s = s + lane, .mb = mb + lane};
+    score_groups(&job);
 }
 
 static void lanes_scores_masked(const float *qt, int g, struct sa_rows k, int first_key,
                                 const struct sa_lane_keys *keys, float *s, float *mb) {
-    score_pass(SCORE_KEYS_NARROW, GROUP_VECTORS, qt, k, keys, g * SA_GROUP_ROWS, first_key, s, mb);
+    const int lane = g * SA_GROUP_ROWS;
+    const struct score_job job = {.qt = qt + lane,
+                                  .k = k,
+                                  .ahead = k,
+                                  .keys = keys,
+                                  .lane = lane,
+                                  .first_key = first_key,
+                                  .n_passes = 1,
+                                  .s = s + lane,
+                                  .mb = mb + lane};
+    score_masked_1(&job, score_masked(&job, 0));
 }
 
 static void lanes_scores_none(int g, int n_keys, float *s) {
     for (int j = 0; j < n_keys; j++)
-        UNROLL for (int v = 0; v < GROUP_VECTORS; v++)
-            v_store(s + j * ROW + g * SA_GROUP_ROWS + v * LANES, v_set1(-INFINITY));
+        for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES)
+            v_store(s + j * ROW + lane, v_set1(-INFINITY));
 }
 
 /* ---------------------------------------------------------------- weights */
@@ -240,9 +310,7 @@ INLINE vf weight(float *s, vf m) {
 }
 
 /* The tree of kernels.h, in an order that keeps at most five partial sums alive. */
-INLINE vf weights8(float *s, int i, vf m) {
-    return weight(s + i * ROW, m) + weight(s + (i + 8) * ROW, m);
-}
+INLINE vf weights8(float *s, int i, vf m) { return weight(s + i * ROW, m) + weight(s + (i + 8) * ROW, m); }
 INLINE vf weights4(float *s, int i, vf m) {
     vf first = weights8(s, i, m);
     return first + weights8(s, i + 4, m);
@@ -275,46 +343,48 @@ static void lanes_weights(int g, int n_keys, float *s, const float *mb, float *m
 /* What becomes of the sum of a register tile. */
 enum sum_use { SUM_APPLY, /* from 0, then o = o alpha + sum */ SUM_CONTINUE /* from *o, back to *o */ };
 
-/* A register tile: n_dims dimensions x n_vectors vectors, over all keys of the run. */
-INLINE void value_tile(const int n_dims, const int n_vectors, const enum sum_use use, const float *p, const float *v,
-                       ptrdiff_t stride, int n_keys, const struct sa_lane_keys *keys, int lane, int first_key,
-                       const float *alpha, float *o) {
+/* A register tile: n_dims dimensions x n_vectors vectors, over all keys of the run. `masks`, if given, has one mask for
+ * each key and vector. */
+INLINE void value_tile(const int n_dims, const int n_vectors, const enum sum_use use, const float *p, struct sa_rows v,
+                       const vmask *masks, const float *alpha, float *o) {
     vf sum[MAX_SUMS];
-    UNROLL for (int c = 0; c < n_dims; c++) UNROLL for (int i = 0; i < n_vectors; i++) sum[c * n_vectors + i] =
-        use == SUM_CONTINUE ? v_load(o + c * ROW + i * LANES) : v_set1(0.0f);
-    for (int j = 0; j < n_keys; j++) {
+    UNROLL
+    for (int i = 0; i < n_dims * n_vectors; i++)
+        sum[i] = use == SUM_CONTINUE ? v_load(o + i / n_vectors * ROW + i % n_vectors * LANES) : v_set1(0.0f);
+    for (int j = 0; j < v.n; j++) {
         vf w[MAX_VECTORS];
-        UNROLL for (int i = 0; i < n_vectors; i++) w[i] = v_load(p + j * ROW + i * LANES);
-        UNROLL for (int c = 0; c < n_dims; c++) {
-            vf value = v_set1(v[j * stride + c]);
-            UNROLL for (int i = 0; i < n_vectors; i++) {
+        UNROLL
+        for (int i = 0; i < n_vectors; i++)
+            w[i] = v_load(p + j * ROW + i * LANES);
+        UNROLL
+        for (int c = 0; c < n_dims; c++) {
+            vf value = v_set1(v.data[j * v.stride + c]);
+            UNROLL
+            for (int i = 0; i < n_vectors; i++) {
                 vf *x = &sum[c * n_vectors + i];
-                *x = keys ? v_fma_where(visible(keys, lane + i * LANES, first_key + j), w[i], value, *x)
-                          : v_fma(w[i], value, *x);
+                *x = masks ? v_fma_where(masks[j * n_vectors + i], w[i], value, *x) : v_fma(w[i], value, *x);
             }
         }
     }
-    UNROLL for (int c = 0; c < n_dims; c++) UNROLL for (int i = 0; i < n_vectors; i++) {
-        float *to = o + c * ROW + i * LANES;
-        vf x = sum[c * n_vectors + i];
-        v_store(to, use == SUM_CONTINUE ? x : v_fma(v_load(to), v_load(alpha + i * LANES), x));
+    UNROLL
+    for (int i = 0; i < n_dims * n_vectors; i++) {
+        float *to = o + i / n_vectors * ROW + i % n_vectors * LANES;
+        v_store(to, use == SUM_CONTINUE ? sum[i] : v_fma(v_load(to), v_load(alpha + i % n_vectors * LANES), sum[i]));
     }
 }
 
-/* All dimensions of a run for n_vectors vectors from `lane` on. */
+/* All dimensions of a run for n_vectors vectors; p, alpha and o point at the first of their lanes. */
 INLINE void value_pass(const int n_dims, const int n_vectors, const enum sum_use use, const float *p, struct sa_rows v,
-                       const struct sa_lane_keys *keys, int lane, int first_key, const float *alpha, float *o) {
-    int c = 0;
-    for (; c + n_dims <= v.d; c += n_dims)
-        value_tile(n_dims, n_vectors, use, p + lane, v.data + c, v.stride, v.n, keys, lane, first_key, alpha + lane,
-                   o + c * ROW + lane);
+                       const vmask *masks, const float *alpha, float *o) {
+    struct sa_rows at = v;
+    int left = v.d;
+    for (; left >= n_dims; left -= n_dims, at.data += n_dims, o += n_dims * ROW)
+        value_tile(n_dims, n_vectors, use, p, at, masks, alpha, o);
     if (n_dims > 4)
-        for (; c + 4 <= v.d; c += 4)
-            value_tile(4, n_vectors, use, p + lane, v.data + c, v.stride, v.n, keys, lane, first_key, alpha + lane,
-                       o + c * ROW + lane);
-    for (; c < v.d; c++)
-        value_tile(1, n_vectors, use, p + lane, v.data + c, v.stride, v.n, keys, lane, first_key, alpha + lane,
-                   o + c * ROW + lane);
+        for (; left >= 4; left -= 4, at.data += 4, o += 4 * ROW)
+            value_tile(4, n_vectors, use, p, at, masks, alpha, o);
+    for (; left > 0; left--, at.data++, o += ROW)
+        value_tile(1, n_vectors, use, p, at, masks, alpha, o);
 }
 
 INLINE void value_groups(const enum sum_use use, const float *p, int g0, int g1, struct sa_rows v, const float *alpha,
@@ -322,22 +392,14 @@ INLINE void value_groups(const enum sum_use use, const float *p, int g0, int g1,
     const int lane = g0 * SA_GROUP_ROWS;
 #if PASSES_SEVERAL_GROUPS
     switch (g1 - g0) {
-    case 4:
-        value_pass(VALUE_DIMS_WIDE, 4, use, p, v, NULL, lane, 0, alpha, o);
-        break;
-    case 3:
-        value_pass(VALUE_DIMS_WIDE, 3, use, p, v, NULL, lane, 0, alpha, o);
-        break;
-    case 2:
-        value_pass(VALUE_DIMS_NARROW, 2, use, p, v, NULL, lane, 0, alpha, o);
-        break;
-    default:
-        value_pass(VALUE_DIMS_NARROW, 1, use, p, v, NULL, lane, 0, alpha, o);
-        break;
+    case 4: value_pass(VALUE_DIMS_WIDE, 4, use, p + lane, v, NULL, alpha + lane, o + lane); break;
+    case 3: value_pass(VALUE_DIMS_WIDE, 3, use, p + lane, v, NULL, alpha + lane, o + lane); break;
+    case 2: value_pass(VALUE_DIMS_NARROW, 2, use, p + lane, v, NULL, alpha + lane, o + lane); break;
+    default: value_pass(VALUE_DIMS_NARROW, 1, use, p + lane, v, NULL, alpha + lane, o + lane); break;
     }
 #else
-    for (int g = 0; g < g1 - g0; g++)
-        value_pass(VALUE_DIMS_WIDE, GROUP_VECTORS, use, p, v, NULL, lane + g * SA_GROUP_ROWS, 0, alpha, o);
+    for (int r = lane; r < g1 * SA_GROUP_ROWS; r += SA_GROUP_ROWS)
+        value_pass(VALUE_DIMS_WIDE, GROUP_VECTORS, use, p + r, v, NULL, alpha + r, o + r);
 #endif
 }
 
@@ -349,9 +411,20 @@ static void lanes_values_part(const float *p, int g0, int g1, struct sa_rows v, 
     value_groups(SUM_CONTINUE, p, g0, g1, v, sum, sum);
 }
 
+enum { MASKED_KEYS = 16 }; /* keys whose masks are worked out at once and then used for all dimensions */
+
 static void lanes_values_masked(const float *p, int g, struct sa_rows v, int first_key, const struct sa_lane_keys *keys,
                                 float *sum) {
-    value_pass(VALUE_DIMS_NARROW, GROUP_VECTORS, SUM_CONTINUE, p, v, keys, g * SA_GROUP_ROWS, first_key, sum, sum);
+    const int lane = g * SA_GROUP_ROWS;
+    struct sa_rows some = v;
+    for (int left = v.n, at = 0; left > 0;
+         left -= MASKED_KEYS, at += MASKED_KEYS, some.data += MASKED_KEYS * v.stride) {
+        vmask masks[MASKED_KEYS * GROUP_VECTORS];
+        some.n = left < MASKED_KEYS ? left : MASKED_KEYS;
+        for (int i = 0; i < MASKED_KEYS * GROUP_VECTORS; i++)
+            masks[i] = visible(keys, lane + i % GROUP_VECTORS * LANES, first_key + at + i / GROUP_VECTORS);
+        value_pass(VALUE_DIMS_NARROW, GROUP_VECTORS, SUM_CONTINUE, p + at * ROW + lane, some, masks, sum, sum + lane);
+    }
 }
 
 static void lanes_values_apply(int g0, int g1, int d, const float *sum, const float *alpha, float *o) {

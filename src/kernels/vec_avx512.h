@@ -8,6 +8,7 @@
 enum {
     LANES = 16,
     PASS_GROUPS = 4, /* 32 registers: 16 sums for 4 vectors x 4 keys */
+    SCORE_STEPS = 4,
     SCORE_KEYS_WIDE = 4,
     SCORE_KEYS_NARROW = 8,
     VALUE_DIMS_WIDE = 4,
@@ -20,60 +21,23 @@ typedef __mmask16 vmask;
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE vf v_load(const float *p) {
-    return _mm512_load_ps(p);
-}
-INLINE void v_store(float *p, vf a) {
-    _mm512_store_ps(p, a);
-}
-INLINE vf v_set1(float a) {
-    return _mm512_set1_ps(a);
-}
-INLINE vf v_fma(vf a, vf b, vf c) {
-    return _mm512_fmadd_ps(a, b, c);
-}
-INLINE vf v_max(vf a, vf b) {
-    return _mm512_max_ps(a, b);
-}
-INLINE vf v_min(vf a, vf b) {
-    return _mm512_min_ps(a, b);
-}
-INLINE vf v_shift_exponent(vf a, vf n) {
-    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_slli_epi32(_mm512_castps_si512(n), 23)));
-}
+INLINE vf v_load(const float *p) { return _mm512_load_ps(p); }
+INLINE void v_store(float *p, vf a) { _mm512_store_ps(p, a); }
+INLINE vf v_set1(float a) { return _mm512_set1_ps(a); }
+INLINE vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+INLINE vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+INLINE vf v_exponent(vf n) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(n), 23)); }
 
-INLINE vi v_load_i(const int32_t *p) {
-    return _mm512_load_si512(p);
-}
-INLINE vi v_set1_i(int32_t a) {
-    return _mm512_set1_epi32(a);
-}
-INLINE vmask v_less_i(vi a, vi b) {
-    return _mm512_cmplt_epi32_mask(a, b);
-}
-INLINE vmask v_not_less(vf a, vf b) {
-    return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ);
-}
-INLINE vmask v_equal(vf a, vf b) {
-    return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
-}
-INLINE vmask m_and(vmask a, vmask b) {
-    return (vmask)(a & b);
-}
-INLINE vmask m_or(vmask a, vmask b) {
-    return (vmask)(a | b);
-}
-INLINE vmask m_not(vmask a) {
-    return (vmask)~a;
-}
-INLINE vf v_select(vmask mask, vf a, vf b) {
-    return _mm512_mask_blend_ps(mask, b, a);
-}
-INLINE vf v_keep(vmask mask, vf a) {
-    return _mm512_maskz_mov_ps(mask, a);
-}
-INLINE vf v_fma_where(vmask mask, vf a, vf b, vf c) {
-    return _mm512_mask3_fmadd_ps(a, b, c, mask);
-}
+INLINE vi v_load_i(const int32_t *p) { return _mm512_load_si512(p); }
+INLINE vi v_set1_i(int32_t a) { return _mm512_set1_epi32(a); }
+INLINE vmask v_less_i(vi a, vi b) { return _mm512_cmplt_epi32_mask(a, b); }
+INLINE vmask v_not_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ); }
+INLINE vmask v_equal(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+INLINE vmask m_and(vmask a, vmask b) { return (vmask)(a & b); }
+INLINE vmask m_or(vmask a, vmask b) { return (vmask)(a | b); }
+INLINE vmask m_not(vmask a) { return (vmask)~a; }
+INLINE vf v_select(vmask mask, vf a, vf b) { return _mm512_mask_blend_ps(mask, b, a); }
+INLINE vf v_mul_where(vmask mask, vf a, vf b) { return _mm512_maskz_mul_ps(mask, a, b); }
+INLINE vf v_fma_where(vmask mask, vf a, vf b, vf c) { return _mm512_mask3_fmadd_ps(a, b, c, mask); }
 
 #endif

@@ -15,6 +15,7 @@
 enum {
     LANES = 4,
     PASS_GROUPS = 1,
+    SCORE_STEPS = 1,
     SCORE_KEYS_WIDE = 4,
     SCORE_KEYS_NARROW = 4,
     VALUE_DIMS_WIDE = 4,
@@ -32,17 +33,11 @@ INLINE vf v_load(const float *p) {
     memcpy(&a, p, sizeof a);
     return a;
 }
-INLINE void v_store(float *p, vf a) {
-    memcpy(p, &a, sizeof a);
-}
-INLINE vf v_set1(float a) {
-    return (vf){a, a, a, a};
-}
+INLINE void v_store(float *p, vf a) { memcpy(p, &a, sizeof a); }
+INLINE vf v_set1(float a) { return (vf){a, a, a, a}; }
 
 #if defined(__aarch64__)
-INLINE vf v_fma(vf a, vf b, vf c) {
-    return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
-}
+INLINE vf v_fma(vf a, vf b, vf c) { return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
 #elif defined(__FP_FAST_FMAF)
 INLINE vf v_fma(vf a, vf b, vf c) {
     for (int i = 0; i < LANES; i++)
@@ -66,30 +61,15 @@ INLINE vf v_fma(vf a, vf b, vf c) {
 }
 #endif
 
-INLINE vmask m_and(vmask a, vmask b) {
-    return a & b;
-}
-INLINE vmask m_or(vmask a, vmask b) {
-    return a | b;
-}
-INLINE vmask m_not(vmask a) {
-    return ~a;
-}
-INLINE vf v_select(vmask mask, vf a, vf b) {
-    return (vf)((mask & (vi)a) | (~mask & (vi)b));
-}
-INLINE vf v_keep(vmask mask, vf a) {
-    return (vf)(mask & (vi)a);
-}
-INLINE vf v_max(vf a, vf b) {
-    return v_select((vmask)(a > b), a, b);
-}
-INLINE vf v_min(vf a, vf b) {
-    return v_select((vmask)(a < b), a, b);
-}
-INLINE vf v_shift_exponent(vf a, vf n) {
+INLINE vmask m_and(vmask a, vmask b) { return a & b; }
+INLINE vmask m_or(vmask a, vmask b) { return a | b; }
+INLINE vmask m_not(vmask a) { return ~a; }
+INLINE vf v_select(vmask mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
+INLINE vf v_mul_where(vmask mask, vf a, vf b) { return (vf)(mask & (vi)(a * b)); }
+INLINE vf v_max(vf a, vf b) { return v_select((vmask)(a > b), a, b); }
+INLINE vf v_exponent(vf n) {
     typedef uint32_t vu __attribute__((vector_size(16)));
-    return (vf)((vu)a + ((vu)n << 23));
+    return (vf)((vu)n << 23);
 }
 
 INLINE vi v_load_i(const int32_t *p) {
@@ -97,20 +77,10 @@ INLINE vi v_load_i(const int32_t *p) {
     memcpy(&a, p, sizeof a);
     return a;
 }
-INLINE vi v_set1_i(int32_t a) {
-    return (vi){a, a, a, a};
-}
-INLINE vmask v_less_i(vi a, vi b) {
-    return (vmask)(a < b);
-}
-INLINE vmask v_not_less(vf a, vf b) {
-    return ~(vmask)(a < b);
-}
-INLINE vmask v_equal(vf a, vf b) {
-    return (vmask)(a == b);
-}
-INLINE vf v_fma_where(vmask mask, vf a, vf b, vf c) {
-    return v_select(mask, v_fma(a, b, c), c);
-}
+INLINE vi v_set1_i(int32_t a) { return (vi){a, a, a, a}; }
+INLINE vmask v_less_i(vi a, vi b) { return (vmask)(a < b); }
+INLINE vmask v_not_less(vf a, vf b) { return ~(vmask)(a < b); }
+INLINE vmask v_equal(vf a, vf b) { return (vmask)(a == b); }
+INLINE vf v_fma_where(vmask mask, vf a, vf b, vf c) { return v_select(mask, v_fma(a, b, c), c); }
 
 #endif

@@ -215,71 +215,77 @@ static void attend_keys(struct tile *t, struct sa_state *state) {
 
 /* ---------------------------------------------------------------- the tile */
 
-/* Lanes without a row repeat the last one, so that they do not make a block partly visible. */
-static void set_lane_keys(struct tile *t, int64_t first_row) {
-    const struct sa_problem *problem = t->problem;
-    struct sa_lane_keys *keys = t->space->lane_keys;
-    for (int r = 0; r < t->n_groups * SA_GROUP_ROWS; r++) {
-        int row = r < t->n_rows ? r : t->n_rows - 1;
-        int64_t position = t->seq->q_offset + (first_row + row) / problem->group;
-        struct sa_span span = sa_visible(&problem->rule, position, t->seq->n_k);
-        keys->lo[r] = (int32_t)span.lo;
-        keys->hi[r] = (int32_t)span.hi;
-        keys->sink[r] = (int32_t)span.sink;
-        if (r % SA_GROUP_ROWS == 0)
-            t->group_first[r / SA_GROUP_ROWS] = span;
-        t->group_last[r / SA_GROUP_ROWS] = span;
-        t->last_position = position;
-        t->first_position = r == 0 ? position : t->first_position;
-    }
-}
-
-/* Token and query head of a row of the tile. */
+/* A row of the tile: its token and its query head among those of the kv head. */
 struct row {
     int64_t token;
     int head;
 };
 
-static struct row row_of(const struct tile *t, struct sa_item item, int r) {
-    int64_t row = item.tile * SA_TILE_ROWS + r;
-    int group = t->problem->group;
-    return (struct row){row / group, item.kv_head * group + (int)(row % group)};
+static struct row first_row(const struct tile *t, struct sa_item item) {
+    int64_t row = item.tile * SA_TILE_ROWS;
+    return (struct row){row / t->problem->group, (int)(row % t->problem->group)};
+}
+
+static struct row next_row(const struct tile *t, struct row row) {
+    return row.head + 1 < t->problem->group ? (struct row){row.token, row.head + 1} : (struct row){row.token + 1, 0};
+}
+
+static void set_lane(struct sa_lane_keys *keys, int r, struct sa_span span) {
+    keys->lo[r] = (int32_t)span.lo;
+    keys->hi[r] = (int32_t)span.hi;
+    keys->sink[r] = (int32_t)span.sink;
+}
+
+/* Lanes without a row repeat the last one, so that they do not make a block partly visible. */
+static void set_lane_keys(struct tile *t, struct sa_item item) {
+    struct row row = first_row(t, item);
+    t->first_position = t->last_position = t->seq->q_offset + row.token;
+    struct sa_span span = sa_visible(&t->problem->rule, t->first_position, t->seq->n_k);
+    for (int r = 0; r < t->n_groups * SA_GROUP_ROWS; r++) {
+        int64_t position = t->seq->q_offset + row.token;
+        if (position != t->last_position && r < t->n_rows)
+            span = sa_visible(&t->problem->rule, t->last_position = position, t->seq->n_k);
+        set_lane(t->space->lane_keys, r, span);
+        if (r % SA_GROUP_ROWS == 0)
+            t->group_first[r / SA_GROUP_ROWS] = span;
+        t->group_last[r / SA_GROUP_ROWS] = span;
+        row = next_row(t, row);
+    }
 }
 
 static void pack_queries(const struct tile *t, struct sa_item item) {
     const float *rows[SA_TILE_ROWS];
     const struct sa_strided *q = &t->seq->q;
-    for (int r = 0; r < t->n_rows; r++) {
-        struct row row = row_of(t, item, r);
-        rows[r] = q->data + row.token * q->token + row.head * q->head;
-    }
+    const float *data = q->data + item.kv_head * t->problem->group * q->head;
+    struct row row = first_row(t, item);
+    for (int r = 0; r < t->n_rows; r++, row = next_row(t, row))
+        rows[r] = data + row.token * q->token + row.head * q->head;
     t->kernels->pack(rows, t->n_rows, t->problem->d_qk, t->problem->factor, t->space->qt);
 }
 
 static void write_outputs(const struct tile *t, struct sa_item item, const struct sa_state *state) {
     float *rows[SA_TILE_ROWS];
-    const struct sa_strided_out *o = &t->seq->o, *lse = &t->seq->lse;
-    for (int r = 0; r < t->n_rows; r++) {
-        struct row row = row_of(t, item, r);
-        rows[r] = o->data + row.token * o->token + row.head * o->head;
-        if (lse->data)
-            lse->data[row.token * lse->token + row.head * lse->head] = sa_lse(state->m[r], state->l[r]);
-    }
+    const struct sa_strided_out *o = &t->seq->o;
+    float *data = o->data + item.kv_head * t->problem->group * o->head;
+    struct row row = first_row(t, item);
+    for (int r = 0; r < t->n_rows; r++, row = next_row(t, row))
+        rows[r] = data + row.token * o->token + row.head * o->head;
     t->kernels->finish(state, t->n_rows, t->problem->d_v, rows);
 }
 
-/* Rows of a tile may share a token with the neighbouring tile: pairs are counted a row at a time only there. */
-static int64_t tile_pairs(const struct tile *t, struct sa_item item) {
+static void write_lse(const struct tile *t, struct sa_item item, const struct sa_state *state) {
+    const struct sa_strided_out *lse = &t->seq->lse;
+    float *data = lse->data + item.kv_head * t->problem->group * lse->head;
+    struct row row = first_row(t, item);
+    for (int r = 0; r < t->n_rows; r++, row = next_row(t, row))
+        data[row.token * lse->token + row.head * lse->head] = sa_lse(state->m[r], state->l[r]);
+}
+
+static int64_t tile_pairs(const struct tile *t) {
+    const struct sa_lane_keys *keys = t->space->lane_keys;
     int64_t pairs = 0;
-    int group = t->problem->group;
-    for (int r = 0; r < t->n_rows;) {
-        struct row row = row_of(t, item, r);
-        int left = (int)((row.token + 1) * group - (item.tile * SA_TILE_ROWS + r));
-        int rows = left < t->n_rows - r ? left : t->n_rows - r;
-        int64_t position = t->seq->q_offset + row.token;
-        pairs += rows * sa_visible_pairs(&t->problem->rule, position, position, t->seq->n_k);
-        r += rows;
-    }
+    for (int r = 0; r < t->n_rows; r++)
+        pairs += keys->hi[r] - keys->lo[r] + keys->sink[r];
     return pairs;
 }
 
@@ -287,15 +293,17 @@ void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *proble
                struct sa_workspace *space) {
     const struct sa_seq *seq = &problem->seqs[item.seq];
     struct tile t = {.kernels = kernels, .problem = problem, .space = space, .seq = seq};
-    int64_t first_row = item.tile * SA_TILE_ROWS, rows_left = sa_seq_rows(problem, seq) - first_row;
+    int64_t rows_left = sa_seq_rows(problem, seq) - item.tile * SA_TILE_ROWS;
     t.n_rows = rows_left < SA_TILE_ROWS ? (int)rows_left : SA_TILE_ROWS;
     t.n_groups = (t.n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS;
     t.k = seq->n_k ? seq->k.data + item.kv_head * seq->k.head : NULL;
     t.v = seq->n_k ? seq->v.data + item.kv_head * seq->v.head : NULL;
-    set_lane_keys(&t, first_row);
+    set_lane_keys(&t, item);
     pack_queries(&t, item);
     attend_keys(&t, &space->result);
     write_outputs(&t, item, &space->result);
+    if (seq->lse.data)
+        write_lse(&t, item, &space->result);
     if (problem->progress)
-        __atomic_fetch_add(problem->progress, tile_pairs(&t, item), __ATOMIC_RELAXED);
+        __atomic_fetch_add(problem->progress, tile_pairs(&t), __ATOMIC_RELAXED);
 }

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "attend.h"
-#include "fpmode.h"
 #include "kernels/kernels.h"
 #include "reason.h"
 #include "validate.h"
@@ -98,22 +97,18 @@ sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const 
 
 /* ---------------------------------------------------------------- running */
 
-static void run_in_caller(struct sa_call *call) {
-    uint64_t mode = sa_fpmode_enter();
-    sa_job_drain(&call->job, 0, &call->space);
-    sa_fpmode_leave(mode);
-}
-
 sa_status sa_call_run(struct sa_engine *engine, struct sa_call *call) {
     int64_t *progress = call->problem.progress;
     if (progress)
         __atomic_store_n(progress, 0, __ATOMIC_RELAXED);
+    size_t bytes = sa_workspace_bytes(call->problem.d_qk, call->problem.d_v);
+    if (!call->in_caller && !sa_team_reserve(&engine->team, bytes))
+        return sa_fail(SA_NO_MEMORY, "no memory for a workspace of %zu bytes a thread", bytes);
     sa_job_open(&call->job);
     /* Without a team (the system has no thread to give) the caller does the work itself: slower, the same bits. */
     if (call->in_caller || !sa_team_run(&engine->team, &call->job))
-        run_in_caller(call);
+        sa_job_drain(&call->job, 0, &call->space);
     if (call->job.no_memory)
-        return sa_fail(SA_NO_MEMORY, "no memory for a workspace of %zu bytes",
-                       sa_workspace_bytes(call->problem.d_qk, call->problem.d_v));
+        return sa_fail(SA_NO_MEMORY, "no memory for a workspace of %zu bytes", bytes);
     return SA_OK;
 }

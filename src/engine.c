@@ -6,6 +6,7 @@
 
 #include "bind.h"
 #include "fork.h"
+#include "fpmode.h"
 #include "openmp.h"
 #include "reason.h"
 
@@ -142,10 +143,7 @@ static sa_status start_engine(struct sa_engine *engine) {
     return sa_fail(SA_SYSTEM, "the system takes no more fork handlers");
 }
 
-sa_status sa_engine_create(const sa_engine_options *options, sa_engine **engine) {
-    if (!engine)
-        return sa_fail(SA_INVALID, "engine is NULL");
-    *engine = NULL;
+static sa_status create(const sa_engine_options *options, sa_engine **engine) {
     struct sa_config config;
     sa_status status = sa_options_read(options, &config);
     if (status != SA_OK)
@@ -162,6 +160,16 @@ sa_status sa_engine_create(const sa_engine_options *options, sa_engine **engine)
         *engine = made;
     else
         free_engine(made);
+    return status;
+}
+
+sa_status sa_engine_create(const sa_engine_options *options, sa_engine **engine) {
+    if (!engine)
+        return sa_fail(SA_INVALID, "engine is NULL");
+    *engine = NULL;
+    uint64_t mode = sa_fpmode_enter();
+    sa_status status = create(options, engine);
+    sa_fpmode_leave(mode);
     return status;
 }
 

@@ -46,7 +46,7 @@ void sa_call_free_all(struct sa_engine *engine);
 /* Validates and plans a batch into the call. */
 sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const sa_batch *batch);
 
-/* Computes it, in the calling thread or by the team. */
+/* Computes it, in the calling thread or by the team. Runs under sa_fpmode_enter(). */
 sa_status sa_call_run(struct sa_engine *engine, struct sa_call *call);
 
 #endif

@@ -37,19 +37,25 @@ static bool add_run(struct sa_plan *plan, struct sa_run run) {
     return true;
 }
 
+/* Costs that waver about the border of two classes would make a run of every tile: a run keeps its class until the cost
+ * has left it by a tenth. */
+static bool left_class(double cost, int class) {
+    return cost_class(cost * 1.1) < class || cost_class(cost / 1.1) > class;
+}
+
 /* Cuts a piece (some tiles of some heads of one sequence, in one domain) where the cost class changes. */
 static bool add_piece(struct sa_plan *plan, const struct sa_problem *problem, struct sa_run piece) {
     const struct sa_seq *seq = &problem->seqs[piece.seq];
     struct sa_run run = piece;
     for (int64_t tile = piece.tile_begin; tile < piece.tile_end; tile++) {
-        int16_t class = (int16_t)cost_class(sa_tile_cost(problem, seq, tile));
-        if (tile > piece.tile_begin && class != run.cost_class) {
-            run.tile_end = tile;
-            if (!add_run(plan, run))
-                return false;
-            run.tile_begin = tile;
-        }
-        run.cost_class = class;
+        double cost = sa_tile_cost(problem, seq, tile);
+        if (tile > piece.tile_begin && !left_class(cost, run.cost_class))
+            continue;
+        run.tile_end = tile;
+        if (tile > piece.tile_begin && !add_run(plan, run))
+            return false;
+        run.tile_begin = tile;
+        run.cost_class = (int16_t)cost_class(cost);
     }
     run.tile_end = piece.tile_end;
     return run.tile_begin == run.tile_end || add_run(plan, run);

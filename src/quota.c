@@ -105,8 +105,11 @@ static double quota_up(const char *root, const struct hierarchy *h) {
     size_t mounted = strlen(h->mounted), top = strlen(h->mounted_at);
     const char *below =
         h->group; /* in a container the group may lie outside of what is mounted: only the mount counts */
-    if (mounted > 1)
-        below = strncmp(h->group, h->mounted, mounted) == 0 ? h->group + mounted : "";
+    if (mounted > 1) {
+        bool inside =
+            strncmp(h->group, h->mounted, mounted) == 0 && (h->group[mounted] == '/' || h->group[mounted] == 0);
+        below = inside ? h->group + mounted : "";
+    }
     int n = snprintf(dir, sizeof dir, "%s%s", h->mounted_at, strcmp(below, "/") == 0 ? "" : below);
     double least = 0;
     if (n <= 0 || (size_t)n >= sizeof dir)

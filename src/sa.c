@@ -9,6 +9,7 @@
 
 #include "describe.h"
 #include "engine.h"
+#include "fpmode.h"
 #include "kernels/kernels.h"
 #include "reason.h"
 
@@ -27,7 +28,8 @@ static sa_status run(sa_engine *engine, struct sa_call *call) {
     return status;
 }
 
-/* Takes a call and prepares it; on failure there is none to give back. */
+/* Takes a call and prepares it; on failure there is none to give back. What is worked out here, the scale for one, must
+ * not depend on the caller's rounding mode: every public function computes in the library's own mode. */
 static sa_status take_prepared(sa_engine *engine, const sa_batch *batch, struct sa_call **call) {
     if (!engine)
         return sa_fail(SA_INVALID, "engine is NULL");
@@ -45,23 +47,28 @@ sa_status sa_batch_forward(sa_engine *engine, const sa_batch *batch) {
     struct sa_call *call;
     int cancel_state;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    uint64_t mode = sa_fpmode_enter();
     sa_status status = take_prepared(engine, batch, &call);
     if (status == SA_OK) {
         status = run(engine, call);
         sa_call_give_back(engine, call);
     }
+    sa_fpmode_leave(mode);
     pthread_setcancelstate(cancel_state, NULL);
     return status;
 }
 
 sa_status sa_batch_get_info(sa_engine *engine, const sa_batch *batch, sa_batch_info *info) {
     struct sa_call *call;
+    uint64_t mode = sa_fpmode_enter();
     sa_status status = take_prepared(engine, batch, &call);
-    if (status != SA_OK)
-        return status;
-    sa_batch_info own = sa_describe_batch_info(engine, call);
-    sa_call_give_back(engine, call);
-    return sa_copy_out(info, &own, sizeof own, "sa_batch_info");
+    if (status == SA_OK) {
+        sa_batch_info own = sa_describe_batch_info(engine, call);
+        sa_call_give_back(engine, call);
+        status = sa_copy_out(info, &own, sizeof own, "sa_batch_info");
+    }
+    sa_fpmode_leave(mode);
+    return status;
 }
 
 static sa_status text_buffer(char *text, size_t capacity, struct sa_text *out) {
@@ -76,16 +83,18 @@ static sa_status text_buffer(char *text, size_t capacity, struct sa_text *out) {
 sa_status sa_batch_describe(sa_engine *engine, const sa_batch *batch, char *text, size_t capacity, size_t *length) {
     struct sa_call *call;
     struct sa_text out;
+    uint64_t mode = sa_fpmode_enter();
     sa_status status = text_buffer(text, capacity, &out);
     if (status == SA_OK)
         status = take_prepared(engine, batch, &call);
-    if (status != SA_OK)
-        return status;
-    sa_describe_call(&out, engine, call);
-    sa_call_give_back(engine, call);
-    if (length)
-        *length = out.length;
-    return SA_OK;
+    if (status == SA_OK) {
+        sa_describe_call(&out, engine, call);
+        sa_call_give_back(engine, call);
+        if (length)
+            *length = out.length;
+    }
+    sa_fpmode_leave(mode);
+    return status;
 }
 
 sa_status sa_engine_describe(const sa_engine *engine, char *text, size_t capacity, size_t *length) {
@@ -93,7 +102,9 @@ sa_status sa_engine_describe(const sa_engine *engine, char *text, size_t capacit
     sa_status status = engine ? text_buffer(text, capacity, &out) : sa_fail(SA_INVALID, "engine is NULL");
     if (status != SA_OK)
         return status;
+    uint64_t mode = sa_fpmode_enter();
     sa_describe_engine(&out, engine);
+    sa_fpmode_leave(mode);
     if (length)
         *length = out.length;
     return SA_OK;

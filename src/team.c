@@ -94,7 +94,9 @@ static void serve(struct sa_team *team, int thread) {
             continue;
         }
         job->n_inside++;
+        struct sa_buffer old = sa_workspace_take_up(&team->spaces[thread]);
         pthread_mutex_unlock(&team->lock);
+        sa_buffer_free(&old);
         sa_job_drain(job, team->seats[thread].domain, &team->spaces[thread]);
         pthread_mutex_lock(&team->lock);
         leave(team, job);
@@ -134,6 +136,15 @@ static bool start(struct sa_team *team) {
     return team->started;
 }
 
+bool sa_team_reserve(struct sa_team *team, size_t bytes) {
+    bool room = true;
+    pthread_mutex_lock(&team->lock);
+    for (int t = 0; t < team->shape.n_threads && room; t++)
+        room = sa_workspace_offer(&team->spaces[t], bytes);
+    pthread_mutex_unlock(&team->lock);
+    return room;
+}
+
 static void wake(struct sa_team *team, int64_t n_items) {
     if (n_items >= team->shape.n_threads)
         pthread_cond_broadcast(&team->work);
@@ -170,6 +181,8 @@ void sa_team_restart_in_child(struct sa_team *team) {
     team->started = false;
     team->first = team->last = NULL;
     team->n_formed = team->n_bound = 0;
+    for (int t = 0; t < team->shape.n_threads; t++)
+        sa_workspace_forget_layout(&team->spaces[t]);
     pthread_cond_init(&team->work, NULL); /* its waiters do not exist here */
 }
 

@@ -65,6 +65,10 @@ void sa_job_open(struct sa_job *job);
 /* Works on a job until no item is left to take. Runs under sa_fpmode_enter(). */
 void sa_job_drain(struct sa_job *job, int domain, struct sa_workspace *space);
 
+/* Sees to it that every thread has a workspace of so many bytes by the time it works on the next job. False: no memory.
+ */
+bool sa_team_reserve(struct sa_team *team, size_t bytes);
+
 /* Hands the job to the team and sleeps until it is done. False: the team could not be started, nothing was done. */
 bool sa_team_run(struct sa_team *team, struct sa_job *job);
 

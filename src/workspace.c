@@ -81,7 +81,7 @@ bool sa_workspace_grant(struct sa_workspace *space, int d_qk, int d_v) {
     if (space->buffer.data)
         unpoison(space->buffer.data, space->buffer.capacity_bytes);
     if (!sa_buffer_reserve(&space->buffer, sa_workspace_bytes(d_qk, d_v))) {
-        space->d_qk = space->d_v = 0;
+        sa_workspace_forget_layout(space);
         return false;
     }
     struct booking booking = {space->buffer.data, 0};
@@ -89,8 +89,32 @@ bool sa_workspace_grant(struct sa_workspace *space, int d_qk, int d_v) {
     return true;
 }
 
+bool sa_workspace_offer(struct sa_workspace *space, size_t bytes) {
+    return bytes <= space->buffer.capacity_bytes || sa_buffer_reserve(&space->offered, bytes);
+}
+
+static struct sa_buffer detach(struct sa_workspace *space) {
+    struct sa_buffer old = space->buffer;
+    if (old.data)
+        unpoison(old.data, old.capacity_bytes);
+    space->buffer = (struct sa_buffer){0};
+    sa_workspace_forget_layout(space);
+    return old;
+}
+
+struct sa_buffer sa_workspace_take_up(struct sa_workspace *space) {
+    if (!space->offered.data)
+        return (struct sa_buffer){0};
+    struct sa_buffer old = detach(space);
+    space->buffer = space->offered;
+    space->offered = (struct sa_buffer){0};
+    return old;
+}
+
+void sa_workspace_forget_layout(struct sa_workspace *space) { space->d_qk = space->d_v = 0; }
+
 void sa_workspace_free(struct sa_workspace *space) {
-    if (space->buffer.data)
-        unpoison(space->buffer.data, space->buffer.capacity_bytes);
-    sa_buffer_free(&space->buffer);
+    struct sa_buffer old = detach(space);
+    sa_buffer_free(&old);
+    sa_buffer_free(&space->offered);
 }

@@ -18,7 +18,8 @@ enum {
 
 struct sa_workspace {
     struct sa_buffer buffer;
-    int d_qk, d_v; /* what the pointers below are laid out for */
+    struct sa_buffer offered; /* a larger one that the owner has not taken up yet */
+    int d_qk, d_v;            /* what the pointers below are laid out for */
     struct sa_lane_keys *lane_keys;
     float *qt, *s, *sum, *mb, *alpha;
     struct sa_state result;                /* of the whole tile */
@@ -30,6 +31,16 @@ size_t sa_workspace_bytes(int d_qk, int d_v);
 
 /* Lays the workspace out for the dimensions, growing it if needed. False: no memory. */
 bool sa_workspace_grant(struct sa_workspace *space, int d_qk, int d_v);
+
+/* Memory for a thread's workspace comes from the call that needs it, so that a lack of it shows before any work is
+ * done, and is taken up by the thread, so that it is first touched there. Both under one lock. False: no memory. */
+bool sa_workspace_offer(struct sa_workspace *space, size_t bytes);
+
+/* Returns what it replaced, to be freed when the lock is given back. */
+struct sa_buffer sa_workspace_take_up(struct sa_workspace *space);
+
+/* Has the workspace laid out anew at the next grant, after a fork() that may have happened in the middle of one. */
+void sa_workspace_forget_layout(struct sa_workspace *space);
 
 void sa_workspace_free(struct sa_workspace *space);
 

@@ -81,7 +81,8 @@ INLINE void quad_transpose(quad r[4]) {
     r[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 }
 
-static void pack_quad(const float *const rows[4], int d, quad factor, float *qt) {
+static void pack_quad(const float *const four[4], int d, quad factor, float *qt) {
+    const float *const rows[4] = {four[0], four[1], four[2], four[3]};
     int c = 0;
     for (; c + 4 <= d; c += 4) {
         quad r[4];
@@ -113,7 +114,8 @@ static void lanes_pack(const float *const rows[SA_TILE_ROWS], int n_rows, int d,
 }
 
 /* + 0 turns -0 into +0: whether a row met a block without visible keys must not show in the sign of a zero. */
-static void finish_quad(const float *o, int d, quad inverse, float *const rows[4]) {
+static void finish_quad(const float *o, int d, quad inverse, float *const four[4]) {
+    float *const rows[4] = {four[0], four[1], four[2], four[3]};
     const quad zero = {0};
     int c = 0;
     for (; c + 4 <= d; c += 4) {

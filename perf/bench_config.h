@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* The engines that are compared: one for each instruction set and number of threads. */
+#ifndef BENCH_CONFIG_H
+#define BENCH_CONFIG_H
+
+#include <sa/sa.h>
+
+#include "bench_options.h"
+#include "bench_stats.h"
+
+struct bench_config {
+    sa_engine *engine;
+    sa_engine_info info;
+    struct bench_samples peaks; /* flop/s of all its threads together */
+    struct bench_summary peak;
+};
+
+struct bench_configs {
+    struct bench_config *at;
+    int n;
+};
+
+/* Makes the engines. False, with the reason on stderr, if one cannot be had as it was asked for. */
+bool bench_configs_open(struct bench_configs *configs, const struct bench_options *options);
+void bench_configs_close(struct bench_configs *configs);
+
+/* Measures the multiply-add peak once more, for as many threads as the engine has. */
+void bench_config_measure_peak(struct bench_config *config);
+
+/* Of all peaks measured so far. */
+void bench_configs_summarize(struct bench_configs *configs);
+
+#endif

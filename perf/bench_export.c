@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+#include "bench_report.h"
+
+FILE *bench_open_output(const char *path) {
+    FILE *file = fopen(path, "w");
+    if (!file)
+        perror(path);
+    return file;
+}
+
+bool bench_close_output(const char *path, FILE *file) {
+    const bool failed = ferror(file);
+    if (fclose(file) == 0 && !failed)
+        return true;
+    perror(path);
+    return false;
+}
+
+/* ---------------------------------------------------------------- CSV */
+
+static void write_row(FILE *file, const struct bench_result *result) {
+    const struct bench_shape *shape = result->c->shape;
+    const sa_engine_info *info = &result->config->info;
+    const struct bench_summary *time = &result->time;
+    const struct bench_rates rates = bench_rates_of(result);
+    fprintf(file, "%s,%s,%d,%s,", shape->name, bench_isa_name(info->isa), info->n_threads,
+            bench_binding_name(info->binding));
+    fprintf(file, "%lld,%d,%d,%d,%d,%.0f,%.0f,%.0f,", (long long)shape->n_seqs, shape->heads, shape->kv_heads,
+            shape->d_qk, shape->d_v, result->c->pairs, result->c->flops, result->c->kv_bytes);
+    fprintf(file, "%zu,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,", time->n, time->min, time->quarter, time->median,
+            time->three_quarters, time->max, result->cpu_time.median);
+    fprintf(file, "%.6g,%.6g,%.6g,%.4f,%.4f,%.4f,%.6g,%.3g\n", rates.gflops, rates.peak_median, rates.peak_best,
+            rates.share, rates.share_best, rates.share_cpu, rates.gbytes, result->error_share);
+}
+
+bool bench_write_csv(const char *path, const struct bench_results *results) {
+    FILE *file = bench_open_output(path);
+    if (!file)
+        return false;
+    fputs("shape,kernel,threads,binding,sequences,heads,kv_heads,d_qk,d_v,pairs,flops,kv_bytes,samples,min_s,quarter_s,"
+          "median_s,three_quarters_s,max_s,cpu_median_s,gflops,peak_median_gflops,peak_best_gflops,share_median,share_"
+          "best,share_cpu,"
+          "kv_gbytes_per_s,error_over_bound\n",
+          file);
+    for (int i = 0; i < results->n; i++)
+        write_row(file, &results->at[i]);
+    return bench_close_output(path, file);
+}
+
+/* ---------------------------------------------------------------- JSON */
+
+static void write_string(FILE *file, const char *key, const char *text) {
+    fprintf(file, "\"%s\": \"", key);
+    for (; *text; text++)
+        if (*text == '"' || *text == '\\')
+            fprintf(file, "\\%c", *text);
+        else if ((unsigned char)*text < ' ')
+            fprintf(file, "\\u%04x", (unsigned)*text);
+        else
+            putc(*text, file);
+    fputs("\", ", file);
+}
+
+void bench_json_samples(FILE *file, const char *key, const struct bench_samples *samples) {
+    fprintf(file, "\"%s\": [", key);
+    for (size_t i = 0; i < samples->n; i++)
+        fprintf(file, "%s%.6g", i ? ", " : "", samples->at[i]);
+    fputc(']', file);
+}
+
+void bench_json_head(FILE *file, const struct bench_machine *machine, const struct bench_configs *configs) {
+    const sa_engine_info *info = &configs->at[0].info;
+    write_string(file, "libsa", sa_version());
+    write_string(file, "cpu", machine->cpu);
+    fprintf(file, "\"cores\": %d, \"cpus\": %d, \"quota\": %.6g, \"load\": %.3g,\n ", info->n_cores, info->n_cpus,
+            info->quota_cpus, machine->load);
+    write_string(file, "compiler", bench_compiler);
+    write_string(file, "flags", bench_flags);
+    fputs("\n \"peaks\": [", file);
+    for (int i = 0; i < configs->n; i++) {
+        const struct bench_config *config = &configs->at[i];
+        fprintf(file, "%s\n  {\"kernel\": \"%s\", \"threads\": %d, ", i ? "," : "", bench_isa_name(config->info.isa),
+                config->info.n_threads);
+        bench_json_samples(file, "flops_per_s", &config->peaks);
+        fputc('}', file);
+    }
+    fputs("],\n", file);
+}
+
+static void write_result(FILE *file, const struct bench_result *result) {
+    const struct bench_shape *shape = result->c->shape;
+    const sa_engine_info *info = &result->config->info;
+    const struct bench_rates rates = bench_rates_of(result);
+    fputs("  {", file);
+    write_string(file, "shape", shape->name);
+    write_string(file, "kernel", bench_isa_name(info->isa));
+    write_string(file, "binding", bench_binding_name(info->binding));
+    fprintf(file, "\"threads\": %d, \"sequences\": %lld, \"heads\": %d, \"kv_heads\": %d, \"d_qk\": %d, \"d_v\": %d,\n",
+            info->n_threads, (long long)shape->n_seqs, shape->heads, shape->kv_heads, shape->d_qk, shape->d_v);
+    fprintf(file, "   \"pairs\": %.0f, \"flops\": %.0f, \"kv_bytes\": %.0f, \"min_s\": %.9g, \"median_s\": %.9g,\n",
+            result->c->pairs, result->c->flops, result->c->kv_bytes, result->time.min, result->time.median);
+    fprintf(file, "   \"gflops\": %.6g, \"share_median\": %.4f, \"share_best\": %.4f, \"share_cpu\": %.4f,\n   ",
+            rates.gflops, rates.share, rates.share_best, rates.share_cpu);
+    fprintf(file, "\"kv_gbytes_per_s\": %.6g, \"error_over_bound\": %.3g,\n   ", rates.gbytes, result->error_share);
+    bench_json_samples(file, "samples_s", &result->samples);
+    fputs(",\n   ", file);
+    bench_json_samples(file, "cpu_samples_s", &result->cpu_samples);
+    fputc('}', file);
+}
+
+bool bench_write_json(const char *path, const struct bench_machine *machine, const struct bench_results *results) {
+    FILE *file = bench_open_output(path);
+    if (!file)
+        return false;
+    fputs("{", file);
+    bench_json_head(file, machine, &results->configs);
+    fputs(" \"results\": [\n", file);
+    for (int i = 0; i < results->n; i++) {
+        write_result(file, &results->at[i]);
+        fputs(i + 1 < results->n ? ",\n" : "\n", file);
+    }
+    fputs(" ]}\n", file);
+    return bench_close_output(path, file);
+}

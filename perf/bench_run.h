@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* The ordinary bench: every shape with every engine, in rounds. */
+#ifndef BENCH_RUN_H
+#define BENCH_RUN_H
+
+#include "bench_case.h"
+#include "bench_config.h"
+
+struct bench_result {
+    const struct bench_case *c;
+    const struct bench_config *config;
+    double call_seconds;                       /* of the first timed call: how many make a sample */
+    struct bench_samples samples, cpu_samples; /* seconds a call, by the clock and computed by all threads */
+    struct bench_summary time, cpu_time;
+    double error_share; /* largest error over its bound, of the rows looked at; -1: not verified */
+};
+
+struct bench_results {
+    struct bench_configs configs;
+    const struct bench_shape **shapes; /* those that fit into max_memory_bytes */
+    int n_shapes;
+    struct bench_extent extent;
+    struct bench_arena arena;
+    struct bench_case *cases;
+    int n_cases;
+    struct bench_result *at; /* [config][case] */
+    int n;
+};
+
+/* Engines, memory, shapes. False, with the reason on stderr, if something is not to be had; close it all the same. */
+bool bench_open(struct bench_results *results, const struct bench_options *options);
+void bench_close(struct bench_results *results);
+
+/* Verifies and times. False, with the reason on stderr, if a result was wrong or a call failed. */
+bool bench_run(struct bench_results *results, const struct bench_options *options);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* Shapes: what to measure, one line of text each. The format is described in README.md. */
+#ifndef BENCH_SHAPE_H
+#define BENCH_SHAPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BENCH_NAME_CHARS = 40 };
+
+struct bench_seq {
+    int64_t n_q, n_k;
+};
+
+struct bench_shape {
+    char name[BENCH_NAME_CHARS];
+    int heads, kv_heads, d_qk, d_v;
+    int64_t n_seqs;
+    struct bench_seq *seqs;
+    bool causal, windowed, has_offset;
+    bool token_major;    /* [token][head][d] instead of [head][token][d] */
+    int64_t left, right; /* -1: no limit */
+    int64_t sink, offset;
+};
+
+struct bench_shapes {
+    struct bench_shape *at;
+    int n;
+};
+
+/* Adds one line; a comment or an empty line adds nothing. False, with a message on stderr that begins with `where`, if
+ * it is not a shape. */
+bool bench_shapes_add_line(struct bench_shapes *shapes, const char *line, const char *where);
+
+/* Adds the lines of a file. A bare name that is no file here is looked for among the shapes that come with the bench.
+ */
+bool bench_shapes_add_file(struct bench_shapes *shapes, const char *path);
+
+void bench_shapes_free(struct bench_shapes *shapes);
+
+/* Floats that the tensors of all sequences take. */
+struct bench_extent {
+    size_t q, k, v, o;
+};
+
+struct bench_extent bench_shape_extent(const struct bench_shape *shape);
+size_t bench_extent_bytes(struct bench_extent extent);
+
+/* Visible (query, key) pairs of all heads, counted query by query and not by the library. */
+double bench_shape_pairs(const struct bench_shape *shape);
+
+/* Bytes of K and V that some query sees: what has to be read at least once. */
+double bench_shape_kv_bytes(const struct bench_shape *shape);
+
+/* Few multiply-adds for each byte of K and V: memory limits it, not arithmetic. */
+bool bench_shape_is_decode(const struct bench_shape *shape);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How far a float32 result may be from the exact one: the bound stated at sa_batch_forward() in sa.h.
+ *
+ * With u = 2^-24 and gamma_n ~ n u for a chain of n operations (Higham, Accuracy and Stability of Numerical Algorithms,
+ * 2nd ed., section 3.1), p[j] the exact weights and z[j] = |scale| sum_c |q[c] k[j][c]|:
+ *
+ *     score     q is scaled and rounded (2 u), the chain over d adds d u z[j]; subtracting the maximum u |s[j] - m|,
+ *               also in steps, since the maxima a weight is rescaled by only grow; exp2 2 u, half of it slack:
+ *               a weight is off by the factor 1 + t[j], t[j] = u ((d + 4) z[j] + |s[j] - m| + 6)
+ *     o         a chain of at most 256 keys, 3 rescalings in the chunk of (exp2 and fma) 3 u each, and on each level
+ *               of the tree 7 of 4 u: (min(n, 256) + 9 + 28 L) u sum p |v|
+ *     l         4 levels of a tree, a chain of 16, the same rescalings: (20 + 9 + 28 L) u, which moves all of o
+ *     end       1 / l and the product: 2 u
+ *     flushed   weights below 2^-126 count as 0: n 2^-126 of |v| and of |o|
+ *
+ * L is 0 up to 1024 keys and grows by one for every factor of 8. Subnormals add their 2^-149 where they may arise.
+ */
+#ifndef SA_BOUND_H
+#define SA_BOUND_H
+
+#include <stdint.h>
+
+#define BOUND_U 0x1p-24
+
+/* Levels L of the tree of chunks over n_k keys. */
+int bound_levels(int64_t n_k);
+
+/* t[j]: relative error of a weight. z is as above, distance = m - s[j], k_sum = sum_c |k[j][c]|. */
+double bound_weight(int d_qk, double z, double distance, double k_sum);
+
+/* Bound of an element of o from sum p[j] |v[j]|, sum p[j] t[j] |v[j]|, sum p[j] t[j], |o| and max |v|. */
+double bound_o(int64_t n_k, double p_v, double p_t_v, double p_t, double o, double v_max);
+
+/* Bound of a log-sum-exp. */
+double bound_lse(int64_t n_k, double p_t, double lse);
+
+#endif

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+# Tests of the inside: they link the library's objects and include its own headers. Included by tests/CMakeLists.txt.
+
+sa_test(test_visibility INSIDE)
+sa_test(test_plan INSIDE)
+sa_test(test_schedule INSIDE)
+sa_test(test_kernels INSIDE SOURCES kernel_scalar.c)
+sa_test(test_kernel_rows INSIDE SOURCES kernel_scalar.c)
+sa_test(test_fma INSIDE)
+sa_test(test_lse INSIDE)
+sa_test(test_machine INSIDE)
+sa_test(test_quota INSIDE)
+sa_test(test_options INSIDE)
+
+# The n-th allocation fails: posix_memalign() and free() are what memory.c calls.
+sa_test(test_memory INSIDE)
+target_link_options(test_memory PRIVATE -Wl,--wrap=posix_memalign,--wrap=free)
+
+# The system refuses a thread, a condition variable or a mutex.
+sa_test(test_team INSIDE)
+target_link_options(test_team PRIVATE
+  -Wl,--wrap=pthread_create,--wrap=pthread_cond_init,--wrap=pthread_mutex_init)
+
+sa_test(test_host INSIDE)
+
+# A workspace that was given back cannot be touched again.
+sa_test(test_fork INSIDE)
+target_link_options(test_fork PRIVATE -Wl,--wrap=posix_memalign,--wrap=free)

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+# Do the benchmarks run, and do they verify? Timings decide nothing. Included by tests/CMakeLists.txt.
+
+if(SA_BUILD_PERF)
+  set(smoke --repeats 1 --seconds 0.01 --threads 1,2 --quiet)
+  add_test(NAME perf.bench COMMAND sa_bench --shapes smoke.txt ${smoke}
+    --csv ${CMAKE_CURRENT_BINARY_DIR}/bench.csv --json ${CMAKE_CURRENT_BINARY_DIR}/bench.json)
+  add_test(NAME perf.callers COMMAND sa_bench --shapes smoke.txt ${smoke} --callers 1,4)
+  set_tests_properties(perf.bench perf.callers PROPERTIES TIMEOUT 180 LABELS perf)
+
+  # Shapes that the bench must refuse, so that a typing error is not measured as something else.
+  foreach(line "a d=64" "a nq=5" "a nq=5 d=64 causla" "a nq=5 d=0" "a lens=1,x d=64" "a heads=3 kv=2 nq=5 d=64"
+          "nq=5 d=64")
+    string(MAKE_C_IDENTIFIER "${line}" name)
+    add_test(NAME perf.refuses.${name} COMMAND sa_bench --shape ${line})
+    set_tests_properties(perf.refuses.${name} PROPERTIES PASS_REGULAR_EXPRESSION "^--shape: '" LABELS perf)
+  endforeach()
+
+  # What the optimiser made of the kernels can only be judged where it was let loose.
+  if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT SA_SANITIZE)
+    add_test(NAME perf.disassemble COMMAND ${PROJECT_SOURCE_DIR}/scripts/disassemble ${PROJECT_BINARY_DIR})
+    set_tests_properties(perf.disassemble PROPERTIES SKIP_RETURN_CODE 77 LABELS perf)
+  endif()
+endif()

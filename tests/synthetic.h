@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* Teams on machines nobody here has, and what tiles cost. */
+#ifndef SA_TESTS_SYNTHETIC_H
+#define SA_TESTS_SYNTHETIC_H
+
+#include "bind.h"
+#include "inside.h"
+#include "machine.h"
+#include "plan.h"
+
+enum { MAX_THREADS = 256 };
+
+struct team {
+    int domain_threads[MAX_THREADS];
+    struct sa_team_shape shape;
+};
+
+/* Threads seated as the engine does it; those that share an L3 are a domain, numbered as they are met. */
+static inline void seat(struct team *team, const char *synthetic, bool spread, int n_threads) {
+    struct sa_machine machine;
+    ck_assert(sa_machine_load(&machine, synthetic, NULL, 0));
+    int cores[MAX_THREADS], domain_of_l3[MAX_THREADS], n_domains = 0;
+    n_threads = n_threads ? n_threads : machine.n_cores;
+    ck_assert(n_threads <= MAX_THREADS && machine.n_l3 <= MAX_THREADS);
+    memset(domain_of_l3, -1, sizeof domain_of_l3);
+    sa_bind_order(&machine, spread, n_threads, cores);
+    for (int t = 0; t < n_threads; t++) {
+        int *domain = &domain_of_l3[machine.cores[cores[t]].l3];
+        if (*domain < 0) {
+            *domain = n_domains++;
+            team->domain_threads[*domain] = 0;
+        }
+        team->domain_threads[*domain]++;
+    }
+    team->shape = (struct sa_team_shape){n_threads, n_domains, team->domain_threads};
+    sa_machine_free(&machine);
+}
+
+static inline double item_cost(const struct sa_problem *problem, struct sa_item item) {
+    return sa_tile_cost(problem, &problem->seqs[item.seq], item.tile);
+}
+
+static inline double largest_tile(const struct sa_problem *problem) {
+    double largest = 0;
+    for (int64_t i = 0; i < problem->n_seqs; i++)
+        for (int64_t tile = 0; tile < sa_seq_tiles(problem, &problem->seqs[i]); tile++) {
+            double cost = sa_tile_cost(problem, &problem->seqs[i], tile);
+            largest = cost > largest ? cost : largest;
+        }
+    return largest;
+}
+
+#endif

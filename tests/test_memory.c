@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT */
+/* Every allocation fails once: a status and a reason, nothing leaked, the engine as good as before. And when nothing
+ * fails, the second call of a shape asks for no memory. Linked with posix_memalign() and free() wrapped, the only two
+ * that memory.c calls. */
+#include "memory.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "box.h"
+#include "inside.h"
+#include "plan.h"
+#include "workspace.h"
+
+/* ---------------------------------------------------------------- the wrapped allocator */
+
+int __real_posix_memalign(void **memory, size_t alignment, size_t bytes);
+int __wrap_posix_memalign(void **memory, size_t alignment, size_t bytes);
+void __real_free(void *memory);
+void __wrap_free(void *memory);
+
+enum { MAX_LIVE = 4096 };
+
+static struct {
+    pthread_mutex_t lock;
+    void *live[MAX_LIVE];
+    int n_live, n_asked;
+    int fail_at; /* the so many-th from now on fails, once; 0: none */
+    bool failed;
+} heap = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+int __wrap_posix_memalign(void **memory, size_t alignment, size_t bytes) {
+    pthread_mutex_lock(&heap.lock);
+    heap.n_asked++;
+    bool fail = heap.fail_at > 0 && --heap.fail_at == 0;
+    heap.failed = heap.failed || fail;
+    int error = fail || heap.n_live == MAX_LIVE ? ENOMEM : __real_posix_memalign(memory, alignment, bytes);
+    if (error == 0)
+        heap.live[heap.n_live++] = *memory;
+    pthread_mutex_unlock(&heap.lock);
+    return error;
+}
+
+/* Blocks of others, malloc()'s, pass through. */
+void __wrap_free(void *memory) {
+    pthread_mutex_lock(&heap.lock);
+    for (int i = 0; i < heap.n_live; i++)
+        if (heap.live[i] == memory) {
+            heap.live[i] = heap.live[--heap.n_live];
+            break;
+        }
+    pthread_mutex_unlock(&heap.lock);
+    __real_free(memory);
+}
+
+static void fail_at(int n) {
+    pthread_mutex_lock(&heap.lock);
+    heap.fail_at = n;
+    heap.failed = false;
+    pthread_mutex_unlock(&heap.lock);
+}
+
+/* Did it fail? From now on nothing does. */
+static bool has_failed(void) {
+    bool failed = heap.failed;
+    fail_at(0);
+    return failed;
+}
+
+static int live(void) { return __atomic_load_n(&heap.n_live, __ATOMIC_SEQ_CST); }
+static int asked(void) { return __atomic_load_n(&heap.n_asked, __ATOMIC_SEQ_CST); }
+
+static void check_no_memory(sa_status status) {
+    ck_assert_str_eq(sa_status_name(status), "SA_NO_MEMORY");
+    ck_assert_msg(strstr(sa_last_reason(), "no memory") != NULL, "%s", sa_last_reason());
+}
+
+/* ---------------------------------------------------------------- engine */
+
+/* Returns how many allocations there are to fail. */
+static int fail_creation(void) {
+    sa_engine_options options = {sizeof options, 3, SA_BIND_DEFAULT, SA_ISA_DEFAULT, 0};
+    for (int n = 1;; n++) {
+        sa_engine *engine = (sa_engine *)(void *)&options;
+        fail_at(n);
+        sa_status status = sa_engine_create(&options, &engine);
+        if (!has_failed()) {
+            ck_assert_int_eq(status, SA_OK);
+            sa_engine_destroy(engine);
+            ck_assert_int_eq(live(), 0);
+            return n - 1;
+        }
+        check_no_memory(status);
+        ck_assert_ptr_null(engine);
+        ck_assert_int_eq(live(), 0);
+    }
+}
+
+START_TEST(making_an_engine) {
+    unsetenv("OMP_PLACES");
+    unsetenv("OMP_PROC_BIND");
+    unsetenv("GOMP_CPU_AFFINITY");
+    int n = fail_creation();
+    ck_assert_int_ge(n, 3);
+    setenv("OMP_PROC_BIND", "close", 1); /* the places of OpenMP are asked for, and need room */
+    ck_assert_int_eq(fail_creation(), n + 1);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- calls */
+
+static const struct box_shape in_caller = {3, 4, 2, 8, 12, 20, 40}, in_team = {5, 4, 2, 64, 48, 700, 700};
+
+typedef sa_status function(sa_engine *engine, const struct box *box);
+
+static sa_status forward(sa_engine *engine, const struct box *box) { return sa_batch_forward(engine, &box->batch); }
+
+static sa_status get_info(sa_engine *engine, const struct box *box) {
+    sa_batch_info info = {.struct_size = sizeof info};
+    return sa_batch_get_info(engine, &box->batch, &info);
+}
+
+static sa_status describe(sa_engine *engine, const struct box *box) {
+    char text[100];
+    return sa_batch_describe(engine, &box->batch, text, sizeof text, NULL);
+}
+
+/* On a new engine each time, the n-th allocation of the call fails; the engine has to serve the next one. */
+static int fail_call(function *call, int n_threads, struct box *box) {
+    int before = live();
+    for (int n = 1;; n++) {
+        sa_engine *engine = engine_of(n_threads);
+        fail_at(n);
+        sa_status status = call(engine, box);
+        bool failed = has_failed();
+        if (failed)
+            check_no_memory(status);
+        else
+            ck_assert_int_eq(status, SA_OK);
+        check_forward(engine, box);
+        check_forward(engine, box);
+        sa_engine_destroy(engine);
+        ck_assert_int_eq(live(), before);
+        if (!failed)
+            return n - 1;
+    }
+}
+
+static const struct {
+    function *call;
+    int n_threads;
+    const struct box_shape *shape;
+} calls[] = {{forward, 1, &in_caller}, {forward, 1, &in_team},  {forward, 2, &in_team},
+             {forward, 4, &in_team},   {get_info, 2, &in_team}, {describe, 2, &in_team}};
+enum { N_CALLS = sizeof calls / sizeof calls[0] };
+
+/* The call itself, its sequences, its runs, domains and cursors; to compute, a workspace as well. */
+START_TEST(calling) {
+    struct box *box = box_with_answer(1, *calls[_i].shape);
+    ck_assert_int_ge(fail_call(calls[_i].call, calls[_i].n_threads, box), calls[_i].call == forward ? 6 : 5);
+    box_free(box);
+}
+END_TEST
+
+/* Which of the two a box is. */
+static int runs_in_caller(sa_engine *engine, const struct box *box) {
+    sa_batch_info info = {.struct_size = sizeof info};
+    ck_assert_int_eq(sa_batch_get_info(engine, &box->batch, &info), SA_OK);
+    return info.in_caller;
+}
+
+START_TEST(the_boxes_are_what_they_are_called) {
+    sa_engine *engine = engine_of(2);
+    struct box *small = box_new(1, in_caller), *large = box_new(1, in_team);
+    ck_assert_int_eq(runs_in_caller(engine, small), 1);
+    ck_assert_int_eq(runs_in_caller(engine, large), 0);
+    box_free(small);
+    box_free(large);
+    sa_engine_destroy(engine);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- nothing is asked for twice */
+
+/* Shapes alternate; after the first round no memory is asked for, by any thread. */
+static void check_quiet(const struct box_shape *shapes, int n_shapes, int n_threads, int n_rounds) {
+    struct box *boxes[4];
+    for (int i = 0; i < n_shapes; i++)
+        boxes[i] = box_with_answer((uint64_t)i, shapes[i]);
+    sa_engine *engine = engine_of(n_threads);
+    int after_first = 0;
+    for (int round = 0; round < n_rounds; round++) {
+        for (int i = 0; i < n_shapes; i++)
+            check_forward(engine, boxes[i]);
+        after_first = round == 0 ? asked() : after_first;
+        must(asked() == after_first, "round %d: memory was asked for %d times", round, asked() - after_first);
+    }
+    sa_engine_destroy(engine);
+    for (int i = 0; i < n_shapes; i++)
+        box_free(boxes[i]);
+    ck_assert_int_eq(live(), 0);
+}
+
+START_TEST(the_second_call_in_the_caller) { check_quiet(&in_caller, 1, 2, 20); }
+END_TEST
+
+START_TEST(the_second_call_in_a_team_of_one) { check_quiet(&in_team, 1, 1, 20); }
+END_TEST
+
+START_TEST(the_second_call_in_the_team) { check_quiet(&in_team, 1, 2, 50); }
+END_TEST
+
+/* Fewer items than threads, so that others may wake up in the next call. */
+START_TEST(the_second_call_in_a_team_that_is_not_all_needed) {
+    const struct box_shape two_items = {1, 2, 2, 64, 64, 64, 1500};
+    check_quiet(&two_items, 1, 6, 100);
+}
+END_TEST
+
+START_TEST(alternating_shapes) {
+    const struct box_shape shapes[] = {{1, 4, 2, 64, 64, 300, 300}, in_team, {6, 8, 8, 16, 90, 200, 500}, in_caller};
+    check_quiet(shapes, 4, 2, 20);
+}
+END_TEST
+
+START_TEST(looking_at_the_engine) {
+    char text[2000];
+    sa_engine *engine = engine_of(2);
+    sa_engine_info info = {.struct_size = sizeof info};
+    int before = asked();
+    ck_assert_int_eq(sa_engine_get_info(engine, &info), SA_OK);
+    ck_assert_int_eq(sa_engine_describe(engine, text, sizeof text, NULL), SA_OK);
+    ck_assert_int_eq(asked(), before);
+    sa_engine_destroy(engine);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- buffers */
+
+START_TEST(a_buffer_grows_and_keeps) {
+    struct sa_buffer buffer = {0};
+    for (size_t bytes = 1; bytes < 5000; bytes += 97) {
+        ck_assert(sa_buffer_extend(&buffer, bytes > 1 ? bytes - 97 : 0, bytes));
+        ck_assert(buffer.capacity_bytes >= bytes && (uintptr_t)buffer.data % 64 == 0);
+        for (size_t i = bytes > 1 ? bytes - 97 : 0; i < bytes; i++)
+            ((unsigned char *)buffer.data)[i] = (unsigned char)(i * 7);
+        for (size_t i = 0; i < bytes; i++)
+            must(((unsigned char *)buffer.data)[i] == (unsigned char)(i * 7), "byte %zu of %zu", i, bytes);
+    }
+    ck_assert_int_lt(asked(), 10); /* it doubles */
+    ck_assert_int_eq(live(), 1);
+    sa_buffer_free(&buffer);
+    ck_assert(live() == 0 && !buffer.data && buffer.capacity_bytes == 0);
+}
+END_TEST
+
+START_TEST(a_buffer_that_cannot_grow_stays) {
+    struct sa_buffer buffer = {0};
+    ck_assert(sa_buffer_reserve(&buffer, 100));
+    memset(buffer.data, 5, 100);
+    const struct sa_buffer before = buffer;
+    fail_at(1);
+    ck_assert(!sa_buffer_extend(&buffer, 100, 1000) && has_failed());
+    ck_assert(buffer.data == before.data && buffer.capacity_bytes == before.capacity_bytes);
+    ck_assert(((unsigned char *)buffer.data)[99] == 5 && live() == 1);
+    sa_buffer_free(&buffer);
+}
+END_TEST
+
+START_TEST(a_plan_that_finds_no_memory_can_be_made_again) {
+    struct sa_seq seqs[40];
+    struct sa_problem problem = {.n_seqs = 40, .seqs = seqs, .n_kv_heads = 2, .group = 1, .d_qk = 8, .d_v = 8};
+    problem.rule = (struct sa_rule){SA_UNLIMITED, 0, 0};
+    for (int i = 0; i < 40; i++)
+        seqs[i] = (struct sa_seq){.n_q = 2000, .n_k = 2000};
+    int n = 0;
+    for (bool made = false; !made;) {
+        struct sa_plan plan = {0};
+        fail_at(++n);
+        made = sa_plan_make(&plan, &problem, &(struct sa_team_shape){3, 2, (int[]){2, 1}});
+        ck_assert(made != has_failed());
+        ck_assert(sa_plan_make(&plan, &problem, &(struct sa_team_shape){3, 2, (int[]){2, 1}}));
+        ck_assert_int_eq(plan.n_items, 40 * 2 * 32);
+        sa_plan_free(&plan);
+        ck_assert_int_eq(live(), 0);
+    }
+    ck_assert_int_gt(n, 5);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- workspace */
+
+/* All parts, with what they have room for. */
+static int list_parts(const struct sa_workspace *space, struct sa_buffer parts[40]) {
+    const size_t row = SA_TILE_ROWS * sizeof(float), d_qk = (size_t)space->d_qk * row, d_v = (size_t)space->d_v * row;
+    int n = 0;
+    parts[n++] = (struct sa_buffer){space->lane_keys, sizeof *space->lane_keys};
+    parts[n++] = (struct sa_buffer){space->qt, d_qk};
+    parts[n++] = (struct sa_buffer){space->s, SA_BLOCK_KEYS * row};
+    parts[n++] = (struct sa_buffer){space->sum, d_v};
+    parts[n++] = (struct sa_buffer){space->mb, row};
+    parts[n++] = (struct sa_buffer){space->alpha, row};
+    for (int i = -1; i < SA_TREE_LEVELS; i++) {
+        const struct sa_state *state = i < 0 ? &space->result : &space->child[i];
+        parts[n++] = (struct sa_buffer){state->m, row};
+        parts[n++] = (struct sa_buffer){state->l, row};
+        parts[n++] = (struct sa_buffer){state->o, d_v};
+    }
+    return n;
+}
+
+static void check_parts(const struct sa_workspace *space) {
+    struct sa_buffer parts[40];
+    int n = list_parts(space, parts);
+    const char *begin = space->buffer.data, *end = begin + space->buffer.capacity_bytes;
+    for (int i = 0; i < n; i++) {
+        const char *at = parts[i].data;
+        ck_assert((uintptr_t)at % 64 == 0 && at >= begin && at + parts[i].capacity_bytes <= end);
+        memset(parts[i].data, i, parts[i].capacity_bytes);
+    }
+    for (int i = 0; i < n; i++)
+        for (size_t byte = 0; byte < parts[i].capacity_bytes; byte += 4)
+            must(((unsigned char *)parts[i].data)[byte] == i, "parts %d and another overlap", i);
+}
+
+START_TEST(a_workspace_has_room_for_all_its_parts) {
+    static const int dims[] = {1, 64, 576, 3, 80, 17};
+    struct sa_workspace space = {0};
+    for (int i = 0; i < 36; i++) {
+        ck_assert(sa_workspace_grant(&space, dims[i % 6], dims[i / 6]));
+        ck_assert(space.d_qk == dims[i % 6] && space.d_v == dims[i / 6]);
+        ck_assert(space.buffer.capacity_bytes >= sa_workspace_bytes(space.d_qk, space.d_v));
+        check_parts(&space);
+    }
+    sa_workspace_free(&space);
+    ck_assert_int_eq(live(), 0);
+}
+END_TEST
+
+START_TEST(a_workspace_that_cannot_grow_is_laid_out_again) {
+    struct sa_workspace space = {0};
+    ck_assert(sa_workspace_grant(&space, 8, 8));
+    fail_at(1);
+    ck_assert(!sa_workspace_grant(&space, 500, 500) && has_failed());
+    ck_assert(sa_workspace_grant(&space, 8, 8));
+    check_parts(&space);
+    ck_assert(sa_workspace_grant(&space, 500, 500));
+    check_parts(&space);
+    sa_workspace_free(&space);
+    ck_assert_int_eq(live(), 0);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("memory");
+    TCase *failing = add_case(suite, "failing");
+    tcase_add_test(failing, making_an_engine);
+    tcase_add_loop_test(failing, calling, 0, N_CALLS);
+    tcase_add_test(failing, the_boxes_are_what_they_are_called);
+    TCase *quiet = add_case(suite, "quiet");
+    tcase_add_test(quiet, the_second_call_in_the_caller);
+    tcase_add_test(quiet, the_second_call_in_a_team_of_one);
+    tcase_add_test(quiet, the_second_call_in_the_team);
+    tcase_add_test(quiet, the_second_call_in_a_team_that_is_not_all_needed);
+    tcase_add_test(quiet, alternating_shapes);
+    tcase_add_test(quiet, looking_at_the_engine);
+    TCase *parts = add_case(suite, "parts");
+    tcase_add_test(parts, a_buffer_grows_and_keeps);
+    tcase_add_test(parts, a_buffer_that_cannot_grow_stays);
+    tcase_add_test(parts, a_plan_that_finds_no_memory_can_be_made_again);
+    tcase_add_test(parts, a_workspace_has_room_for_all_its_parts);
+    tcase_add_test(parts, a_workspace_that_cannot_grow_is_laid_out_again);
+    return run_suite(suite);
+}

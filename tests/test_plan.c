@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/* The planner on machines nobody here has: hwloc synthetic topologies and random ragged batches. */
+#include "plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "inside.h"
+#include "kernels/kernels.h"
+#include "synthetic.h"
+
+/* ---------------------------------------------------------------- teams */
+
+static const struct {
+    const char *synthetic;
+    bool spread;
+    int n_threads; /* 0: one a core */
+} teams[] = {
+    {"pack:2 l3:8 core:12 pu:1", false, 0},  {"pack:2 l3:8 core:12 pu:1", true, 20},
+    {"pack:2 l3:8 core:12 pu:1", false, 13}, {"pack:1 core:64 pu:2", false, 0},
+    {"pack:1 core:1 pu:1", false, 0},        {"pack:4 l3:1 core:3 pu:2", true, 0},
+    {"pack:2 l3:3 core:2 pu:1", false, 17},
+};
+enum { N_TEAMS = sizeof teams / sizeof teams[0] };
+
+/* ---------------------------------------------------------------- batches */
+
+enum { MAX_SEQS = 64 };
+
+struct batch {
+    struct sa_seq seqs[MAX_SEQS];
+    struct sa_problem problem;
+};
+
+static void roll_seq(struct dice *dice, struct sa_seq *seq, int64_t most) {
+    *seq = (struct sa_seq){0};
+    switch (roll(dice) % 4) {
+    case 0: /* decode */
+        seq->n_q = roll_between(dice, 0, 2);
+        seq->n_k = roll_between(dice, 1, most);
+        break;
+    case 1: /* prefill */ seq->n_q = seq->n_k = roll_between(dice, 0, most); break;
+    default: seq->n_q = roll_between(dice, 0, most); seq->n_k = roll_between(dice, 0, most);
+    }
+    seq->q_offset = roll_one_in(dice, 4) ? roll_between(dice, -most, most) : seq->n_k - seq->n_q;
+}
+
+static void roll_batch(struct dice *dice, struct batch *batch, int64_t most) {
+    static const int group_sizes[] = {1, 1, 2, 3, 4, 5, 7, 8, 16, 71};
+    struct sa_rule rule = {SA_UNLIMITED, roll_one_in(dice, 2) ? 0 : SA_UNLIMITED, 0};
+    if (roll_one_in(dice, 3)) {
+        rule.left = roll_between(dice, 0, most);
+        rule.sink = roll_between(dice, 0, 8);
+    }
+    batch->problem = (struct sa_problem){.n_seqs = roll_between(dice, 0, roll_one_in(dice, 2) ? MAX_SEQS : 3),
+                                         .seqs = batch->seqs,
+                                         .n_kv_heads = (int)roll_between(dice, 1, 12),
+                                         .group = group_sizes[roll(dice) % 10],
+                                         .d_qk = (int)roll_between(dice, 1, 256),
+                                         .d_v = (int)roll_between(dice, 1, 256),
+                                         .rule = rule};
+    for (int64_t i = 0; i < batch->problem.n_seqs; i++)
+        roll_seq(dice, &batch->seqs[i], most);
+}
+
+/* ---------------------------------------------------------------- costs */
+
+static int64_t keys_by_hand(const struct sa_problem *problem, const struct sa_seq *seq, int64_t first, int64_t last) {
+    int64_t n = 0;
+    for (int64_t key = 0; key < seq->n_k; key++) {
+        bool any = false;
+        for (int64_t row = first; row <= last && !any; row++) {
+            struct sa_span s = sa_visible(&problem->rule, seq->q_offset + row / problem->group, seq->n_k);
+            any = key < s.sink || (s.lo <= key && key < s.hi);
+        }
+        n += any;
+    }
+    return n;
+}
+
+/* Keys gone through, plus something fixed, for every lane of a group in use and every dimension. */
+START_TEST(a_tile_costs_what_it_goes_through) {
+    struct dice dice = {1};
+    struct batch batch;
+    double fixed = -1;
+    for (int i = 0; i < 100; i++) {
+        roll_batch(&dice, &batch, 300);
+        const struct sa_problem *problem = &batch.problem;
+        for (int64_t s = 0; s < problem->n_seqs; s++) {
+            int64_t rows = sa_seq_rows(problem, &batch.seqs[s]), n_tiles = sa_seq_tiles(problem, &batch.seqs[s]);
+            ck_assert_int_eq(n_tiles, (rows + 63) / 64);
+            if (n_tiles == 0)
+                continue;
+            int64_t tile = roll_between(&dice, 0, n_tiles - 1), left = rows - tile * 64, n = left < 64 ? left : 64;
+            double cost = sa_tile_cost(problem, &batch.seqs[s], tile);
+            double lanes = (double)((n + 15) / 16 * 16) * (problem->d_qk + problem->d_v);
+            double more = cost / lanes - (double)keys_by_hand(problem, &batch.seqs[s], tile * 64, tile * 64 + n - 1);
+            fixed = fixed < 0 ? more : fixed;
+            ck_assert_double_eq_tol(more, fixed, 1e-9);
+        }
+    }
+    ck_assert(fixed > 0 && fixed < 256);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- every item once, in the right place and order */
+
+/* Where an item stands in the list of all, (sequence, kv head, tile) counted up. */
+static int64_t number_of(const struct sa_problem *problem, const int64_t first_of_seq[], struct sa_item item) {
+    return first_of_seq[item.seq] + item.kv_head * sa_seq_tiles(problem, &problem->seqs[item.seq]) + item.tile;
+}
+
+static int64_t count_items(const struct sa_problem *problem, int64_t first_of_seq[MAX_SEQS]) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < problem->n_seqs; i++) {
+        first_of_seq[i] = n;
+        n += sa_seq_tiles(problem, &problem->seqs[i]) * problem->n_kv_heads;
+    }
+    return n;
+}
+
+static void check_item(const struct sa_problem *problem, struct sa_item item) {
+    must(item.seq >= 0 && item.seq < problem->n_seqs, "sequence %d", item.seq);
+    must(item.kv_head >= 0 && item.kv_head < problem->n_kv_heads, "kv head %d", item.kv_head);
+    must(item.tile >= 0 && item.tile < sa_seq_tiles(problem, &problem->seqs[item.seq]), "tile %lld",
+         (long long)item.tile);
+}
+
+/* Four cost classes a power of two, and what is near the border of two may be in either. */
+#define ABOUT_THE_SAME (1.25 * 1.25)
+
+/* A domain: its items are those `low` and up of the list of all, and none is clearly costlier than one before it.
+ * Returns its cost; *low moves behind its items. */
+static double check_domain(const struct sa_plan *plan, int domain, const struct sa_problem *problem,
+                           const int64_t first_of_seq[], unsigned char *met, int64_t *low) {
+    double cost = 0, least = HUGE_VAL;
+    int64_t n = plan->domains[domain].n_items;
+    for (int64_t i = 0; i < n; i++) {
+        struct sa_item item = sa_plan_item(plan, domain, i);
+        check_item(problem, item);
+        int64_t number = number_of(problem, first_of_seq, item);
+        must(number >= *low && number < *low + n, "item %lld of domain %d is not next to the others", (long long)i,
+             domain);
+        must(met[number]++ == 0, "item %lld of domain %d comes twice", (long long)i, domain);
+        double its = item_cost(problem, item);
+        must(its <= ABOUT_THE_SAME * least, "item %lld of domain %d costs %g after %g", (long long)i, domain, its,
+             least);
+        least = its < least ? its : least;
+        cost += its;
+    }
+    *low += n;
+    return cost;
+}
+
+static void check_plan(const struct sa_plan *plan, const struct sa_problem *problem, const struct sa_team_shape *team) {
+    int64_t first_of_seq[MAX_SEQS], n_items = count_items(problem, first_of_seq), low = 0;
+    unsigned char *met = calloc((size_t)n_items + 1, 1);
+    double cost = 0, tile = largest_tile(problem);
+    ck_assert_int_eq(plan->n_domains, team->n_domains);
+    ck_assert_int_eq(plan->n_items, n_items);
+    for (int domain = 0; domain < plan->n_domains; domain++) {
+        double its = check_domain(plan, domain, problem, first_of_seq, met, &low);
+        double share = plan->cost * team->domain_threads[domain] / team->n_threads;
+        must(fabs(its - share) <= tile * (1 + 1e-9) + 1e-9 * plan->cost, "domain %d has %g, its share is %g, a tile %g",
+             domain, its, share, tile);
+        cost += its;
+    }
+    ck_assert_int_eq(low, n_items); /* all met, none twice: each once */
+    ck_assert(cost >= plan->cost * (1 - 1e-9) && cost <= plan->cost * (1 + 1e-9));
+    free(met);
+}
+
+START_TEST(every_item_comes_once_and_in_order) {
+    struct dice dice = {(uint64_t)_i};
+    struct batch batch;
+    struct team team;
+    struct sa_plan plan = {0};
+    seat(&team, teams[_i].synthetic, teams[_i].spread, teams[_i].n_threads);
+    for (int i = 0; i < 60; i++) {
+        roll_batch(&dice, &batch, i % 6 == 0 ? 20000 : 500);
+        ck_assert(sa_plan_make(&plan, &batch.problem, &team.shape));
+        check_plan(&plan, &batch.problem, &team.shape);
+    }
+    sa_plan_free(&plan);
+}
+END_TEST
+
+START_TEST(nothing_to_do_is_a_plan) {
+    struct batch batch = {.problem = {.n_kv_heads = 3, .group = 2, .d_qk = 8, .d_v = 8}};
+    struct team team;
+    struct sa_plan plan = {0};
+    seat(&team, teams[0].synthetic, false, 0);
+    batch.problem.seqs = batch.seqs;
+    for (batch.problem.n_seqs = 0; batch.problem.n_seqs < 5; batch.problem.n_seqs++) {
+        batch.seqs[batch.problem.n_seqs] = (struct sa_seq){.n_k = 1000}; /* n_q = 0 */
+        ck_assert(sa_plan_make(&plan, &batch.problem, &team.shape));
+        check_plan(&plan, &batch.problem, &team.shape);
+        ck_assert_int_eq(plan.n_runs, 0);
+    }
+    batch.problem.n_seqs = 5;
+    batch.seqs[3] = (struct sa_seq){.n_q = 1}; /* n_k = 0: its row still has to be written */
+    ck_assert(sa_plan_make(&plan, &batch.problem, &team.shape));
+    check_plan(&plan, &batch.problem, &team.shape);
+    ck_assert_int_eq(plan.n_items, 3);
+    sa_plan_free(&plan);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- size and reuse */
+
+/* A single sequence of n tokens. */
+static void one_sequence(struct batch *batch, int64_t n, int group, struct sa_rule rule) {
+    *batch = (struct batch){.seqs = {{.n_q = n, .n_k = n}}};
+    batch->problem = (struct sa_problem){
+        .n_seqs = 1, .seqs = batch->seqs, .n_kv_heads = 3, .group = group, .d_qk = 64, .d_v = 64, .rule = rule};
+}
+
+/* The header: the plan grows with the number of sequences, not with their lengths. A piece is what a domain has of a
+ * head, or of several whole heads; going through its tiles, costs rise and fall at most once, four classes a power of
+ * two, and the last tile may have fewer lanes. */
+static void check_size(const struct team *team, int group, struct sa_rule rule) {
+    struct sa_plan plan = {0};
+    struct batch batch;
+    for (int64_t n = 1 << 8; n <= 1 << 16; n *= 16) {
+        one_sequence(&batch, n, group, rule);
+        ck_assert(sa_plan_make(&plan, &batch.problem, &team->shape));
+        int64_t keys = rule.left < n ? rule.left + 64 : n, classes = (int64_t)(4 * log2(1 + (double)keys / 24)) + 1;
+        int64_t pieces = 3 * team->shape.n_domains, most = pieces * (2 * classes + 1);
+        must(plan.n_runs <= most, "%lld tokens, %d heads a kv head, left %lld right %lld: %lld runs, expected %lld",
+             (long long)n, group, (long long)rule.left, (long long)rule.right, (long long)plan.n_runs, (long long)most);
+    }
+    sa_plan_free(&plan);
+}
+
+START_TEST(a_plan_does_not_grow_with_n) {
+    static const struct sa_rule rules[] = {
+        {SA_UNLIMITED, SA_UNLIMITED, 0}, {SA_UNLIMITED, 0, 0}, {4095, 0, 4}, {100, 100, 0}};
+    for (int i = 0; i < N_TEAMS; i++) {
+        struct team team;
+        seat(&team, teams[i].synthetic, teams[i].spread, teams[i].n_threads);
+        for (int group = 1; group <= 9; group++)
+            for (int rule = 0; rule < 4; rule++)
+                check_size(&team, group, rules[rule]);
+    }
+}
+END_TEST
+
+/* Tiles of a window see one key more or less where query heads do not divide a tile: some window of these lies on the
+ * border of two cost classes. */
+START_TEST(a_plan_does_not_grow_with_n_at_any_window) {
+    struct team one;
+    seat(&one, "pack:1 core:1 pu:1", false, 0);
+    for (int group = 1; group <= 9; group++)
+        for (int64_t left = 60; left <= 188; left++)
+            check_size(&one, group, (struct sa_rule){left, 0, 0});
+}
+END_TEST
+
+static void check_same_plan(const struct sa_plan *a, const struct sa_plan *b) {
+    ck_assert_int_eq(a->n_items, b->n_items);
+    ck_assert_int_eq(a->n_domains, b->n_domains);
+    for (int domain = 0; domain < a->n_domains; domain++) {
+        ck_assert_int_eq(a->domains[domain].n_items, b->domains[domain].n_items);
+        for (int64_t i = 0; i < a->domains[domain].n_items; i++) {
+            struct sa_item x = sa_plan_item(a, domain, i), y = sa_plan_item(b, domain, i);
+            must(memcmp(&x, &y, sizeof x) == 0, "item %lld of domain %d", (long long)i, domain);
+        }
+    }
+}
+
+START_TEST(a_used_plan_is_as_good_as_a_new_one) {
+    struct dice dice = {77};
+    struct batch batch;
+    struct sa_plan used = {0};
+    for (int i = 0; i < 60; i++) {
+        struct team team;
+        int t = (int)(roll(&dice) % N_TEAMS);
+        seat(&team, teams[t].synthetic, teams[t].spread, teams[t].n_threads);
+        roll_batch(&dice, &batch, 1000);
+        struct sa_plan fresh = {0};
+        ck_assert(sa_plan_make(&used, &batch.problem, &team.shape));
+        ck_assert(sa_plan_make(&fresh, &batch.problem, &team.shape));
+        check_same_plan(&used, &fresh);
+        const void *runs = used.runs, *domains = used.domains;
+        ck_assert(sa_plan_make(&used, &batch.problem, &team.shape));
+        ck_assert(used.runs == runs && used.domains == domains); /* nothing was allocated */
+        check_same_plan(&used, &fresh);
+        sa_plan_free(&fresh);
+    }
+    sa_plan_free(&used);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("plan");
+    tcase_add_test(add_case(suite, "cost"), a_tile_costs_what_it_goes_through);
+    TCase *items = add_case(suite, "items");
+    tcase_add_loop_test(items, every_item_comes_once_and_in_order, 0, N_TEAMS);
+    tcase_add_test(items, nothing_to_do_is_a_plan);
+    TCase *size = add_case(suite, "size");
+    tcase_add_test(size, a_plan_does_not_grow_with_n);
+    tcase_add_test(size, a_plan_does_not_grow_with_n_at_any_window);
+    tcase_add_test(size, a_used_plan_is_as_good_as_a_new_one);
+    return run_suite(suite);
+}

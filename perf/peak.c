@@ -15,14 +15,16 @@
 
 enum { CHAINS = 12, STEPS = 20000 };
 
+static volatile float first = 3.0f, factor = 0.9999f, addend = 0.0001f;
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 
 #define CHAIN_FUNCTION(name, isa, vector, set1, fma)                                                                   \
     __attribute__((target(isa))) static float name(void) {                                                             \
-        vector x[CHAINS], a = set1(0.9999f), b = set1(0.0001f), sum;                                                   \
+        vector x[CHAINS], a = set1(factor), b = set1(addend), sum;                                                     \
         for (int i = 0; i < CHAINS; i++)                                                                               \
-            x[i] = set1((float)i);                                                                                     \
+            x[i] = set1(first + (float)i);                                                                             \
         for (int step = 0; step < STEPS; step++) {                                                                     \
             x[0] = fma(x[0], a, b), x[1] = fma(x[1], a, b), x[2] = fma(x[2], a, b), x[3] = fma(x[3], a, b);            \
             x[4] = fma(x[4], a, b), x[5] = fma(x[5], a, b), x[6] = fma(x[6], a, b), x[7] = fma(x[7], a, b);            \
@@ -41,10 +43,10 @@ CHAIN_FUNCTION(chains_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps)
 /* Four floats a vector on any processor; two operations each where it has no fused multiply-add. */
 static float chains_generic(void) {
     typedef float v4 __attribute__((vector_size(16)));
-    const v4 a = {0.9999f, 0.9999f, 0.9999f, 0.9999f}, b = {0.0001f, 0.0001f, 0.0001f, 0.0001f};
+    const v4 a = {factor, factor, factor, factor}, b = {addend, addend, addend, addend};
     v4 x[CHAINS], sum = {0};
     for (int i = 0; i < CHAINS; i++)
-        x[i] = (v4){(float)i, 1, 2, 3};
+        x[i] = (v4){first + (float)i, 1, 2, 3};
     for (int step = 0; step < STEPS; step++)
 #if defined(__clang__)
 #pragma clang loop unroll(full)

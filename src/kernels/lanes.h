@@ -184,10 +184,12 @@ INLINE void score_step(const int n_keys, const int n_vectors, const int fetch, c
         for (int v = 0; v < n_vectors; v++)
             sum[i * n_vectors + v] = v_fma(q[v], key, sum[i * n_vectors + v]);
     }
+    /* Loads of the next step stay behind: clang would hoist all of a turn's and spill them. */
+    __asm__ volatile("" ::: "memory");
 }
 
 /* A register tile: keys j .. j + n_keys - 1 x n_vectors vectors from `lane` of the job on. Several dimensions a turn:
- * the processor foresees the end of a loop of 16 or 32 turns, not always of one of 64. */
+ * the processor foresees the end of a loop of 32 turns, not always of one of 64. */
 INLINE void score_tile(const int n_keys, const int n_vectors, const bool masked, const struct score_job *job, int j,
                        int lane, vf *best) {
     const ptrdiff_t k_stride = job->k.stride, ahead_stride = job->ahead.stride;

@@ -8,7 +8,7 @@
 enum {
     LANES = 16,
     PASS_GROUPS = 4, /* 32 registers: 16 sums for 4 vectors x 4 keys */
-    SCORE_STEPS = 4,
+    SCORE_STEPS = 2,
     SCORE_KEYS_WIDE = 4,
     SCORE_KEYS_NARROW = 8,
     VALUE_DIMS_WIDE = 4,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "box.h"
+#include "engine.h"
 #include "inside.h"
 #include "threads.h"
 
@@ -282,6 +283,26 @@ START_TEST(while_a_workspace_grows) {
 }
 END_TEST
 
+/* The child finds a layout that was being written. */
+START_TEST(while_a_workspace_is_laid_out) {
+    struct boxes boxes = make_boxes();
+    sa_engine *engine = engine_of(2);
+    for (int i = 0; i < 20; i++)
+        check_forward(engine, boxes.large);
+    struct sa_workspace whole[2], *spaces = engine->team.spaces;
+    memcpy(whole, spaces, sizeof whole);
+    for (int t = 0; t < 2; t++) {
+        spaces[t].qt = spaces[t].s = spaces[t].sum = NULL;
+        spaces[t].result = (struct sa_state){NULL, NULL, NULL};
+    }
+    check_child(engine, &boxes, 0);
+    memcpy(spaces, whole, sizeof whole);
+    check_forward(engine, boxes.large);
+    sa_engine_destroy(engine);
+    free_boxes(&boxes);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("fork");
     TCase *tcase = add_case(suite, "fork");
@@ -290,5 +311,6 @@ int main(void) {
     tcase_add_test(tcase, during_calls_of_others);
     tcase_add_test(tcase, while_engines_come_and_go);
     tcase_add_test(tcase, while_a_workspace_grows);
+    tcase_add_test(tcase, while_a_workspace_is_laid_out);
     return run_suite(suite);
 }

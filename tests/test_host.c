@@ -103,10 +103,10 @@ START_TEST(signals_go_to_the_hosts_threads) {
 END_TEST
 
 START_TEST(the_teams_threads_block_every_signal) {
+    sigset_t before, after; /* before any team was started */
+    pthread_sigmask(SIG_SETMASK, NULL, &before);
     struct box *box = box_with_answer(1, large);
     sa_engine *engine = engine_of(3);
-    sigset_t before, after;
-    pthread_sigmask(SIG_SETMASK, NULL, &before);
     check_forward(engine, box);
     pthread_sigmask(SIG_SETMASK, NULL, &after);
     for (int s = 1; s < SIGRTMIN; s++)

@@ -195,10 +195,10 @@ int __wrap_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t 
 
 /* Without a team the caller does the work: the same bits. The next call tries again. */
 START_TEST(without_a_thread_the_caller_works) {
-    struct box *box = box_with_answer(1, large);
-    sa_engine *engine = engine_of(3);
     sigset_t before, after;
     pthread_sigmask(SIG_SETMASK, NULL, &before);
+    struct box *box = box_with_answer(1, large);
+    sa_engine *engine = engine_of(3);
     threads_refused = 2;
     check_forward(engine, box);
     check_forward(engine, box);

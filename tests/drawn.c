@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+#include "drawn.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "reference.h"
+
+/* ---------------------------------------------------------------- tensors */
+
+struct drawn drawn_batch(uint64_t seed, int n_query_heads, int n_kv_heads, int d_qk, int d_v) {
+    return (struct drawn){
+        .dice = {seed},
+        .batch = {SA_BATCH_HEAD, .n_query_heads = n_query_heads, .n_kv_heads = n_kv_heads, .d_qk = d_qk, .d_v = d_v}};
+}
+
+/* `n` floats that end, or begin, where the page nobody may touch begins or ends. */
+static float *map_floats(struct drawn *drawn, size_t n) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = (n * sizeof(float) + page - 1) / page * page;
+    char *map = mmap(NULL, bytes + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    must(map != MAP_FAILED, "no memory");
+    must(bytes == 0 || mprotect(map + page, bytes, PROT_READ | PROT_WRITE) == 0, "no memory");
+    drawn->maps[drawn->n_maps] = map;
+    drawn->map_bytes[drawn->n_maps++] = bytes + 2 * page;
+    bool at_begin = roll_one_in(&drawn->dice, 3);
+    return (float *)(void *)(at_begin ? map + page : map + page + bytes - n * sizeof(float));
+}
+
+static void fill(struct drawn *drawn, float *at, int64_t n, float size) {
+    for (int64_t i = 0; i < n; i++)
+        at[i] = roll_unit(&drawn->dice) * size;
+}
+
+/* What lies in the gaps must not matter. */
+static void fill_gaps(float *at, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        at[i] = NAN;
+}
+
+static sa_output place(struct drawn *drawn, int64_t n, int64_t heads, int64_t d, int layout, float size) {
+    layout = layout < 0 ? (int)roll_between(&drawn->dice, 0, N_LAYOUTS - 1) : layout;
+    int64_t head_gap = layout == TOKENS_GAPS ? roll_between(&drawn->dice, 0, 3) : 0;
+    int64_t token_gap = layout == TOKENS_GAPS ? roll_between(&drawn->dice, 0, 5) : 0;
+    int64_t head = layout == HEADS_FIRST ? (n > 0 ? n : 1) * d : d + head_gap;
+    int64_t token = layout == HEADS_FIRST ? d : (heads - 1) * head + d + token_gap;
+    int64_t extent = n > 0 ? (n - 1) * token + (heads - 1) * head + d : 0;
+    float *data = map_floats(drawn, (size_t)extent);
+    fill_gaps(data, extent);
+    for (int64_t t = 0; t < n; t++)
+        for (int64_t h = 0; h < heads; h++)
+            fill(drawn, data + t * token + h * head, d, size);
+    if (layout == BACKWARDS && n > 0)
+        return (sa_output){data + (n - 1) * token, -token, head};
+    return layout == PACKED ? (sa_output){data, 0, 0} : (sa_output){data, token, head};
+}
+
+static sa_tensor input(sa_output t) { return (sa_tensor){t.data, t.token_stride, t.head_stride}; }
+
+static sa_output place_lse(struct drawn *drawn, int64_t n, int64_t heads, int layout) {
+    float *data = map_floats(drawn, (size_t)(n * heads));
+    bool by_token = layout < 0 ? roll_one_in(&drawn->dice, 2) : layout != PACKED;
+    return by_token ? (sa_output){data, heads, 1} : (sa_output){data, 0, 0};
+}
+
+sa_sequence *drawn_add(struct drawn *drawn, int64_t n_q, int64_t n_k, int layout, float size) {
+    sa_batch *b = &drawn->batch;
+    sa_sequence *s = &drawn->seqs[b->n_sequences++];
+    *s = (sa_sequence){.n_q = n_q, .n_k = n_k};
+    s->q = input(place(drawn, n_q, b->n_query_heads, b->d_qk, layout, size));
+    s->k = input(place(drawn, n_k, b->n_kv_heads, b->d_qk, layout, 1));
+    s->v = input(place(drawn, n_k, b->n_kv_heads, b->d_v, layout, 1));
+    s->o = place(drawn, n_q, b->n_query_heads, b->d_v, layout, 1);
+    s->lse = place_lse(drawn, n_q, b->n_query_heads, layout);
+    return s;
+}
+
+void drawn_free(struct drawn *drawn) {
+    for (int i = 0; i < drawn->n_maps; i++)
+        munmap(drawn->maps[i], drawn->map_bytes[i]);
+}
+
+/* ---------------------------------------------------------------- rules */
+
+static void draw_window(struct drawn *drawn, int64_t n) {
+    struct dice *dice = &drawn->dice;
+    drawn->batch.flags |= SA_WINDOW;
+    drawn->batch.window_left = roll_one_in(dice, 3) ? -1 : roll_between(dice, 0, roll_one_in(dice, 2) ? n : 40);
+    drawn->batch.window_right = roll_one_in(dice, 3) ? -1 : roll_between(dice, 0, roll_one_in(dice, 2) ? n : 40);
+}
+
+void drawn_rules(struct drawn *drawn) {
+    struct dice *dice = &drawn->dice;
+    sa_batch *b = &drawn->batch;
+    int64_t n = 1;
+    for (int64_t i = 0; i < b->n_sequences; i++)
+        n = drawn->seqs[i].n_k > n ? drawn->seqs[i].n_k : n;
+    if (roll_one_in(dice, 2))
+        b->flags |= SA_CAUSAL;
+    if (roll_one_in(dice, 2))
+        draw_window(drawn, n);
+    b->n_sink_keys = roll_one_in(dice, 2) ? roll_between(dice, 0, roll_one_in(dice, 2) ? 5 : n) : 0;
+    b->scale = roll_one_in(dice, 3) ? roll_unit(dice) : 0;
+    for (int64_t i = 0; i < b->n_sequences; i++)
+        if (roll_one_in(dice, 2)) {
+            drawn->seqs[i].flags = SA_SEQ_Q_OFFSET;
+            drawn->seqs[i].q_offset = roll_one_in(dice, 4) ? 0 : roll_between(dice, -n - 3, 2 * n);
+        }
+}
+
+/* ---------------------------------------------------------------- outputs */
+
+typedef void visit_row(const struct drawn *drawn, const sa_sequence *seq, int64_t token, int head, void *argument);
+
+static void each_row(const struct drawn *drawn, visit_row *visit, void *argument) {
+    for (int64_t i = 0; i < drawn->batch.n_sequences; i++)
+        for (int64_t token = 0; token < drawn->seqs[i].n_q; token++)
+            for (int head = 0; head < drawn->batch.n_query_heads; head++)
+                visit(drawn, &drawn->seqs[i], token, head, argument);
+}
+
+static void forget_row(const struct drawn *drawn, const sa_sequence *seq, int64_t token, int head, void *unused) {
+    (void)unused;
+    for (int c = 0; c < drawn->batch.d_v; c++)
+        reference_o(&drawn->batch, seq, token, head)[c] = NAN;
+    *reference_lse(&drawn->batch, seq, token, head) = NAN;
+}
+
+void drawn_forget(struct drawn *drawn) {
+    drawn->batch.sequences = drawn->seqs;
+    each_row(drawn, forget_row, NULL);
+}
+
+static void copy_row(const struct drawn *drawn, const sa_sequence *seq, int64_t token, int head, void *argument) {
+    float **at = argument;
+    for (int c = 0; c < drawn->batch.d_v; c++)
+        *(*at)++ = reference_o(&drawn->batch, seq, token, head)[c];
+    *(*at)++ = *reference_lse(&drawn->batch, seq, token, head);
+}
+
+float *drawn_outputs(const struct drawn *drawn, size_t *n) {
+    *n = 0;
+    for (int64_t i = 0; i < drawn->batch.n_sequences; i++)
+        *n += (size_t)drawn->seqs[i].n_q * (size_t)drawn->batch.n_query_heads * ((size_t)drawn->batch.d_v + 1);
+    float *outputs = malloc((*n + 1) * sizeof *outputs), *at = outputs;
+    each_row(drawn, copy_row, &at);
+    return outputs;
+}
+
+/* ---------------------------------------------------------------- poison */
+
+static bool is_seen(const struct drawn *drawn, const sa_sequence *s, int64_t of_row, int64_t j) {
+    for (int64_t i = of_row < 0 ? 0 : of_row; i < (of_row < 0 ? s->n_q : of_row + 1); i++)
+        if (reference_visible(&drawn->batch, s, i, j))
+            return true;
+    return false;
+}
+
+void drawn_poison(struct drawn *drawn, int sequence, int64_t of_row, float value) {
+    const sa_sequence *s = &drawn->seqs[sequence];
+    for (int64_t j = 0; j < s->n_k; j++)
+        for (int h = 0; h < drawn->batch.n_kv_heads && !is_seen(drawn, s, of_row, j); h++) {
+            float *k = (float *)(uintptr_t)reference_k(&drawn->batch, s, j, h);
+            float *v = (float *)(uintptr_t)reference_v(&drawn->batch, s, j, h);
+            for (int c = 0; c < drawn->batch.d_qk; c++)
+                k[c] = value;
+            for (int c = 0; c < drawn->batch.d_v; c++)
+                v[c] = value;
+        }
+}
+
+/* ---------------------------------------------------------------- comparing */
+
+/* A bound larger than a hundredth of the largest v would pass what is wrong. */
+static void check_row(const struct drawn *drawn, int64_t i, int64_t token, int head, struct reference_row *row) {
+    const sa_batch *b = &drawn->batch;
+    const sa_sequence *seq = &drawn->seqs[i];
+    const float *o = reference_o(b, seq, token, head), lse = *reference_lse(b, seq, token, head);
+    must(reference_row(b, i, token, head, row), "no memory");
+    for (int c = 0; c < b->d_v; c++) {
+        must(row->bound[c] < 0.01, "the bound %g of row %lld is none", row->bound[c], (long long)token);
+        must(fabs((double)o[c] - row->o[c]) <= row->bound[c],
+             "sequence %lld token %lld head %d dimension %d: %.9g, exactly %.9g, bound %g (n_q %lld, n_k %lld, d %d, "
+             "%d)",
+             (long long)i, (long long)token, head, c, (double)o[c], row->o[c], row->bound[c], (long long)seq->n_q,
+             (long long)seq->n_k, (int)b->d_qk, (int)b->d_v);
+    }
+    if (row->n_visible == 0)
+        must(lse == -INFINITY, "lse of an empty row is %g", (double)lse);
+    else
+        must(fabs((double)lse - row->lse) <= row->lse_bound,
+             "lse of sequence %lld token %lld head %d: %.9g, exactly %.9g", (long long)i, (long long)token, head,
+             (double)lse, row->lse);
+}
+
+void drawn_check(struct drawn *drawn, sa_engine *engine, int64_t most) {
+    sa_batch *b = &drawn->batch;
+    double values[2 * 576];
+    struct reference_row row = {.o = values, .bound = values + 576};
+    drawn_forget(drawn);
+    must(sa_batch_forward(engine, b) == SA_OK, "%s", sa_last_reason());
+    for (int64_t i = 0; i < b->n_sequences; i++) {
+        int64_t rows = drawn->seqs[i].n_q * b->n_query_heads, step = rows / most + 1;
+        for (int64_t r = 0; r < rows; r += r + step < rows || r == rows - 1 ? step : rows - 1 - r)
+            check_row(drawn, i, r / b->n_query_heads, (int)(r % b->n_query_heads), &row);
+    }
+}

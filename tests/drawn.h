@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* Random batches: every tensor in a layout of its own between two pages that nobody may touch, directly beside one. */
+#ifndef SA_TESTS_DRAWN_H
+#define SA_TESTS_DRAWN_H
+
+#include <sa/sa.h>
+
+#include "inside.h"
+
+enum { DRAWN_SEQS = 5 };
+
+enum layout {
+    PACKED,      /* strides 0 */
+    TOKENS_GAPS, /* [token][head][d] with unused room behind heads and tokens */
+    HEADS_FIRST, /* [head][token][d] */
+    BACKWARDS,   /* [token][head][d], the last token first */
+    N_LAYOUTS
+};
+
+struct drawn {
+    struct dice dice;
+    sa_batch batch;
+    sa_sequence seqs[DRAWN_SEQS];
+    void *maps[5 * DRAWN_SEQS];
+    size_t map_bytes[5 * DRAWN_SEQS];
+    int n_maps;
+};
+
+/* An empty batch of so many heads and dimensions, random rules not included. */
+struct drawn drawn_batch(uint64_t seed, int n_query_heads, int n_kv_heads, int d_qk, int d_v);
+
+/* Adds a sequence with random tensors; layout -1: a random one for each tensor. Values are uniform in -1 .. 1 times
+ * `size` for q. lse is wanted. */
+sa_sequence *drawn_add(struct drawn *drawn, int64_t n_q, int64_t n_k, int layout, float size);
+
+/* A random causality, window, sink and, for each sequence, offset. */
+void drawn_rules(struct drawn *drawn);
+
+/* Sets every element of o and lse to NaN. */
+void drawn_forget(struct drawn *drawn);
+
+/* Sets the keys and values that no query of the sequence's heads sees, if `of_row` < 0, or that row `of_row` does not
+ * see, to `value`. */
+void drawn_poison(struct drawn *drawn, int sequence, int64_t of_row, float value);
+
+/* Runs the batch and compares every row (or about `most` of them) with the reference. */
+void drawn_check(struct drawn *drawn, sa_engine *engine, int64_t most);
+
+/* Copies o and lse, row by row and dense, into one array; *n floats. To be freed. */
+float *drawn_outputs(const struct drawn *drawn, size_t *n);
+
+void drawn_free(struct drawn *drawn);
+
+#endif

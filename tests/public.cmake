@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: MIT
+# Tests through the public header. Included by tests/CMakeLists.txt.
+
+sa_test(test_attend SOURCES drawn.c)
+sa_test(test_edges SOURCES drawn.c)
+sa_test(test_properties SOURCES drawn.c)
+sa_test(test_refusals)
+sa_test(test_environment)
+sa_test(test_real)
+target_compile_definitions(test_real PRIVATE "TEST_DATA=\"${CMAKE_CURRENT_SOURCE_DIR}/data\"")
+
+# The shortest program, as the header and the README show it.
+add_executable(shortest shortest.c)
+target_link_libraries(shortest PRIVATE sa)
+add_test(NAME shortest COMMAND shortest)
+set_tests_properties(shortest PROPERTIES PASS_REGULAR_EXPRESSION "^0\\.978265 0\\.010868")
+add_test(NAME shortest.quoted COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/quoted.sh ${PROJECT_SOURCE_DIR})
+
+# The header by itself, in both languages, as strictly as compilers go.
+add_test(NAME header.c11 COMMAND ${CMAKE_C_COMPILER} -std=c11 -pedantic-errors -Wall -Wextra -Werror -fsyntax-only
+  -I${PROJECT_SOURCE_DIR}/include -x c ${PROJECT_SOURCE_DIR}/include/sa/sa.h -Wno-pragma-once-outside-header)
+include(CheckLanguage)
+check_language(CXX)
+if(CMAKE_CXX_COMPILER)
+  add_test(NAME header.cxx COMMAND ${CMAKE_CXX_COMPILER} -std=c++17 -pedantic-errors -Wall -Wextra -Werror -fsyntax-only
+    -Wno-missing-field-initializers -I${PROJECT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR}/header.cpp)
+else()
+  message(STATUS "no C++ compiler: the test header.cxx is left out")
+endif()

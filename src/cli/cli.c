@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+bool complain(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("sa: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    return false;
+}
+
+int misuse(const char *command, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "sa %s: ", command);
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, " (sa %s --help)\n", command);
+    va_end(arguments);
+    return WRONG_USAGE;
+}
+
+/* The number at *text, which must be followed by `end` or the end of the text; moves *text behind it. */
+static bool take_integer(const char **text, char end, int64_t low, int64_t high, int64_t *value) {
+    char *rest;
+    errno = 0;
+    long long n = strtoll(*text, &rest, 10);
+    if (rest == *text || errno || n < low || n > high || (*rest != end && *rest != 0))
+        return false;
+    *value = n;
+    *text = *rest ? rest + 1 : rest;
+    return *rest == 0 || **text != 0;
+}
+
+bool parse_integer(const char *text, int64_t low, int64_t high, int64_t *value) {
+    return take_integer(&text, 0, low, high, value);
+}
+
+int parse_integers(const char *text, int64_t low, int64_t high, int64_t *values, int room) {
+    int n = 0;
+    do {
+        if (n == room || !take_integer(&text, ',', low, high, &values[n]))
+            return 0;
+        n++;
+    } while (*text);
+    return n;
+}
+
+double seconds_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+const char *bytes_text(double bytes) {
+    static char texts[4][32];
+    static int next;
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    char *text = texts[next++ % 4];
+    int unit = 0;
+    for (; bytes >= 1024 && unit < 5; unit++)
+        bytes /= 1024;
+    snprintf(text, sizeof texts[0], unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+    return text;
+}
+
+int64_t array_elements(const struct array *array) {
+    int64_t n = 1;
+    for (int i = 0; i < array->rank; i++)
+        n *= array->shape[i];
+    return n;
+}
+
+const char *shape_text(const struct array *array) {
+    static char texts[4][128];
+    static int next;
+    char *text = texts[next++ % 4];
+    size_t used = 0;
+    text[0] = 0;
+    for (int i = 0; i < array->rank && used < sizeof texts[0]; i++)
+        used +=
+            (size_t)snprintf(text + used, sizeof texts[0] - used, "%s%lld", i ? " x " : "", (long long)array->shape[i]);
+    return text;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "output.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *what;
+} commands[] = {
+    {"run", command_run, "attend over tensors in files (.npy, .safetensors)"},
+    {"look", command_look, "show where the attention of one word goes"},
+    {"info", command_info, "show what the engine sees of this machine, and what it decides"},
+};
+
+static void help(FILE *to) {
+    fputs("usage: sa COMMAND [ARGUMENT...]     exact batched self-attention for CPUs\n\n", to);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        fprintf(to, "  %-6s %s\n", commands[i].name, commands[i].what);
+    fputs("\n  sa COMMAND --help describes a command, sa --version names the version.\n"
+          "  Exit status: 0 done, 1 failed, 2 wrong usage.\n",
+          to);
+}
+
+int main(int argc, char **argv) {
+    output_catch_signals();
+    if (argc < 2) {
+        help(stderr);
+        return WRONG_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return help(stdout), DONE;
+    if (strcmp(argv[1], "--version") == 0)
+        return printf("sa %s\n", sa_version()), DONE;
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "sa: no command '%s' (sa --help)\n", argv[1]);
+    return WRONG_USAGE;
+}

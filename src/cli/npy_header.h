@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* The Python dictionary at the head of an .npy file. */
+#ifndef SA_CLI_NPY_HEADER_H
+#define SA_CLI_NPY_HEADER_H
+
+#include <stddef.h>
+
+#include "array.h"
+#include "fault.h"
+
+/* Reads {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } and fills in the shape. Anything but float32 in C
+ * order is refused. */
+bool npy_header_parse(const char *text, size_t n, struct array *array, struct fault *fault);
+
+#endif

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: MIT
+# Tests of the program. Included by tests/CMakeLists.txt.
+
+if(SA_BUILD_PROGRAM)
+  sa_test(test_formats)
+  target_link_libraries(test_formats PRIVATE sa_formats)
+  add_test(NAME program COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/test_program.sh $<TARGET_FILE:sa_program>
+    ${CMAKE_CURRENT_SOURCE_DIR}/data)
+  set_tests_properties(program PROPERTIES TIMEOUT 120)
+endif()

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* The program's readers of .npy and .safetensors against files that are right, cut off at every length, and wrong in
+ * every field. A wrong file is refused with one line that names it. */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "inside.h"
+#include "npy.h"
+#include "safetensors.h"
+
+static char path[64];
+
+static void write_file(const void *bytes, size_t n) {
+    strcpy(path, "/tmp/sa_formats.XXXXXX");
+    int fd = mkstemp(path);
+    must(fd >= 0 && write(fd, bytes, n) == (ssize_t)n, "cannot write %s", path);
+    close(fd);
+}
+
+static void must_complain(const struct fault *fault, const char *what) {
+    must(strstr(fault->text, path) != NULL, "%s: '%s' does not name the file", what, fault->text);
+    must(strchr(fault->text, '\n') == NULL, "%s: '%s' is more than a line", what, fault->text);
+}
+
+/* ---------------------------------------------------------------- .npy */
+
+struct npy_bytes {
+    unsigned char bytes[256];
+    size_t n;
+};
+
+/* Version 1 with the given dict and that much data. */
+static struct npy_bytes npy_of(const char *dict, size_t data_bytes) {
+    struct npy_bytes f = {.n = 128 + data_bytes};
+    memset(f.bytes, ' ', 128);
+    memcpy(f.bytes, "\x93NUMPY\1\0", 8);
+    f.bytes[8] = 118;
+    f.bytes[9] = 0;
+    memcpy(f.bytes + 10, dict, strlen(dict));
+    f.bytes[127] = '\n';
+    memset(f.bytes + 128, 0, data_bytes);
+    return f;
+}
+
+static bool npy_opens(const void *bytes, size_t n, const char *what) {
+    struct npy npy;
+    struct fault fault = {""};
+    write_file(bytes, n);
+    bool opened = npy_open(&npy, path, &fault);
+    if (opened)
+        npy_close(&npy);
+    else
+        must_complain(&fault, what);
+    unlink(path);
+    return opened;
+}
+
+START_TEST(npy_right) {
+    static const struct {
+        const char *dict;
+        size_t bytes;
+    } right[] = {{"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 4), }", 96},
+                 {"{'shape': (2,), 'fortran_order': False, 'descr': '<f4'}", 8},
+                 {"{\"descr\":\"<f4\",\"fortran_order\":False,\"shape\":(0, 5)}", 0},
+                 {"{'descr': '<f4', 'fortran_order': False, 'shape': (), }", 4}};
+    struct npy_bytes f = npy_of(right[_i].dict, right[_i].bytes);
+    ck_assert(npy_opens(f.bytes, f.n, right[_i].dict));
+}
+END_TEST
+
+START_TEST(npy_wrong) {
+    static const char *const wrong[] = {
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 3), }",
+        "{'descr': '>f4', 'fortran_order': False, 'shape': (1, 3), }",
+        "{'descr': '<f4', 'fortran_order': True, 'shape': (1, 3), }",
+        "{'descr': '<f4', 'fortran_order': 0, 'shape': (1, 3), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 4), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1, -3), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3.0), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': 3, }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296, 3), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999,), }",
+        "{'descr': '<f4', 'fortran_order': False, }",
+        "{'descr': '<f4', 'shape': (1, 3), }",
+        "{'fortran_order': False, 'shape': (1, 3), }",
+        "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (1, 3), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3), 'more': 1}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3), } x",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3)",
+        "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1, 3), }",
+        "(1, 3)",
+        ""};
+    struct npy_bytes f = npy_of(wrong[_i], 12);
+    ck_assert_msg(!npy_opens(f.bytes, f.n, wrong[_i]), "taken: %s", wrong[_i]);
+}
+END_TEST
+
+START_TEST(npy_cut_off) {
+    struct npy_bytes f = npy_of("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", 24);
+    for (size_t n = 0; n < f.n; n++)
+        must(!npy_opens(f.bytes, n, "cut off"), "cut off at %zu and taken", n);
+    ck_assert(npy_opens(f.bytes, f.n, "whole"));
+    f.n++;
+    ck_assert(!npy_opens(f.bytes, f.n, "a byte too many"));
+}
+END_TEST
+
+/* ---------------------------------------------------------------- .safetensors */
+
+static bool safetensors_opens(const char *header, size_t data_bytes, size_t cut) {
+    struct safetensors file;
+    struct fault fault = {""};
+    uint64_t length = strlen(header);
+    char bytes[2048] = {0};
+    memcpy(bytes, &length, 8);
+    memcpy(bytes + 8, header, length);
+    write_file(bytes, 8 + length + data_bytes - cut);
+    bool opened = safetensors_open(&file, path, &fault);
+    if (opened)
+        safetensors_close(&file);
+    else
+        must_complain(&fault, header);
+    unlink(path);
+    return opened;
+}
+
+#define A "\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}"
+
+START_TEST(safetensors_right) {
+    ck_assert(safetensors_opens("{" A "}", 24, 0));
+    ck_assert(safetensors_opens("{" A ",\"b\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[24,28]}}   ", 28, 0));
+    ck_assert(safetensors_opens("{\"__metadata__\":{\"k\":\"v\"}," A "}", 24, 0));
+}
+END_TEST
+
+START_TEST(safetensors_wrong) {
+    static const char *const wrong[] = {
+        "{\"a\":{\"dtype\":\"F33\",\"shape\":[2,3],\"data_offsets\":[0,24]}}",
+        "{\"a\":{\"shape\":[2,3],\"data_offsets\":[0,24]}}",
+        "{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,24]}}",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,3]}}",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,-3],\"data_offsets\":[0,24]}}",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,4],\"data_offsets\":[0,24]}}",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,\"3\"],\"data_offsets\":[0,24]}}",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[24,0]}}",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[8,32]}}",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[-8,16]}}",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,3],\"data_offsets\":[0,24]}}",
+        "{" A "," A "}",
+        "{" A ",\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}",
+        "{\"a\":5}",
+        "[1]",
+        "{",
+        ""};
+    ck_assert_msg(!safetensors_opens(wrong[_i], 24, 0), "taken: %s", wrong[_i]);
+}
+END_TEST
+
+START_TEST(safetensors_cut_off) {
+    const char header[] = "{" A "}";
+    for (size_t cut = 1; cut <= 24 + sizeof header - 1 + 8; cut++)
+        must(!safetensors_opens(header, 24, cut), "cut off by %zu and taken", cut);
+}
+END_TEST
+
+START_TEST(safetensors_deep) {
+    char header[1024] = "{\"a\":";
+    size_t n = strlen(header);
+    memset(header + n, '[', sizeof header - n - 1);
+    ck_assert(!safetensors_opens(header, 24, 0));
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("formats");
+    TCase *npy = add_case(suite, "npy"), *safetensors = add_case(suite, "safetensors");
+    tcase_add_loop_test(npy, npy_right, 0, 4);
+    tcase_add_loop_test(npy, npy_wrong, 0, 20);
+    tcase_add_test(npy, npy_cut_off);
+    tcase_add_test(safetensors, safetensors_right);
+    tcase_add_loop_test(safetensors, safetensors_wrong, 0, 17);
+    tcase_add_test(safetensors, safetensors_cut_off);
+    tcase_add_test(safetensors, safetensors_deep);
+    return run_suite(suite);
+}

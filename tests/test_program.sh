@@ -1,0 +1,90 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# usage: test_program.sh SA DATA    The sa program from end to end, on the real input.
+set -u
+sa=$1
+data=$2
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+failures=0
+
+fail() {
+    echo "FAILED: $*"
+    failures=$((failures + 1))
+}
+
+# expect STATUS PATTERN COMMAND...: the exit status, and a line of its output (both streams) that matches.
+expect() {
+    local status=$1 pattern=$2 out got
+    shift 2
+    out=$("$@" 2>&1 </dev/null)
+    got=$?
+    [ "$got" -eq "$status" ] || fail "exit $got instead of $status: $* ($out)"
+    grep -qE -- "$pattern" <<<"$out" || fail "no '$pattern' in the output of: $* ($out)"
+}
+
+# refuse STATUS PATTERN COMMAND...: one line on standard error, nothing on the other, no file left behind.
+refuse() {
+    expect "$@"
+    shift 2
+    [ "$("$@" 2>&1 >/dev/null </dev/null | wc -l)" -eq 1 ] || fail "not one line: $*"
+    [ -z "$(ls "$dir" | grep '^bad' || true)" ] || fail "left behind by $*: $(ls "$dir")"
+}
+
+q=$data/animal_layer3_q.npy k=$data/animal_layer3_k.npy v=$data/animal_layer3_v.npy
+archive=$data/animal.safetensors
+
+# ---- run ----
+expect 0 'check .*64 rows.*: good' "$sa" run "$q" "$k" "$v" -o "$dir/o.npy" --lse "$dir/lse.npy" --check
+[ "$(stat -c %s "$dir/o.npy")" = "$(stat -c %s "$q")" ] || fail "o.npy has another size than q"
+expect 0 'check .*: good' "$sa" run "$archive" -o "$dir/o.safetensors" --lse "$dir/l.safetensors" --check --causal
+expect 0 'check .*: good' "$sa" run "$q" "$k" "$v" -o "$dir/w.npy" --check --window 3,2 --sink-keys 1 --scale 0.5 --q-offset 2 --kv-lens 11
+expect 0 '"good": true' "$sa" run "$q" "$k" "$v" -o "$dir/j.npy" --check --json
+expect 0 '"share_of_peak"' "$sa" run "$q" "$k" "$v" -o "$dir/j.npy" --json --threads 1
+if command -v python3 >/dev/null; then
+    "$sa" run "$q" "$k" "$v" -o "$dir/j.npy" --json 2>/dev/null | python3 -m json.tool >/dev/null || fail "run --json is no JSON"
+    "$sa" info --json | python3 -m json.tool >/dev/null || fail "info --json is no JSON"
+fi
+# A file read as heads first is 16 heads of 12 tokens: the same numbers come back in the same layout.
+expect 0 '16 query heads' "$sa" run "$q" "$k" "$v" -o "$dir/h.npy" --check --layout bhsd
+# One thread and two, another instruction set: the same bytes.
+"$sa" run "$q" "$k" "$v" -o "$dir/a.npy" --threads 1 >/dev/null
+"$sa" run "$q" "$k" "$v" -o "$dir/b.npy" --threads 2 >/dev/null
+SA_MAX_ISA=generic "$sa" run "$q" "$k" "$v" -o "$dir/c.npy" >/dev/null
+cmp "$dir/a.npy" "$dir/b.npy" && cmp "$dir/a.npy" "$dir/c.npy" && cmp "$dir/a.npy" "$dir/o.npy" || fail "bits differ"
+expect 0 'libsa: 1 seqs' env SA_VERBOSE=1 "$sa" run "$q" "$k" "$v" -o "$dir/a.npy"
+
+# ---- refusals ----
+head -c 3000 "$q" >"$dir/short.npy"
+refuse 1 'short.npy' "$sa" run "$dir/short.npy" "$k" "$v" -o "$dir/bad.npy"
+refuse 1 'No such file' "$sa" run "$dir/none.npy" "$k" "$v" -o "$dir/bad.npy"
+refuse 1 'cannot be written' "$sa" run "$q" "$k" "$v" -o "$dir/none/bad.npy"
+refuse 1 'kv-lens' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --kv-lens 17
+refuse 1 'npy' "$sa" run "$archive" "$k" "$v" -o "$dir/bad.npy"
+refuse 2 'expected' "$sa" run "$q" "$k" -o "$dir/bad.npy"
+refuse 2 '-o is missing' "$sa" run "$q" "$k" "$v"
+refuse 2 'window' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --window 3
+refuse 2 'layout' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --layout sbhd
+refuse 2 'scale' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --scale nan
+refuse 2 'unknown option' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --nothing
+refuse 2 'no command' "$sa" dance
+expect 2 'usage' "$sa"
+
+# ---- info, look, help ----
+expect 0 'kernel' "$sa" info
+expect 0 'not avx2: |generic, 4 floats' env SA_MAX_ISA=generic "$sa" info
+expect 0 'layer3 .*head +1 +to animal +0\.6768' "$sa" look "$archive" --token it
+expect 0 '2  animal +0\.6768' "$sa" look "$archive" --token it --layer 3 --head 1 --png "$dir/look.png" --svg "$dir/look.svg"
+expect 0 'largest difference [0-9.]+e-0[67]' "$sa" look "$archive" --token 10 --layer 5 --head 11
+expect 0 'not an explanation' "$sa" look "$archive" --token it --layer 3 --top 4
+[ "$(head -c 4 "$dir/look.png" | tail -c 3)" = PNG ] || fail "look.png is no PNG"
+grep -q '<svg' "$dir/look.svg" || fail "look.svg is no SVG"
+refuse 1 "no token 'elephant'" "$sa" look "$archive" --token elephant --layer 3 --head 1
+refuse 1 'no layer 9' "$sa" look "$archive" --token it --layer 9 --head 1
+refuse 1 'no head 12' "$sa" look "$archive" --token it --layer 3 --head 12
+refuse 2 'token is missing' "$sa" look "$archive"
+for command in "" run look info; do expect 0 usage "$sa" $command --help; done
+expect 0 '^sa [0-9]' "$sa" --version
+
+[ "$failures" -eq 0 ] && echo "all as expected"
+exit $((failures > 0))

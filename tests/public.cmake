@@ -12,6 +12,9 @@ target_compile_definitions(test_real PRIVATE "TEST_DATA=\"${CMAKE_CURRENT_SOURCE
 # The shortest program, as the header and the README show it.
 add_executable(shortest shortest.c)
 target_link_libraries(shortest PRIVATE sa)
+if(SA_SANITIZE)
+  target_link_options(shortest PRIVATE -fsanitize=${SA_SANITIZE})
+endif()
 add_test(NAME shortest COMMAND shortest)
 set_tests_properties(shortest PROPERTIES PASS_REGULAR_EXPRESSION "^0\\.978265 0\\.010868")
 add_test(NAME shortest.quoted COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/quoted.sh ${PROJECT_SOURCE_DIR})

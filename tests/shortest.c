@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include <sa/sa.h>
 #include <stdio.h>
 int main(void) {

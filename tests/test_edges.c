@@ -169,20 +169,20 @@ END_TEST
 /* ---------------------------------------------------------------- large and small scores */
 
 /* One dimension: scores are q k, so that they can be named. */
-static struct drawn one_row(sa_sequence **s, int64_t n_k, float q) {
-    struct drawn drawn = drawn_batch(7, 1, 1, 1, 3);
-    *s = drawn_add(&drawn, 1, n_k, PACKED, 1);
-    drawn.batch.scale = 1;
-    *(float *)(uintptr_t)(*s)->q.data = q;
-    return drawn;
+static sa_sequence *one_row(struct drawn *drawn, int64_t n_k, float q) {
+    *drawn = drawn_batch(7, 1, 1, 1, 3);
+    sa_sequence *s = drawn_add(drawn, 1, n_k, PACKED, 1);
+    drawn->batch.scale = 1;
+    *(float *)(uintptr_t)s->q.data = q;
+    return s;
 }
 
 START_TEST(scores_that_are_all_alike_and_huge) {
     static const float sizes[] = {0, 1e6f, -1e6f, 1e30f, -1e30f, 2e38f, -2e38f, 1e-40f};
     sa_engine *engine = engine_with(_i, 1);
     for (int i = 0; engine && i < 8; i++) {
-        sa_sequence *s;
-        struct drawn drawn = one_row(&s, 300, 1);
+        struct drawn drawn;
+        sa_sequence *s = one_row(&drawn, 300, 1);
         double mean[3] = {0};
         for (int64_t j = 0; j < 300; j++) {
             *(float *)(uintptr_t)reference_k(&drawn.batch, s, j, 0) = sizes[i];
@@ -203,8 +203,8 @@ END_TEST
 START_TEST(scores_that_differ_by_a_million) {
     sa_engine *engine = engine_with(_i, 1);
     for (int64_t best = 0; engine && best < 290; best += 17) {
-        sa_sequence *s;
-        struct drawn drawn = one_row(&s, 290, 1);
+        struct drawn drawn;
+        sa_sequence *s = one_row(&drawn, 290, 1);
         for (int64_t j = 0; j < 290; j++)
             *(float *)(uintptr_t)reference_k(&drawn.batch, s, j, 0) = -3e6f - (float)(j % 5) * 1e6f;
         *(float *)(uintptr_t)reference_k(&drawn.batch, s, best, 0) = -2e6f;
@@ -220,8 +220,8 @@ END_TEST
 START_TEST(an_infinite_score) {
     sa_engine *engine = engine_with(_i, 1);
     for (int64_t at = 0; engine && at < 290; at += 29) {
-        sa_sequence *s;
-        struct drawn drawn = one_row(&s, 290, 1);
+        struct drawn drawn;
+        sa_sequence *s = one_row(&drawn, 290, 1);
         float *k = (float *)(uintptr_t)reference_k(&drawn.batch, s, at, 0);
         *k = INFINITY;
         run(&drawn, engine);
@@ -238,8 +238,8 @@ END_TEST
 START_TEST(subnormals_are_honoured) {
     sa_engine *engine = engine_with(_i, 1);
     if (engine) {
-        sa_sequence *s;
-        struct drawn drawn = one_row(&s, 2, 0);
+        struct drawn drawn;
+        sa_sequence *s = one_row(&drawn, 2, 0);
         for (int64_t j = 0; j < 2; j++)
             for (int c = 0; c < 3; c++)
                 ((float *)(uintptr_t)reference_v(&drawn.batch, s, j, 0))[c] = 0x1p-140f;

@@ -62,6 +62,12 @@ START_TEST(numbers_of_threads) {
     static const char *const limits[] = {NULL, "OMP_THREAD_LIMIT=1", "OMP_THREAD_LIMIT=2"};
     static const char *const dynamics[] = {NULL, "OMP_DYNAMIC=true"};
     const char *variables[3] = {counts[_i / 6], limits[_i / 2 % 3], dynamics[_i % 2]};
+#if defined(__clang__)
+    if (_i / 6 == 3 && variables[1]) {
+        printf("skipped: under %s and %s LLVM's OpenMP runtime aborts in any program\n", variables[0], variables[1]);
+        return;
+    }
+#endif
     check(variables, 3);
 }
 END_TEST

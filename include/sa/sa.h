@@ -220,8 +220,8 @@ typedef struct sa_batch {
  *     |o - exact| <= sum_j p[j] t[j] (|v[j]| + |exact|) + (min(n_k, 256) + 40 + 56 L) u sum_j p[j] |v[j]|
  *                    + n_k 2^-125 max|v|,       t[j] = u ((d_qk + 4) z[j] + |s[j] - m| + 6)
  *
- * Sums are formed in blocks of 256 keys, chunks of 1024 and a tree of chunks, all at fixed positions, so that in practice
- * the error is that of a few hundred keys at any length. tests/bound.h derives the terms. */
+ * Sums are formed in blocks of 256 keys, chunks of 1024 and a tree of chunks, all at fixed positions, so that in
+ * practice the error is that of a few hundred keys at any length. tests/bound.h derives the terms. */
 SA_API sa_status sa_batch_forward(sa_engine *engine, const sa_batch *batch);
 
 /* ------------------------------------------------------------------------------------------------------------------

@@ -46,8 +46,8 @@ quoted_includes() {
     xargs -r sed -n -s -e '/^ *# *include *"/{F' -e 's/.*"\(.*\)".*/\1/p}' | paste -d ' ' - -
 }
 
-check_format() { # clang-format changes nothing
-    c_sources | xargs clang-format-14 --dry-run -Werror
+check_format() { # clang-format changes nothing; the shortest program is laid out for the header that quotes it
+    c_sources | grep -vx tests/shortest.c | xargs clang-format-14 --dry-run -Werror
 }
 
 check_licence() { # every source begins with its SPDX line

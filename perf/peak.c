@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <sa/sa.h>
 
@@ -111,7 +112,14 @@ static double sum_of_bests(const struct runner *runners, int n) {
     return sum;
 }
 
+/* Threads that take turns on a processor would each find it fast. */
+static int at_most_online(int n_threads) {
+    long n_online = sysconf(_SC_NPROCESSORS_ONLN);
+    return n_online >= 1 && n_online < n_threads ? (int)n_online : n_threads;
+}
+
 double peak_flops(int n_threads, int max_isa, double seconds) {
+    n_threads = at_most_online(n_threads);
     struct runner *runners = calloc((size_t)n_threads, sizeof *runners);
     pthread_t *threads = calloc((size_t)n_threads, sizeof *threads);
     double end = now() + seconds;

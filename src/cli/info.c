@@ -25,7 +25,7 @@ static bool print_text(const sa_engine *engine, double peak) {
         return complain("no memory for the description");
     sa_engine_describe(engine, text, length + 1, NULL);
     fputs(text, stdout);
-    printf("FMA peak    %.1f GFLOP/s, measured now on as many threads\n", peak * 1e-9);
+    printf("FMA peak    %.1f GFLOP/s, measured now on as many threads, at most one a processor\n", peak * 1e-9);
     free(text);
     return true;
 }

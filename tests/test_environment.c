@@ -3,6 +3,7 @@
  * The runtime reads its environment before main(), so the program calls itself. */
 #include <omp.h>
 #include <sched.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 

@@ -2,7 +2,7 @@
 /*
  * The parts follow each other, each on a 64-byte boundary:
  *
- *     lane_keys | qt | s | sum | mb | alpha | result m l o | child[0] m l o | child[1] ...
+ *     lo hi sink | qt | s | mb | alpha | result m l o | child[0] m l o | child[1] ...
  *
  * Under AddressSanitizer a poisoned red zone separates them, so that a kernel that leaves its part is caught.
  */
@@ -57,10 +57,11 @@ static struct sa_state book_state(struct booking *booking, int d_v) {
 static void book_all(struct booking *booking, struct sa_workspace *space, int d_qk, int d_v) {
     space->d_qk = d_qk;
     space->d_v = d_v;
-    space->lane_keys = book(booking, sizeof *space->lane_keys);
+    space->lo = book(booking, SA_TILE_ROWS * sizeof *space->lo);
+    space->hi = book(booking, SA_TILE_ROWS * sizeof *space->hi);
+    space->sink = book(booking, SA_TILE_ROWS * sizeof *space->sink);
     space->qt = book_rows(booking, d_qk);
     space->s = book_rows(booking, SA_BLOCK_KEYS);
-    space->sum = book_rows(booking, d_v);
     space->mb = book_rows(booking, 1);
     space->alpha = book_rows(booking, 1);
     space->result = book_state(booking, d_v);

@@ -20,8 +20,8 @@ struct sa_workspace {
     struct sa_buffer buffer;
     struct sa_buffer offered; /* a larger one that the owner has not taken up yet */
     int d_qk, d_v;            /* what the pointers below are laid out for */
-    struct sa_lane_keys *lane_keys;
-    float *qt, *s, *sum, *mb, *alpha;
+    int32_t *lo, *hi, *sink;  /* which keys each row sees, see sa_lane_keys */
+    float *qt, *s, *mb, *alpha;
     struct sa_state result;                /* of the whole tile */
     struct sa_state child[SA_TREE_LEVELS]; /* child[level]: a later child of a node one level above */
 };

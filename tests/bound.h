@@ -12,7 +12,7 @@
  *               of the tree 7 of 4 u: (min(n, 256) + 9 + 28 L) u sum p |v|
  *     l         4 levels of a tree, a chain of 16, the same rescalings: (20 + 9 + 28 L) u, which moves all of o
  *     end       1 / l and the product: 2 u
- *     flushed   weights below 2^-126 count as 0: n 2^-126 of |v| and of |o|
+ *     flushed   weights below 2^-126 are anything below it: n 2^-126 of |v| and of |o|
  *
  * L is 0 up to 1024 keys and grows by one for every factor of 8. Subnormals add their 2^-149 where they may arise.
  */

@@ -8,7 +8,7 @@
 
 #include "each_kernel.h"
 #include "inside.h"
-#include "kernel_scalar.h"
+#include "kernel_tile.h"
 
 enum { MAX_D = 576 };
 

@@ -3,30 +3,32 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <string.h>
 
 enum { ROW = SA_TILE_ROWS };
 
-static bool sees(const struct sa_lane_keys *keys, int r, int j) {
-    return (j < keys->sink[r] || keys->lo[r] <= j) && j < keys->hi[r];
+static bool sees(struct sa_lane_keys keys, int r, int j) {
+    return (j < keys.sink[r] || keys.lo[r] <= j) && j < keys.hi[r];
 }
 
 /* Not fmaxf(): the second if either is NaN. */
 static float max_of(float a, float b) { return a > b ? a : b; }
 
-/* Adding 1.5 * 2^23 + 127 leaves no bits for a fraction; ties go to the even sum. */
+/* Adding 1.5 * 2^20 leaves no bits below 1/8; ties go to the even sum. Down to -127 the sum of exponents is that of a
+ * float with an empty exponent field, as the vectors add it. */
 float scalar_exp2(float x) {
-    const float magic = 12582912.0f + 127.0f;
-    if (x < -126.0f)
-        return 0.0f;
-    float n = (x + magic) - magic, f = x - n;
-    float p = 0x1.416b52p-13f;
-    p = fmaf(p, f, 0x1.5f082ep-10f);
-    p = fmaf(p, f, 0x1.3b2de0p-7f);
-    p = fmaf(p, f, 0x1.c6af7cp-5f);
-    p = fmaf(p, f, 0x1.ebfbdcp-3f);
-    p = fmaf(p, f, 0x1.62e430p-1f);
-    p = fmaf(p, f, 1.0f);
-    return x != x ? x : ldexpf(p, (int)n);
+    static const uint32_t powers[8] = {SA_POWERS_OF_2};
+    const float magic = 1572864.0f;
+    if (x != x)
+        return x;
+    x = max_of(-127.0f, x);
+    float nearest = (x + magic) - magic, f = x - nearest, power;
+    int eighths = (int)(8 * nearest);
+    uint32_t bits = powers[eighths & 7] + ((uint32_t)eighths << 20);
+    memcpy(&power, &bits, sizeof power);
+    float p = fmaf(0x1.c690cep-5f, f, 0x1.ec0c22p-3f);
+    p = fmaf(p, f, 0x1.62e432p-1f);
+    return fmaf(p * f, power, power);
 }
 
 static float minus(float x, float m) { return x - (m == -INFINITY ? 0.0f : m); }
@@ -44,25 +46,20 @@ static float dot(const float *qt, int r, const float *k, int d) {
     return sum;
 }
 
-static void score(const float *qt, int r, struct sa_rows k, int first_key, const struct sa_lane_keys *keys, float *s,
-                  float *mb) {
-    for (int j = 0; j < k.n; j++) {
-        bool visible = !keys || sees(keys, r, first_key + j);
-        s[j * ROW + r] = visible ? dot(qt, r, k.data + j * k.stride, k.d) : -INFINITY;
-        mb[r] = max_of(mb[r], s[j * ROW + r]);
-    }
-}
-
-static void scores(const float *qt, int g0, int g1, struct sa_rows k, struct sa_rows ahead, float *s, float *mb) {
-    (void)ahead;
+static void scores(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb) {
     for (int r = 16 * g0; r < 16 * g1; r++)
-        score(qt, r, k, 0, NULL, s, mb);
+        for (int j = 0; j < k.n; j++) {
+            s[j * ROW + r] = dot(qt, r, k.data + j * k.stride, k.d);
+            mb[r] = max_of(mb[r], s[j * ROW + r]);
+        }
 }
 
-static void scores_masked(const float *qt, int g, struct sa_rows k, int first_key, const struct sa_lane_keys *keys,
-                          float *s, float *mb) {
+static void mask(int g, int n_keys, int first_key, struct sa_lane_keys keys, float *s, float *mb) {
     for (int r = 16 * g; r < 16 * g + 16; r++)
-        score(qt, r, k, first_key, keys, s, mb);
+        for (int j = 0; j < n_keys; j++) {
+            s[j * ROW + r] = sees(keys, r, first_key + j) ? s[j * ROW + r] : -INFINITY;
+            mb[r] = max_of(mb[r], s[j * ROW + r]);
+        }
 }
 
 static void scores_none(int g, int n_keys, float *s) {
@@ -82,7 +79,9 @@ static float row_sum(const float *p) {
     return t[0];
 }
 
-static void weights(int g, int n_keys, float *s, const float *mb, float *m, float *l, float *alpha) {
+static void weights(int g, int n_keys, float *s, const float *mb, float *m, float *l, float *alpha,
+                    struct sa_rows ahead) {
+    (void)ahead;
     for (int r = 16 * g; r < 16 * g + 16; r++) {
         float m_old = m[r], sum = 0.0f;
         m[r] = max_of(m_old, mb[r]);
@@ -95,42 +94,39 @@ static void weights(int g, int n_keys, float *s, const float *mb, float *m, floa
     }
 }
 
-static void add_values(const float *p, int r, struct sa_rows v, int first_key, const struct sa_lane_keys *keys,
-                       float *sum) {
-    for (int c = 0; c < v.d; c++)
-        for (int j = 0; j < v.n; j++)
-            if (!keys || sees(keys, r, first_key + j))
-                sum[c * ROW + r] = fmaf(p[j * ROW + r], v.data[j * v.stride + c], sum[c * ROW + r]);
-}
-
-static void values(const float *p, int g0, int g1, struct sa_rows v, const float *alpha, float *o) {
+static void values(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v, const float *alpha,
+                   float *o, const struct sa_ahead *ahead) {
+    (void)ahead;
     for (int r = 16 * g0; r < 16 * g1; r++)
         for (int c = 0; c < v.d; c++) {
             float sum = 0.0f;
-            for (int j = 0; j < v.n; j++)
+            for (int j = keys->begin[r / 16]; j < keys->end[r / 16]; j++)
                 sum = fmaf(p[j * ROW + r], v.data[j * v.stride + c], sum);
             o[c * ROW + r] = fmaf(o[c * ROW + r], alpha[r], sum);
         }
 }
 
-static void values_part(const float *p, int g0, int g1, struct sa_rows v, float *sum) {
-    for (int r = 16 * g0; r < 16 * g1; r++)
-        add_values(p, r, v, 0, NULL, sum);
+static bool all_finite(struct sa_rows rows) {
+    for (int j = 0; j < rows.n; j++)
+        for (int c = 0; c < rows.d; c++)
+            if (!isfinite(rows.data[j * rows.stride + c]))
+                return false;
+    return true;
 }
 
-static void values_masked(const float *p, int g, struct sa_rows v, int first_key, const struct sa_lane_keys *keys,
-                          float *sum) {
+static void values_masked(const float *p, int g, struct sa_rows v, int first_key, struct sa_lane_keys keys,
+                          const float *alpha, float *o) {
     for (int r = 16 * g; r < 16 * g + 16; r++)
-        add_values(p, r, v, first_key, keys, sum);
+        for (int c = 0; c < v.d; c++) {
+            float sum = 0.0f;
+            for (int j = 0; j < v.n; j++)
+                if (sees(keys, r, first_key + j))
+                    sum = fmaf(p[j * ROW + r], v.data[j * v.stride + c], sum);
+            o[c * ROW + r] = fmaf(o[c * ROW + r], alpha[r], sum);
+        }
 }
 
-static void values_apply(int g0, int g1, int d, const float *sum, const float *alpha, float *o) {
-    for (int r = 16 * g0; r < 16 * g1; r++)
-        for (int c = 0; c < d; c++)
-            o[c * ROW + r] = fmaf(o[c * ROW + r], alpha[r], sum[c * ROW + r]);
-}
-
-static void merge(int n_groups, int d, struct sa_state *a, const struct sa_state *b) {
+static void merge(int n_groups, int d, const struct sa_state *a, const struct sa_state *b) {
     for (int r = 0; r < 16 * n_groups; r++) {
         float m = max_of(a->m[r], b->m[r]);
         float of_a = scalar_exp2(minus(a->m[r], m)), of_b = scalar_exp2(minus(b->m[r], m));
@@ -152,14 +148,14 @@ static void finish(const struct sa_state *state, int n_rows, int d, float *const
 
 const struct sa_kernels kernel_scalar = {.name = "scalar",
                                          .lanes = 1,
+                                         .pass_groups = SA_TILE_GROUPS,
                                          .pack = pack,
                                          .scores = scores,
-                                         .scores_masked = scores_masked,
+                                         .mask = mask,
                                          .scores_none = scores_none,
                                          .weights = weights,
                                          .values = values,
-                                         .values_part = values_part,
+                                         .finite = all_finite,
                                          .values_masked = values_masked,
-                                         .values_apply = values_apply,
                                          .merge = merge,
                                          .finish = finish};

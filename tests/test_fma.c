@@ -5,23 +5,32 @@
 
 #include "each_kernel.h"
 #include "inside.h"
+#include "kernel_tile.h"
 
-/* values_apply() is o = fma(o, alpha, sum) and nothing else. */
+/* values() of a single key with v = 1 is o = fma(o, alpha, p). */
 enum { DIMS = 64, PER_CALL = DIMS * SA_TILE_ROWS };
 
 static _Alignas(64) float a[DIMS][SA_TILE_ROWS];
 static _Alignas(64) float b[SA_TILE_ROWS];
 static _Alignas(64) float c[DIMS][SA_TILE_ROWS];
 
+static void fma_each(const struct sa_kernels *kernel, float o[DIMS][SA_TILE_ROWS]) {
+    static const float one = 1.0f;
+    const struct sa_stairs one_key = {{0, 0, 0, 0}, {1, 1, 1, 1}};
+    const struct sa_ahead nothing = {.step = 1};
+    for (int d = 0; d < DIMS; d++)
+        tile_values(kernel, c[d], 0, SA_TILE_GROUPS, &one_key, (struct sa_rows){&one, 0, 1, 1}, b, o[d], &nothing);
+}
+
 static void check_call(void) {
-    static _Alignas(64) float o[DIMS][SA_TILE_ROWS];
+    static _Alignas(64) float o[DIMS + 1][SA_TILE_ROWS];
     static float exact[DIMS][SA_TILE_ROWS];
     const struct sa_kernels *kernel;
-    for (int i = 0; i < PER_CALL; i++)
-        exact[i / 64][i % 64] = fmaf(a[i / 64][i % 64], b[i % 64], c[i / 64][i % 64]);
+    for (int i = 0; i < PER_CALL; i++) /* the sum of one key starts from +0, which takes the sign from a zero */
+        exact[i / 64][i % 64] = fmaf(a[i / 64][i % 64], b[i % 64], c[i / 64][i % 64] + 0.0f);
     for (EACH_KERNEL(kernel)) {
-        memcpy(o, a, sizeof o);
-        kernel->values_apply(0, SA_TILE_GROUPS, DIMS, c[0], b, o[0]);
+        memcpy(o, a, sizeof a);
+        fma_each(kernel, o);
         for (int d = 0; d < DIMS; d++)
             for (int r = 0; r < SA_TILE_ROWS; r++)
                 must(same_float(o[d][r], exact[d][r]), "%s: fma(%a, %a, %a) is %a, expected %a", kernel->name,

@@ -292,7 +292,7 @@ START_TEST(while_a_workspace_is_laid_out) {
     struct sa_workspace whole[2], *spaces = engine->team.spaces;
     memcpy(whole, spaces, sizeof whole);
     for (int t = 0; t < 2; t++) {
-        spaces[t].qt = spaces[t].s = spaces[t].sum = NULL;
+        spaces[t].qt = spaces[t].s = NULL;
         spaces[t].result = (struct sa_state){NULL, NULL, NULL};
     }
     check_child(engine, &boxes, 0);

@@ -13,7 +13,8 @@ enum { N_COUNTS = sizeof counts / sizeof counts[0], N_DIMS = sizeof dims / sizeo
 
 static struct fenced fenced;
 static _Alignas(64) float qt[MAX_D][SA_TILE_ROWS];
-static struct sa_lane_keys lane_keys;
+static struct { int32_t lo[SA_TILE_ROWS], hi[SA_TILE_ROWS], sink[SA_TILE_ROWS]; } lane_keys;
+static const struct sa_lane_keys seen = {lane_keys.lo, lane_keys.hi, lane_keys.sink};
 
 static void fill(struct dice *dice) {
     fenced = fenced_map(SA_BLOCK_KEYS * (MAX_D + 32));
@@ -55,32 +56,39 @@ typedef void run_kernel(const struct sa_kernels *kernel, struct frame *frame, in
 
 static void run_scores(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
                        int first_key) {
-    struct sa_rows ahead = first_key % 2 ? (struct sa_rows){rows.data, 0, rows.n, 0} : rows;
-    kernel->scores(qt[0], g0, g1, rows, ahead, frame->s[0], frame->mb);
+    (void)first_key;
+    tile_scores(kernel, qt[0], g0, g1, rows, frame->s[0], frame->mb);
 }
 
+/* As the engine does it: scores of all, their maximum thrown away, then the mask. */
 static void run_scores_masked(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
                               int first_key) {
-    (void)g1;
-    kernel->scores_masked(qt[0], g0, rows, first_key, &lane_keys, frame->s[0], frame->mb);
+    float thrown_away[SA_TILE_ROWS] = {0};
+    tile_scores(kernel, qt[0], g0, g1, rows, frame->s[0], thrown_away);
+    tile_mask(kernel, g0, rows.n, first_key, seen, frame->s[0], frame->mb);
+}
+
+/* Stairs follow from the numbers at hand, the same for all kernels: all keys, or up and down in unequal steps. */
+static struct sa_stairs stairs_for(struct sa_rows rows, int first_key) {
+    struct sa_stairs keys;
+    for (int g = 0; g < SA_TILE_GROUPS; g++) {
+        keys.begin[g] = first_key % 2 ? 0 : g * rows.n / 11;
+        keys.end[g] = first_key % 2 ? rows.n : rows.n - (SA_TILE_GROUPS - 1 - g) * rows.n / 9;
+    }
+    return keys;
 }
 
 static void run_values(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
                        int first_key) {
-    (void)first_key;
-    kernel->values(frame->s[0], g0, g1, rows, frame->alpha, frame->o[0]);
-}
-
-static void run_values_part(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
-                            int first_key) {
-    (void)first_key;
-    kernel->values_part(frame->s[0], g0, g1, rows, frame->o[0]);
+    const struct sa_stairs keys = stairs_for(rows, first_key);
+    const struct sa_ahead ahead = {rows, first_key % 2 ? rows.d / SA_LINE_FLOATS : 0, g0, 1 + g1 % 2};
+    tile_values(kernel, frame->s[0], g0, g1, &keys, rows, frame->alpha, frame->o[0], &ahead);
 }
 
 static void run_values_masked(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
                               int first_key) {
     (void)g1;
-    kernel->values_masked(frame->s[0], g0, rows, first_key, &lane_keys, frame->o[0]);
+    tile_values_masked(kernel, frame->s[0], g0, rows, first_key, seen, frame->alpha, frame->o[0]);
 }
 
 /* Every kernel against the scalar one. */
@@ -129,7 +137,6 @@ static const struct {
 } kinds[] = {{"scores", run_scores, false},
              {"scores_masked", run_scores_masked, true},
              {"values", run_values, false},
-             {"values_part", run_values_part, false},
              {"values_masked", run_values_masked, true}};
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -226,13 +233,37 @@ START_TEST(keys_nobody_sees_score_minus_infinity) {
     for (int n = 0; n <= SA_BLOCK_KEYS; n += n < 20 ? 1 : 59)
         for (int g = 0; g < SA_TILE_GROUPS; g++) {
             frame_copy(&wanted, &before, SA_BLOCK_KEYS, 0);
-            kernel_scalar.scores_none(g, n, wanted.s[0]);
+            tile_scores_none(&kernel_scalar, g, n, wanted.s[0]);
             for (EACH_KERNEL(kernel)) {
                 frame_copy(&got, &before, SA_BLOCK_KEYS, 0);
-                kernel->scores_none(g, n, got.s[0]);
+                tile_scores_none(kernel, g, n, got.s[0]);
                 frame_check(kernel->name, SA_BLOCK_KEYS, 0);
             }
         }
+    fenced_unmap(&fenced);
+}
+END_TEST
+
+/* Something not finite at every place, in rows of every length. */
+START_TEST(what_is_not_finite_is_found) {
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    const struct sa_kernels *kernel;
+    struct dice dice = {50};
+    fill(&dice);
+    for (int d = 1; d <= 70; d++) {
+        struct sa_rows rows = roll_rows(&dice, 1 + d % 4, d);
+        for (EACH_KERNEL(kernel)) {
+            must(kernel->finite(rows), "%s: %d finite elements are not", kernel->name, d);
+            for (int i = 0; i < rows.n * d; i++) {
+                float *at = (float *)(uintptr_t)(rows.data + i / d * rows.stride + i % d), kept = *at;
+                *at = bad[i % 3];
+                must(!kernel->finite(rows), "%s: %g at %d of %d was not found", kernel->name, (double)bad[i % 3], i,
+                     rows.n * d);
+                *at = kept;
+            }
+        }
+    }
+    must(kernel_scalar.finite((struct sa_rows){NULL, 0, 0, 5}), "no rows are not finite");
     fenced_unmap(&fenced);
 }
 END_TEST
@@ -260,6 +291,7 @@ int main(void) {
     TCase *bad = add_case(suite, "bad values");
     tcase_add_test(bad, bad_values_reach_those_who_see_them);
     tcase_add_test(bad, a_lane_is_its_own);
+    tcase_add_test(bad, what_is_not_finite_is_found);
     tcase_add_test(add_case(suite, "none"), keys_nobody_sees_score_minus_infinity);
     return run_suite(suite);
 }

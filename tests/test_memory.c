@@ -294,10 +294,11 @@ END_TEST
 static int list_parts(const struct sa_workspace *space, struct sa_buffer parts[40]) {
     const size_t row = SA_TILE_ROWS * sizeof(float), d_qk = (size_t)space->d_qk * row, d_v = (size_t)space->d_v * row;
     int n = 0;
-    parts[n++] = (struct sa_buffer){space->lane_keys, sizeof *space->lane_keys};
+    parts[n++] = (struct sa_buffer){space->lo, SA_TILE_ROWS * sizeof *space->lo};
+    parts[n++] = (struct sa_buffer){space->hi, SA_TILE_ROWS * sizeof *space->hi};
+    parts[n++] = (struct sa_buffer){space->sink, SA_TILE_ROWS * sizeof *space->sink};
     parts[n++] = (struct sa_buffer){space->qt, d_qk};
     parts[n++] = (struct sa_buffer){space->s, SA_BLOCK_KEYS * row};
-    parts[n++] = (struct sa_buffer){space->sum, d_v};
     parts[n++] = (struct sa_buffer){space->mb, row};
     parts[n++] = (struct sa_buffer){space->alpha, row};
     for (int i = -1; i < SA_TREE_LEVELS; i++) {

@@ -212,7 +212,8 @@ typedef struct sa_batch {
  * Edge values, on every instruction set: NaN or inf in k or v at a position that is not visible or beyond n_k never
  * reaches an output bit; NaN in a visible q or k element gives NaN in that row, in a visible v element in that column;
  * a +inf score gives NaN in that row. Scores are exact up to 2^127 / log2(e): -inf is the only sentinel. Zeros in o are
- * +0. Subnormal inputs and outputs are honoured, weights below 2^-126 of the row's largest count as 0.
+ * +0. Subnormal inputs and outputs are honoured; weights below 2^-126 of the row's largest may count as anything below
+ * it, those below 2^-127 as 0.
  *
  * Error against exact arithmetic, per element of o, to first order in u = 2^-24, with p[j] the exact weights,
  * z[j] = |scale| sum_c |q[c] k[j][c]|, and L = 0 up to 1024 keys and one more for every factor of 8:

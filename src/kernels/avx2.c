@@ -5,7 +5,6 @@
 
 #include "kernels/vec_avx2.h"
 
-#define PASSES_SEVERAL_GROUPS 0
 #include "kernels/lanes.h"
 
 LANES_TABLE(sa_kernels_avx2, "avx2", SA_ISA_AVX2);

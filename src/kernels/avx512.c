@@ -5,7 +5,6 @@
 
 #include "kernels/vec_avx512.h"
 
-#define PASSES_SEVERAL_GROUPS 1
 #include "kernels/lanes.h"
 
 LANES_TABLE(sa_kernels_avx512, "avx512", SA_ISA_AVX512);

@@ -5,15 +5,11 @@
 
 #include <immintrin.h>
 
-enum {
-    LANES = 16,
-    PASS_GROUPS = 4, /* 32 registers: 16 sums for 4 vectors x 4 keys */
-    SCORE_STEPS = 2,
-    SCORE_KEYS_WIDE = 4,
-    SCORE_KEYS_NARROW = 8,
-    VALUE_DIMS_WIDE = 4,
-    VALUE_DIMS_NARROW = 8
-};
+enum { LANES = 16, PASS_GROUPS = 4, SCORE_STEPS = 2 };
+
+/* 32 registers: 16 sums. */
+#define TILE_SIZE(v) ((v) > 2 ? 4 : 8)
+#define EACH_TILE(X) EACH_SIZE_8(X, 1) EACH_SIZE_8(X, 2) EACH_SIZE_4(X, 3) EACH_SIZE_4(X, 4)
 
 typedef __m512 vf;
 typedef __m512i vi;
@@ -22,11 +18,23 @@ typedef __mmask16 vmask;
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE vf v_load(const float *p) { return _mm512_load_ps(p); }
+INLINE vf v_load_any(const float *p) { return _mm512_loadu_ps(p); }
 INLINE void v_store(float *p, vf a) { _mm512_store_ps(p, a); }
 INLINE vf v_set1(float a) { return _mm512_set1_ps(a); }
+/* In a register, not folded into the operations that use it: the processor loads two vectors a cycle at most. */
+INLINE vf v_keep(vf a) {
+#if defined(__AVX512F__) /* not where tests emulate it */
+    __asm__ volatile("" : "+v"(a));
+#endif
+    return a;
+}
 INLINE vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
-INLINE vf v_exponent(vf n) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(n), 23)); }
+INLINE vf v_power_of_2(vf a) {
+    const __m512i table = _mm512_broadcast_i32x8(_mm256_setr_epi32(SA_POWERS_OF_2));
+    __m512i bits = _mm512_castps_si512(a);
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_permutexvar_epi32(bits, table), _mm512_slli_epi32(bits, 20)));
+}
 
 INLINE vi v_load_i(const int32_t *p) { return _mm512_load_si512(p); }
 INLINE vi v_set1_i(int32_t a) { return _mm512_set1_epi32(a); }
@@ -36,6 +44,7 @@ INLINE vmask v_equal(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); 
 INLINE vmask m_and(vmask a, vmask b) { return (vmask)(a & b); }
 INLINE vmask m_or(vmask a, vmask b) { return (vmask)(a | b); }
 INLINE vmask m_not(vmask a) { return (vmask)~a; }
+INLINE bool m_any(vmask a) { return a != 0; }
 INLINE vf v_select(vmask mask, vf a, vf b) { return _mm512_mask_blend_ps(mask, b, a); }
 INLINE vf v_mul_where(vmask mask, vf a, vf b) { return _mm512_maskz_mul_ps(mask, a, b); }
 INLINE vf v_fma_where(vmask mask, vf a, vf b, vf c) { return _mm512_mask3_fmadd_ps(a, b, c, mask); }

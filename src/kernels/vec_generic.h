@@ -12,15 +12,10 @@
 #include <arm_neon.h>
 #endif
 
-enum {
-    LANES = 4,
-    PASS_GROUPS = 1,
-    SCORE_STEPS = 1,
-    SCORE_KEYS_WIDE = 4,
-    SCORE_KEYS_NARROW = 4,
-    VALUE_DIMS_WIDE = 4,
-    VALUE_DIMS_NARROW = 4
-};
+enum { LANES = 4, PASS_GROUPS = 1, SCORE_STEPS = 1 };
+
+#define TILE_SIZE(v) 4
+#define EACH_TILE(X) EACH_SIZE_4(X, 4)
 
 typedef float vf __attribute__((vector_size(16)));
 typedef int32_t vi __attribute__((vector_size(16)));
@@ -33,7 +28,9 @@ INLINE vf v_load(const float *p) {
     memcpy(&a, p, sizeof a);
     return a;
 }
+INLINE vf v_load_any(const float *p) { return v_load(p); }
 INLINE void v_store(float *p, vf a) { memcpy(p, &a, sizeof a); }
+INLINE vf v_keep(vf a) { return a; }
 INLINE vf v_set1(float a) { return (vf){a, a, a, a}; }
 
 #if defined(__aarch64__)
@@ -64,12 +61,16 @@ INLINE vf v_fma(vf a, vf b, vf c) {
 INLINE vmask m_and(vmask a, vmask b) { return a & b; }
 INLINE vmask m_or(vmask a, vmask b) { return a | b; }
 INLINE vmask m_not(vmask a) { return ~a; }
+INLINE bool m_any(vmask a) { return (a[0] | a[1] | a[2] | a[3]) != 0; }
 INLINE vf v_select(vmask mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 INLINE vf v_mul_where(vmask mask, vf a, vf b) { return (vf)(mask & (vi)(a * b)); }
 INLINE vf v_max(vf a, vf b) { return v_select((vmask)(a > b), a, b); }
-INLINE vf v_exponent(vf n) {
+INLINE vf v_power_of_2(vf a) {
+    static const uint32_t table[8] = {SA_POWERS_OF_2};
     typedef uint32_t vu __attribute__((vector_size(16)));
-    return (vf)((vu)n << 23);
+    vu bits = (vu)a;
+    vu power = {table[bits[0] & 7], table[bits[1] & 7], table[bits[2] & 7], table[bits[3] & 7]};
+    return (vf)(power + (bits << 20));
 }
 
 INLINE vi v_load_i(const int32_t *p) {

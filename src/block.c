@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A block goes through the tile in three steps, each of them for all passes before the next one begins, so that first k
+ * and then v are read from afar once and found in a near cache by the other passes.
+ */
+#include "block.h"
+
+#include <math.h>
+#include <string.h>
+
+struct pass {
+    int index, row;
+    int g0, g1;                   /* groups of the pass that see any of the block */
+    const struct sa_zones *zones; /* of its groups */
+    int common_begin, common_end; /* keys that every row of g0 .. g1 - 1 sees */
+};
+
+struct block {
+    const struct sa_tile *tile;
+    int64_t at; /* its first key */
+    int n_keys;
+    struct sa_zones zones[SA_TILE_GROUPS];
+    struct pass passes[SA_TILE_GROUPS];
+    int n_passes;
+};
+
+/* Fewer common keys than this are left to the groups one by one. */
+enum { MIN_COMMON_KEYS = 16 };
+
+/* ---------------------------------------------------------------- where things are */
+
+static struct sa_rows k_rows(const struct block *b, int begin, int end) {
+    const struct sa_tile *t = b->tile;
+    return (struct sa_rows){t->k + (b->at + begin) * t->seq->k.token, t->seq->k.token, end - begin, t->problem->d_qk};
+}
+
+static struct sa_rows v_rows(const struct block *b, int begin, int end) {
+    const struct sa_tile *t = b->tile;
+    return (struct sa_rows){t->v + (b->at + begin) * t->seq->v.token, t->seq->v.token, end - begin, t->problem->d_v};
+}
+
+static float *s_of(const struct block *b, const struct pass *p, int key) {
+    return b->tile->space->s + p->row * SA_BLOCK_KEYS + key * b->tile->kernels->pass_groups * SA_GROUP_ROWS;
+}
+
+static const float *qt_of(const struct block *b, const struct pass *p) {
+    return b->tile->space->qt + p->row * b->tile->problem->d_qk;
+}
+
+static struct sa_lane_keys keys_of(const struct block *b, const struct pass *p) {
+    const struct sa_workspace *space = b->tile->space;
+    return (struct sa_lane_keys){space->lo + p->row, space->hi + p->row, space->sink + p->row};
+}
+
+/* ---------------------------------------------------------------- who sees what */
+
+/* The groups that see any of the block are neighbours, since spans move with the position. */
+static void open_pass(struct block *b, int index) {
+    struct pass *p = &b->passes[index];
+    const int n_groups = sa_pass_groups(b->tile, index);
+    *p = (struct pass){.index = index, .row = sa_pass_row(b->tile, index), .g0 = n_groups, .common_end = b->n_keys};
+    p->zones = b->zones + p->row / SA_GROUP_ROWS;
+    for (int g = 0; g < n_groups; g++) {
+        const struct sa_zones *z = &p->zones[g];
+        if (z->seen_begin == z->seen_end)
+            continue;
+        p->g0 = g < p->g0 ? g : p->g0;
+        p->g1 = g + 1;
+        p->common_begin = z->full_begin > p->common_begin ? z->full_begin : p->common_begin;
+        p->common_end = z->full_end < p->common_end ? z->full_end : p->common_end;
+    }
+    if (p->g0 >= p->g1 || p->common_end - p->common_begin < MIN_COMMON_KEYS)
+        p->common_begin = p->common_end = 0;
+}
+
+static void open_block(struct block *b, const struct sa_tile *t, int64_t at) {
+    b->tile = t;
+    b->at = at;
+    b->n_keys = t->seq->n_k - at < SA_BLOCK_KEYS ? (int)(t->seq->n_k - at) : SA_BLOCK_KEYS;
+    b->n_passes = sa_tile_passes(t);
+    for (int g = 0; g < t->n_groups; g++)
+        b->zones[g] = sa_zones_of(t->group_first[g], t->group_last[g], at, b->n_keys);
+    for (int i = 0; i < b->n_passes; i++)
+        open_pass(b, i);
+}
+
+/* ---------------------------------------------------------------- scores */
+
+/* Several passes take turns over runs of keys that stay in the first-level cache; of the same size as the common
+ * register tiles, 6 and 4 keys. */
+enum { RUN_KEYS = 48 };
+
+static void score_common(const struct block *b, const struct pass *p, int begin, int end) {
+    float *mb = b->tile->space->mb + p->row;
+    begin = begin > p->common_begin ? begin : p->common_begin;
+    end = end < p->common_end ? end : p->common_end;
+    if (begin < end)
+        b->tile->kernels->scores(qt_of(b, p), p->g0, p->g1, k_rows(b, begin, end), s_of(b, p, begin), mb);
+}
+
+/* Keys that some rows of a group see. */
+static void score_edge(const struct block *b, const struct pass *p, int g, int begin, int end) {
+    _Alignas(64) float unmasked[SA_TILE_ROWS] = {0}; /* a maximum over more than each row sees: of no use */
+    const struct sa_tile *t = b->tile;
+    float *s = s_of(b, p, begin);
+    t->kernels->scores(qt_of(b, p), g, g + 1, k_rows(b, begin, end), s, unmasked);
+    t->kernels->mask(g, end - begin, (int)b->at + begin, keys_of(b, p), s, t->space->mb + p->row);
+}
+
+/* The keys begin .. end - 1 of one group, from where some row sees them to where none does. */
+static void score_keys(const struct block *b, const struct pass *p, int g, int begin, int end) {
+    const struct sa_zones *z = &p->zones[g];
+    const int cut[4] = {begin, z->full_begin, z->full_end, end};
+    for (int part = 0; part < 3; part++) {
+        int from = cut[part] > begin ? cut[part] : begin, to = cut[part + 1] < end ? cut[part + 1] : end;
+        if (from >= to)
+            continue;
+        if (part == 1)
+            b->tile->kernels->scores(qt_of(b, p), g, g + 1, k_rows(b, from, to), s_of(b, p, from),
+                                     b->tile->space->mb + p->row);
+        else
+            score_edge(b, p, g, from, to);
+    }
+}
+
+/* What a group has beside the common keys. */
+static void score_group(const struct block *b, const struct pass *p, int g) {
+    const struct sa_zones *z = &p->zones[g];
+    const int after = p->common_end > z->seen_begin ? p->common_end : z->seen_begin;
+    b->tile->kernels->scores_none(g, z->seen_begin - z->begin, s_of(b, p, z->begin));
+    score_keys(b, p, g, z->seen_begin, p->common_begin);
+    score_keys(b, p, g, after, z->seen_end);
+    b->tile->kernels->scores_none(g, z->end - z->seen_end, s_of(b, p, z->seen_end));
+}
+
+static void score_block(const struct block *b) {
+    const int step = b->n_passes > 1 ? RUN_KEYS : SA_BLOCK_KEYS;
+    for (int r = 0; r < SA_TILE_ROWS; r++)
+        b->tile->space->mb[r] = -INFINITY;
+    for (int begin = 0; begin < b->n_keys; begin += step)
+        for (int i = 0; i < b->n_passes; i++)
+            score_common(b, &b->passes[i], begin, begin + step);
+    for (int i = 0; i < b->n_passes; i++)
+        for (int g = b->passes[i].g0; g < b->passes[i].g1; g++)
+            score_group(b, &b->passes[i], g);
+}
+
+/* ---------------------------------------------------------------- weights */
+
+/* Meanwhile each group fetches its share of the values. */
+static void weigh_block(const struct block *b, const struct sa_state *state) {
+    const struct sa_tile *t = b->tile;
+    for (int i = 0; i < b->n_passes; i++) {
+        const struct pass *p = &b->passes[i];
+        const struct sa_state own = sa_state_of_pass(t, state, i);
+        for (int g = p->g0; g < p->g1; g++) {
+            const struct sa_zones *z = &p->zones[g];
+            if (z->begin == z->end)
+                continue;
+            const int group = p->row / SA_GROUP_ROWS + g;
+            const struct sa_rows ahead =
+                v_rows(b, b->n_keys * group / t->n_groups, b->n_keys * (group + 1) / t->n_groups);
+            t->kernels->weights(g, z->end - z->begin, s_of(b, p, z->begin), t->space->mb + p->row, own.m, own.l,
+                                t->space->alpha + p->row, ahead);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- values */
+
+/* Values that some rows do not see are harmless, with a weight of 0, if they are finite. */
+static bool edges_are_finite(const struct block *b, const struct sa_zones *z) {
+    bool (*finite)(struct sa_rows) = b->tile->kernels->finite;
+    return finite(v_rows(b, z->seen_begin, z->full_begin)) && finite(v_rows(b, z->full_end, z->seen_end));
+}
+
+/* False if the groups cannot go side by side: their keys do not form stairs, or values at an edge are not finite. */
+static bool form_stairs(const struct block *b, const struct pass *p, struct sa_stairs *keys) {
+    bool fit = true;
+    for (int g = p->g0; g < p->g1; g++) {
+        const struct sa_zones *z = &p->zones[g];
+        keys->begin[g] = z->seen_begin;
+        keys->end[g] = z->seen_end;
+        fit = fit && edges_are_finite(b, z) && keys->begin[g] <= keys->end[p->g0];
+        if (g > p->g0)
+            fit = fit && keys->begin[g - 1] <= keys->begin[g] && keys->end[g - 1] <= keys->end[g];
+    }
+    return fit;
+}
+
+static void add_group(const struct block *b, const struct pass *p, int g, const struct sa_stairs *keys, float *o,
+                      const struct sa_ahead *ahead) {
+    const struct sa_kernels *kernels = b->tile->kernels;
+    const float *alpha = b->tile->space->alpha + p->row;
+    const int begin = keys->begin[g], end = keys->end[g];
+    if (edges_are_finite(b, &p->zones[g]))
+        kernels->values(s_of(b, p, 0), g, g + 1, keys, v_rows(b, 0, b->n_keys), alpha, o, ahead);
+    else
+        kernels->values_masked(s_of(b, p, begin), g, v_rows(b, begin, end), (int)b->at + begin, keys_of(b, p), alpha,
+                               o);
+}
+
+static void add_pass(const struct block *b, const struct pass *p, float *o, const struct sa_ahead *ahead) {
+    const struct sa_tile *t = b->tile;
+    struct sa_stairs keys;
+    if (form_stairs(b, p, &keys))
+        t->kernels->values(s_of(b, p, 0), p->g0, p->g1, &keys, v_rows(b, 0, b->n_keys), t->space->alpha + p->row, o,
+                           ahead);
+    else
+        for (int g = p->g0; g < p->g1; g++)
+            if (keys.begin[g] < keys.end[g]) /* a group in the middle may see nothing */
+                add_group(b, p, g, &keys, o, ahead);
+}
+
+/* Keys of the next block, if that is a whole one: each pass fetches its share of the columns. */
+static struct sa_ahead next_keys(const struct block *b) {
+    const int64_t at = b->at + SA_BLOCK_KEYS, end = at + SA_BLOCK_KEYS;
+    struct sa_ahead ahead = {.step = b->n_passes};
+    if (end > b->tile->seq->n_k || !sa_tile_sees_any(b->tile, at, end))
+        return ahead;
+    ahead.rows = k_rows(b, SA_BLOCK_KEYS, 2 * SA_BLOCK_KEYS);
+    ahead.n_columns = (b->tile->problem->d_qk + SA_LINE_FLOATS - 1) / SA_LINE_FLOATS;
+    return ahead;
+}
+
+static void add_block(const struct block *b, const struct sa_state *state) {
+    struct sa_ahead ahead = next_keys(b);
+    for (int i = 0; i < b->n_passes; i++)
+        if (b->passes[i].g0 < b->passes[i].g1) {
+            ahead.first = i;
+            add_pass(b, &b->passes[i], sa_state_of_pass(b->tile, state, i).o, &ahead);
+        }
+}
+
+void sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_state *state) {
+    struct block b;
+    open_block(&b, tile, at);
+    score_block(&b);
+    weigh_block(&b, state);
+    add_block(&b, state);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* One tile against one block of 256 keys: scores, weights, values. */
+#ifndef SA_BLOCK_H
+#define SA_BLOCK_H
+
+#include "kernels/kernels.h"
+#include "problem.h"
+#include "workspace.h"
+
+/* Rows of a (sequence, kv head) under way. Its groups are handled in passes of as many as the kernels take at once. */
+struct sa_tile {
+    const struct sa_kernels *kernels;
+    const struct sa_problem *problem;
+    struct sa_workspace *space;
+    const struct sa_seq *seq;
+    const float *k, *v; /* of the kv head, token 0 */
+    int n_rows, n_groups;
+    int64_t first_position, last_position;
+    struct sa_span group_first[SA_TILE_GROUPS],
+        group_last[SA_TILE_GROUPS]; /* what the first and last row of a group see */
+};
+
+/* Does any row see any of the keys begin .. end - 1? */
+static inline bool sa_tile_sees_any(const struct sa_tile *t, int64_t begin, int64_t end) {
+    return sa_visible_any(&t->problem->rule, t->first_position, t->last_position, t->seq->n_k, begin, end);
+}
+
+static inline int sa_tile_passes(const struct sa_tile *t) {
+    return (t->n_groups + t->kernels->pass_groups - 1) / t->kernels->pass_groups;
+}
+
+/* Groups of a pass: all of them but in the last one. */
+static inline int sa_pass_groups(const struct sa_tile *t, int pass) {
+    const int left = t->n_groups - pass * t->kernels->pass_groups;
+    return left < t->kernels->pass_groups ? left : t->kernels->pass_groups;
+}
+
+/* First row of a pass, where its part of m, l, mb, alpha begins. */
+static inline int sa_pass_row(const struct sa_tile *t, int pass) {
+    return pass * t->kernels->pass_groups * SA_GROUP_ROWS;
+}
+
+static inline struct sa_state sa_state_of_pass(const struct sa_tile *t, const struct sa_state *state, int pass) {
+    const int row = sa_pass_row(t, pass);
+    return (struct sa_state){state->m + row, state->l + row, state->o + row * t->problem->d_v};
+}
+
+/* Adds the block that begins at key `at`, of which some row sees some key, to the state. */
+void sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_state *state);
+
+#endif

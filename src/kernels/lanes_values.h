@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/* Values: weights times the rows of v, summed over the keys of a block. Included by lanes.h. */
+#ifndef SA_LANES_VALUES_H
+#define SA_LANES_VALUES_H
+
+/* p, alpha and o point at the first lane; the stairs of the first group are the first. */
+struct value_job {
+    const float *p, *alpha;
+    float *o;
+    struct sa_rows v;
+    const int *begin, *end; /* keys of each group */
+};
+
+/* A column of 16 elements of rows to be fetched, one row a key. */
+struct column {
+    const float *at;
+    ptrdiff_t stride;
+};
+
+/* Key j of a register tile, for the vectors lo .. hi - 1 of it. */
+INLINE void value_step(const int n_dims, const int n_vectors, const int lo, const int hi, const float *p,
+                       const float *v, vf *sum) {
+    vf w[MAX_VECTORS];
+    UNROLL
+    for (int i = lo; i < hi; i++)
+        w[i] = v_load(p + i * LANES);
+    UNROLL
+    for (int c = 0; c < n_dims; c++) {
+        vf value = v_set1(v[c]);
+        UNROLL
+        for (int i = lo; i < hi; i++)
+            sum[c * n_vectors + i] = v_fma(w[i], value, sum[c * n_vectors + i]);
+    }
+}
+
+/* Keys j .. end - 1 for the vectors lo .. hi - 1 of a tile that begins at dimension c. */
+INLINE int value_keys(const int n_dims, const int n_vectors, const int lo, const int hi, const bool fetches,
+                      const struct value_job *job, int c, int j, int end, struct column ahead, vf *sum) {
+    const float *p = job->p + j * W, *v = job->v.data + j * job->v.stride + c, *fetch = ahead.at + j * ahead.stride;
+    for (; j < end; j++, p += W, v += job->v.stride, fetch += ahead.stride) {
+        value_step(n_dims, n_vectors, lo, hi, p, v, sum);
+        if (fetches)
+            __builtin_prefetch(fetch, 0, 2);
+    }
+    return j;
+}
+
+/* A register tile: dimensions c .. c + n_dims - 1 x n_vectors vectors, over all keys. With several groups their keys
+ * form stairs, up at the left edge of a window, down at the right one; the sums stay in registers all the way. */
+INLINE void value_tile(const int n_dims, const int n_vectors, const struct value_job *job, int c, struct column ahead) {
+    vf sum[MAX_SUMS];
+    UNROLL
+    for (int i = 0; i < n_dims * n_vectors; i++)
+        sum[i] = v_set1(0.0f);
+    int j = job->begin[0];
+    UNROLL
+    for (int up = 1; GROUP_VECTORS == 1 && up < n_vectors; up++)
+        j = value_keys(n_dims, n_vectors, 0, up, false, job, c, j, job->begin[up], ahead, sum);
+    if (ahead.stride)
+        j = value_keys(n_dims, n_vectors, 0, n_vectors, true, job, c, j, job->end[0], ahead, sum);
+    j = value_keys(n_dims, n_vectors, 0, n_vectors, false, job, c, j, job->end[0], ahead, sum);
+    UNROLL
+    for (int down = 1; GROUP_VECTORS == 1 && down < n_vectors; down++)
+        j = value_keys(n_dims, n_vectors, down, n_vectors, false, job, c, j, job->end[down], ahead, sum);
+    UNROLL
+    for (int i = 0; i < n_dims * n_vectors; i++) {
+        float *o = job->o + (c + i / n_vectors) * W + i % n_vectors * LANES;
+        v_store(o, v_fma(v_load(o), v_load(job->alpha + i % n_vectors * LANES), sum[i]));
+    }
+}
+
+#define VALUE_FUNCTION(n_dims, n_vectors)                                                                              \
+    static __attribute__((noinline)) void value_##n_dims##x##n_vectors(const struct value_job *job, int c,             \
+                                                                       struct column ahead) {                          \
+        value_tile(n_dims, n_vectors, job, c, ahead);                                                                  \
+    }
+EACH_TILE(VALUE_FUNCTION)
+#undef VALUE_FUNCTION
+
+INLINE void one_value_tile(const struct value_job *job, int n_vectors, int n_dims, int c, struct column ahead) {
+    switch (n_dims * 8 + n_vectors) {
+#define VALUE_CASE(n, v)                                                                                               \
+    case n * 8 + v: value_##n##x##v(job, c, ahead); break;
+        EACH_TILE(VALUE_CASE)
+#undef VALUE_CASE
+    }
+}
+
+/* What the i-th tile of a call fetches; a stride of 0: nothing. */
+INLINE struct column column_of(const struct sa_ahead *ahead, int i) {
+    const int at = ahead->first + i * ahead->step;
+    if (at >= ahead->n_columns)
+        return (struct column){NULL, 0};
+    return (struct column){ahead->rows.data + at * SA_LINE_FLOATS, ahead->rows.stride};
+}
+
+static void lanes_values(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v,
+                         const float *alpha, float *o, const struct sa_ahead *ahead) {
+    const int lane = g0 * SA_GROUP_ROWS, n_vectors = (g1 - g0) * GROUP_VECTORS;
+    const struct value_job job = {p + lane, alpha + lane, o + lane, v, keys->begin + g0, keys->end + g0};
+    const struct tiling tiling = tiling_of(v.d, TILE_SIZE(n_vectors));
+    for (int c = 0, i = 0; c < v.d; i++) {
+        const int n_dims = i < tiling.n_large ? tiling.size : tiling.size - 1;
+        one_value_tile(&job, n_vectors, n_dims, c, column_of(ahead, i));
+        c += n_dims;
+    }
+}
+
+/* x * 0 is NaN for what is not finite, and NaN stays. */
+static bool lanes_finite(struct sa_rows rows) {
+    vf sum[4] = {v_set1(0.0f), v_set1(0.0f), v_set1(0.0f), v_set1(0.0f)};
+    float rest = 0.0f;
+    for (int j = 0; j < rows.n; j++) {
+        const float *row = rows.data + j * rows.stride;
+        int c = 0;
+        for (; c + 4 * LANES <= rows.d; c += 4 * LANES)
+            UNROLL
+        for (int i = 0; i < 4; i++)
+            sum[i] = v_fma(v_load_any(row + c + i * LANES), v_set1(0.0f), sum[i]);
+        for (; c + LANES <= rows.d; c += LANES)
+            sum[0] = v_fma(v_load_any(row + c), v_set1(0.0f), sum[0]);
+        for (; c < rows.d; c++)
+            rest += row[c] * 0.0f;
+    }
+    vf all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    return !m_any(m_not(v_equal(all, all))) && rest == rest;
+}
+
+/* One dimension after the other: only blocks with NaN or inf at the edge of what is seen come here. */
+static void lanes_values_masked(const float *p, int g, struct sa_rows v, int first_key, struct sa_lane_keys keys,
+                                const float *alpha, float *o) {
+    for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES)
+        for (int c = 0; c < v.d; c++) {
+            float *at = o + c * W + lane;
+            vf sum = v_set1(0.0f);
+            for (int j = 0; j < v.n; j++)
+                sum = v_fma_where(visible(keys, lane, first_key + j), v_load(p + j * W + lane),
+                                  v_set1(v.data[j * v.stride + c]), sum);
+            v_store(at, v_fma(v_load(at), v_load(alpha + lane), sum));
+        }
+}
+
+#endif

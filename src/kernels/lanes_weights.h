@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* Scores to weights, and two partial results into one. Included by lanes.h. */
+#ifndef SA_LANES_WEIGHTS_H
+#define SA_LANES_WEIGHTS_H
+
+/* Four weights of the tree of kernels.h: t4[i]. */
+INLINE vf weights4(float *s, int i, vf m) {
+    const int key[4] = {i, i + 8, i + 4, i + 12};
+    vf p[4];
+    UNROLL
+    for (int j = 0; j < 4; j++)
+        p[j] = v_load(s + key[j] * W) - m;
+    exp2_each(4, p);
+    UNROLL
+    for (int j = 0; j < 4; j++)
+        v_store(s + key[j] * W, p[j]);
+    return v_keep((p[0] + p[1]) + (p[2] + p[3])); /* at once, or gcc spills all sixteen */
+}
+
+INLINE vf weights2(float *s, int i, vf m) {
+    vf first = weights4(s, i, m);
+    return first + weights4(s, i + 2, m);
+}
+
+INLINE vf weights1(float *s, vf m) {
+    vf first = weights2(s, 0, m);
+    return first + weights2(s, 1, m);
+}
+
+/* Rows j .. j + n - 1 of `ahead`, as far as there are so many. */
+INLINE void fetch_rows(struct sa_rows ahead, int j, int n) {
+    for (int end = j + n < ahead.n ? j + n : ahead.n; j < end; j++)
+        for (int c = 0; c < ahead.d; c += SA_LINE_FLOATS)
+            __builtin_prefetch(ahead.data + j * ahead.stride + c, 0, 2);
+}
+
+static void lanes_weights(int g, int n_keys, float *s, const float *mb, float *m, float *l, float *alpha,
+                          struct sa_rows ahead) {
+    const int n_steps = GROUP_VECTORS * n_keys / SA_SUM_KEYS, n_fetched = n_steps ? ahead.n / n_steps + 1 : 0;
+    int fetched = 0;
+    for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES) {
+        vf m_new = v_max(v_load(m + lane), v_load(mb + lane));
+        vf shift = finite_max(m_new);
+        vf factor = exp2_nonpositive(v_load(m + lane) - shift);
+        vf sum = v_set1(0.0f);
+        for (int j = 0; j < n_keys; j += SA_SUM_KEYS, fetched += n_fetched) {
+            sum = sum + weights1(s + j * W + lane, shift);
+            fetch_rows(ahead, fetched, n_fetched);
+        }
+        v_store(m + lane, m_new);
+        v_store(alpha + lane, factor);
+        v_store(l + lane, v_fma(v_load(l + lane), factor, sum));
+    }
+}
+
+/* ---------------------------------------------------------------- merging two partial results */
+
+static void lanes_merge(int n_groups, int d, const struct sa_state *a, const struct sa_state *b) {
+    for (int lane = 0; lane < n_groups * SA_GROUP_ROWS; lane += LANES) {
+        vf ma = v_load(a->m + lane), mb = v_load(b->m + lane), m = v_max(ma, mb), shift = finite_max(m);
+        vf fa = exp2_nonpositive(ma - shift), fb = exp2_nonpositive(mb - shift);
+        v_store(a->m + lane, m);
+        v_store(a->l + lane, v_fma(v_load(b->l + lane), fb, v_load(a->l + lane) * fa));
+        for (int c = 0; c < d; c++) {
+            float *o = a->o + c * W + lane;
+            v_store(o, v_fma(v_load(b->o + c * W + lane), fb, v_load(o) * fa));
+        }
+    }
+}
+
+#endif

@@ -22,6 +22,7 @@ build_packages=(
     "pkg-config: command pkg-config"
     "libhwloc-dev: module hwloc 2.9" # threads and cores: the library
     "check: module check 0.15"       # tests
+    "libsimde-dev: header simde/x86/avx512.h" # tests: AVX-512 on processors without
     "python3: command python3"       # tests: scripts/disassemble
     "libjansson-dev: module jansson 2.13" # JSON: the program
     "libcairo2-dev: module cairo 1.16"    # pictures: the program

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+# The AVX-512 kernels on processors without AVX-512: the same source over SIMDe's emulation of the intrinsics, linked in
+# place of the library's own into tests that then run once more. Included by tests/CMakeLists.txt.
+
+if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  return()
+endif()
+find_path(SIMDE_INCLUDE_DIR simde/x86/avx512.h DOC "Where SIMDe is (libsimde-dev), for tests of emulated AVX-512")
+if(NOT SIMDE_INCLUDE_DIR)
+  message(STATUS "no simde/x86/avx512.h (libsimde-dev): the AVX-512 kernels are tested only where a processor has it")
+  return()
+endif()
+
+set(emulation -mavx2 -mfma -Wno-psabi -include ${CMAKE_CURRENT_SOURCE_DIR}/emulated_avx512.h)
+
+add_library(sa_emulated OBJECT ${PROJECT_SOURCE_DIR}/src/kernels/avx512.c emulated_cpu.c)
+set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/avx512.c PROPERTIES COMPILE_OPTIONS "${emulation}")
+target_include_directories(sa_emulated PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+target_include_directories(sa_emulated SYSTEM PRIVATE ${SIMDE_INCLUDE_DIR})
+target_compile_options(sa_emulated PRIVATE $<$<NOT:$<CONFIG:Debug>>:-O3>)
+target_link_libraries(sa_emulated PRIVATE sa_flags)
+
+# sa_emulated_test(NAME [SOURCES ...]) builds NAME.c once more, around the emulated kernels.
+function(sa_emulated_test name)
+  cmake_parse_arguments(arg "" "" "SOURCES" ${ARGN})
+  set(emulated ${name}.emulated)
+  add_executable(${emulated} ${name}.c ${arg_SOURCES}
+    $<FILTER:$<TARGET_OBJECTS:sa_objects>,EXCLUDE,/cpu\\.|/kernels/avx512\\.> $<TARGET_OBJECTS:sa_emulated>)
+  target_compile_definitions(${emulated} PRIVATE TEST_AVX512_IS_EMULATED)
+  target_include_directories(${emulated} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(${emulated} PRIVATE sa_flags sa_reference PkgConfig::CHECK PkgConfig::HWLOC Threads::Threads
+    OpenMP::OpenMP_C m)
+  add_test(NAME ${emulated} COMMAND ${emulated})
+  set_tests_properties(${emulated} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS emulated)
+endfunction()
+
+# Inside: every kernel, bit for bit against the scalar one.
+sa_emulated_test(test_kernels SOURCES kernel_scalar.c)
+sa_emulated_test(test_kernel_rows SOURCES kernel_scalar.c)
+sa_emulated_test(test_fma)
+
+# Through an engine, against the reference and against the other instruction sets.
+sa_emulated_test(test_attend SOURCES drawn.c)
+sa_emulated_test(test_edges SOURCES drawn.c)
+sa_emulated_test(test_properties SOURCES drawn.c)
+
+# The emulation itself.
+sa_test(test_emulated)
+target_compile_options(test_emulated PRIVATE ${emulation})
+target_include_directories(test_emulated SYSTEM PRIVATE ${SIMDE_INCLUDE_DIR})

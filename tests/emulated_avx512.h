@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* AVX-512 for processors that have AVX2 and FMA: the intrinsics of <immintrin.h> become SIMDe's emulations. Included
+ * ahead of src/kernels/avx512.c by the compiler (-include), which is thereby compiled as it stands; for tests only.
+ *
+ * SIMDe does not have every intrinsic. One that it lacks ends in "target specific option mismatch" (gcc) or "needs
+ * target feature avx512f" (clang): it goes here, and what it does with NaNs, masks and memory into test_emulated.c. */
+#ifndef SA_TESTS_EMULATED_AVX512_H
+#define SA_TESTS_EMULATED_AVX512_H
+
+#if !defined(__AVX2__) || !defined(__FMA__)
+#error "without AVX2 and FMA SIMDe rounds a multiply-add twice"
+#endif
+#if defined(__AVX512F__)
+#error "the real instructions would be used"
+#endif
+
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+
+#define EMULATED static inline __attribute__((always_inline))
+
+/* Lane by lane with the compilers' own vectors; mask registers are made of the sign bits of lanes. */
+typedef int32_t emulated_ints __attribute__((vector_size(64), may_alias));
+typedef float emulated_floats __attribute__((vector_size(64), may_alias));
+
+EMULATED __mmask16 emulated_mask(emulated_ints a) { return simde_mm512_movepi32_mask((__m512i)a); }
+
+/* ---------------------------------------------------------------- arithmetic and comparisons */
+
+EMULATED __m512 emulated_mask3_fmadd_ps(__m512 a, __m512 b, __m512 c, __mmask16 k) {
+    return simde_mm512_mask_mov_ps(c, k, simde_mm512_fmadd_ps(a, b, c));
+}
+
+EMULATED __mmask16 emulated_cmplt_epi32(__m512i a, __m512i b) {
+    return emulated_mask((emulated_ints)a < (emulated_ints)b);
+}
+
+EMULATED __mmask16 emulated_cmple_epi32(__m512i a, __m512i b) {
+    return emulated_mask((emulated_ints)a <= (emulated_ints)b);
+}
+
+EMULATED __mmask16 emulated_cmpneq_epi32(__m512i a, __m512i b) {
+    return emulated_mask((emulated_ints)a != (emulated_ints)b);
+}
+
+#undef _mm512_mask3_fmadd_ps
+#undef _mm512_cmplt_epi32_mask
+#undef _mm512_cmpge_epi32_mask
+#undef _mm512_cmple_epi32_mask
+#undef _mm512_cmpneq_epi32_mask
+#define _mm512_mask3_fmadd_ps(a, b, c, k) emulated_mask3_fmadd_ps(a, b, c, k)
+#define _mm512_cmplt_epi32_mask(a, b)     emulated_cmplt_epi32(a, b)
+#define _mm512_cmpge_epi32_mask(a, b)     emulated_cmple_epi32(b, a)
+#define _mm512_cmple_epi32_mask(a, b)     emulated_cmple_epi32(a, b)
+#define _mm512_cmpneq_epi32_mask(a, b)    emulated_cmpneq_epi32(a, b)
+
+/* ---------------------------------------------------------------- conversions and shifts */
+
+#undef _mm512_extractf32x8_ps
+#define _mm512_extractf32x8_ps(a, half)                                                                                \
+    simde_mm256_castpd_ps(simde_mm512_extractf64x4_pd(simde_mm512_castps_pd(a), half))
+
+EMULATED __m512i emulated_join(__m256i low, __m256i high) {
+    return simde_mm512_inserti64x4(simde_mm512_castsi256_si512(low), high, 1);
+}
+
+EMULATED __m512i emulated_cvtps_epi32(__m512 a) {
+    return emulated_join(simde_mm256_cvtps_epi32(_mm512_extractf32x8_ps(a, 0)),
+                         simde_mm256_cvtps_epi32(_mm512_extractf32x8_ps(a, 1)));
+}
+
+EMULATED __m512i emulated_cvttps_epi32(__m512 a) {
+    return emulated_join(simde_mm256_cvttps_epi32(_mm512_extractf32x8_ps(a, 0)),
+                         simde_mm256_cvttps_epi32(_mm512_extractf32x8_ps(a, 1)));
+}
+
+EMULATED __m512 emulated_cvtepi32_ps(__m512i a) {
+    return (__m512) __builtin_convertvector((emulated_ints)a, emulated_floats);
+}
+
+#undef _mm512_cvtps_epi32
+#undef _mm512_cvttps_epi32
+#undef _mm512_cvtepi32_ps
+#undef _mm512_srai_epi32
+#define _mm512_cvtps_epi32(a)   emulated_cvtps_epi32(a)
+#define _mm512_cvttps_epi32(a)  emulated_cvttps_epi32(a)
+#define _mm512_cvtepi32_ps(a)   emulated_cvtepi32_ps(a)
+#define _mm512_srai_epi32(a, n) ((__m512i)((emulated_ints)(a) >> ((n) < 31 ? (int)(n) : 31)))
+
+/* ---------------------------------------------------------------- lanes that change places */
+
+#undef _mm512_permute_ps
+#undef _mm512_shuffle_f32x4
+#define _mm512_permute_ps(a, imm) simde_mm512_shuffle_ps(a, a, imm)
+#define _mm512_shuffle_f32x4(a, b, imm)                                                                                \
+    simde_mm512_castsi512_ps(simde_mm512_shuffle_i32x4(simde_mm512_castps_si512(a), simde_mm512_castps_si512(b), imm))
+
+/* ---------------------------------------------------------------- memory under a mask: other lanes are not touched */
+
+EMULATED __m512 emulated_mask_loadu_ps(__m512 src, __mmask16 k, const void *p) {
+    const float *from = (const float *)p;
+    emulated_floats a = (emulated_floats)src;
+    for (int i = 0; i < 16; i++)
+        if (k >> i & 1)
+            a[i] = from[i];
+    return (__m512)a;
+}
+
+EMULATED void emulated_mask_storeu_ps(void *p, __mmask16 k, __m512 a) {
+    float *to = (float *)p;
+    emulated_floats lanes = (emulated_floats)a;
+    for (int i = 0; i < 16; i++)
+        if (k >> i & 1)
+            to[i] = lanes[i];
+}
+
+#undef _mm512_mask_loadu_ps
+#undef _mm512_maskz_loadu_ps
+#undef _mm512_mask_load_ps
+#undef _mm512_maskz_load_ps
+#undef _mm512_mask_storeu_ps
+#undef _mm512_mask_store_ps
+#define _mm512_mask_loadu_ps(src, k, p) emulated_mask_loadu_ps(src, k, p)
+#define _mm512_maskz_loadu_ps(k, p)     emulated_mask_loadu_ps(simde_mm512_setzero_ps(), k, p)
+#define _mm512_mask_load_ps(src, k, p)  emulated_mask_loadu_ps(src, k, p)
+#define _mm512_maskz_load_ps(k, p)      emulated_mask_loadu_ps(simde_mm512_setzero_ps(), k, p)
+#define _mm512_mask_storeu_ps(p, k, a)  emulated_mask_storeu_ps(p, k, a)
+#define _mm512_mask_store_ps(p, k, a)   emulated_mask_storeu_ps(p, k, a)
+
+#undef EMULATED
+#endif

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""What a person reads, and the CSV."""
+import csv
+import statistics
+
+import configurations as conf
+import recommend
+import stats
+
+
+def cpus_text(cpus):
+    """{0, 1, 2, 5} -> '0-2,5'"""
+    ranges = []
+    for cpu in sorted(cpus):
+        if ranges and ranges[-1][1] == cpu - 1:
+            ranges[-1][1] = cpu
+        else:
+            ranges.append([cpu, cpu])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
+
+
+def time_text(seconds):
+    for unit, factor in (("s", 1), ("ms", 1e3), ("us", 1e6)):
+        if seconds * factor >= 1:
+            break
+    return f"{seconds * factor:.3g} {unit}"
+
+
+def percent(share, digits=1):
+    return "-" if share is None else f"{100 * share:.{digits}f} %"
+
+
+# ---- table ----
+
+def comparison_of(results, configuration):
+    """Against the default: in the finals if it was there, otherwise in the sweep."""
+    stage = "finals" if results.rounds(configuration, "finals") else None
+    return stats.compare(results.rounds(configuration, stage), results.rounds(conf.DEFAULT, stage),
+                         max(1, len(results.finalists) - 2))
+
+
+def mark(results, configuration):
+    """How sure the difference is, in words."""
+    if configuration == conf.DEFAULT:
+        return ""
+    if configuration in results.failed:
+        return f"FAILED: {results.failed[configuration]}"
+    comparison = comparison_of(results, configuration)
+    if configuration in results.finalists and comparison.verdict != stats.UNKNOWN:
+        return comparison.verdict
+    if configuration in results.hopeless:
+        return "far behind, not measured again"
+    if comparison.low > 1 or comparison.high < 1:
+        return f"{'behind' if comparison.low > 1 else 'ahead'} in {'all ' if comparison.n > 1 else ''}{comparison.n} round" + \
+            ("s" if comparison.n > 1 else "") + ": too few to be sure"
+    return "within noise"
+
+
+def median_of(samples, get):
+    values = [get(s) for s in samples if get(s) is not None]
+    return statistics.median(values) if values else None
+
+
+def row(results, configuration):
+    samples = list(results.samples[configuration].values())
+    comparison, effect = comparison_of(results, configuration), results.effect(configuration)
+    binding = "OpenMP" if configuration.runtime_binding() else effect.binding
+    cells = [configuration.label, str(effect.threads), binding, recommend.speed(comparison.median)]
+    cells.append("" if configuration == conf.DEFAULT
+                 else f"{1 / comparison.high:.2f} - {1 / comparison.low:.2f}")
+    cells += [percent(stats.noise(results.rounds(configuration))), str(len(samples))]
+    if any(s.throttled is not None for s in samples):
+        cells.append(percent(median_of(samples, lambda s: s.throttled), 0))
+    if samples[0].latency:
+        cells += [time_text(median_of(samples, lambda s, k=k: s.latency[k])) for k in ("median", "p99")]
+    return cells + [mark(results, configuration)]
+
+
+def heads(results):
+    sample = next(iter(results.samples[conf.DEFAULT].values()))
+    titles = ["configuration", "threads", "binding", "speed", "between", "noise", "rounds"]
+    titles += ["throttled"] if sample.throttled is not None else []
+    return titles + (["latency", "p99"] if sample.latency else []) + ["against the default"]
+
+
+def table(results):
+    """Fastest first."""
+    rows = [heads(results)] + [row(results, c) for c in sorted(results.measured(), key=results.ratio)]
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
+    lines = []
+    for cells in rows:
+        middle = "  ".join(f"{cell:>{w}}" for cell, w in list(zip(cells, widths))[1:-1])
+        lines.append(f"{cells[0]:<{widths[0]}}  {middle}  {cells[-1]}".rstrip())
+    return lines
+
+
+def notes(results):
+    lines = ["speed: the default's time over this one's, round by round, all shapes counting the same; between: the interval",
+             "that holds its median with 95 % confidence (a sign test, shared out over all who were in the finals; with few",
+             "rounds all values); within noise: 1.00 lies in it. noise: distance of the quartiles of its rounds over the median."]
+    if any(s.throttled is not None for s in results.samples[conf.DEFAULT].values()):
+        lines.append("throttled: share of the quota's periods (mostly 100 ms) in which it was used up and all threads stood still.")
+    for candidate, other in results.same_as:
+        lines.append(f"not measured: {candidate.label}: the engine makes the same of it as of: {other.label}")
+    if results.untried:
+        lines.append("not measured: " + ", ".join(c.label for c in results.untried) + ": larger teams were far behind already")
+    lines += [f"failed: {c.label}: {why}" for c, why in results.failed.items() if c not in results.samples]
+    return lines
+
+
+# ---- recommendation ----
+
+def recommendation(found, set_here):
+    lines = [f"recommendation: {found.headline}"]
+    lines += [f"  {'because' if i == 0 else '    and'} {reason}" for i, reason in enumerate(found.reasons)]
+    exports, option = recommend.environment_lines(found, set_here), recommend.option_line(found)
+    if found.configuration == conf.DEFAULT and not exports:
+        return lines + ["  nothing to set, in the environment or in sa_engine_options"]
+    lines += ["  in the environment:"] + ([f"      {line}" for line in exports] if exports is not None
+                                          else ["      (only the engine's options can say this)"])
+    return lines + ["  or in the program:" if exports else "  in the program:",
+                    f"      {option}" if option else "      (only the environment can say this)"]
+
+
+# ---- CSV ----
+
+FIELDS = ("round", "stage", "configuration", "environment", "options", "threads", "binding", "kernel", "shape",
+          "seconds", "throttled", "latency_median_s", "latency_p99_s")
+
+
+def write_csv(path, results):
+    """One line for each configuration, round and shape."""
+    with path.open("w", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(FIELDS)
+        for c, rounds in results.samples.items():
+            for number, sample in rounds.items():
+                options = " ".join(c.bench_arguments())
+                shared = [number, results.stage_of[number], c.label, c.environment_text(), options,
+                          sample.effect.threads, sample.effect.binding, sample.effect.kernel]
+                rest = [sample.throttled, sample.latency.get("median"), sample.latency.get("p99")]
+                for shape, seconds in sample.times.items():
+                    out.writerow([*shared, shape, f"{seconds:.9g}", *("" if v is None else f"{v:.6g}" for v in rest)])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Control groups, v2 and v1: a CPU quota made for the run, and how often a quota stopped its processes."""
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,7 +133,9 @@ class QuotaGroup:
         (self.path / "cgroup.procs").write_text("0")
 
     def close(self):
-        try:
-            self.path.rmdir()
-        except OSError:
-            pass  # a process in it has not quite ended; an empty group costs nothing
+        for _ in range(20):  # a process that was ended may take a moment to leave
+            try:
+                self.path.rmdir()
+                return
+            except OSError:
+                time.sleep(0.1)

@@ -68,7 +68,6 @@ def print_header(bench, options, set_here):
         print(f"in          a control group with a quota: {bench.throttle_group}")
     if set_here:
         print(f"set here    {set_here.environment_text()}: measured as \"{conf.LABEL_SET}\", kept from all others")
-    sys.stdout.flush()
 
 
 def runs_expected(n_counts):
@@ -90,15 +89,19 @@ def choose_shapes(bench, options, directory, progress, n_counts):
     lines = shapes.preset_lines(options.preset)
     bench.shape_arguments = shapes.arguments(lines, options, directory)
     times = verify_and_time(bench, progress)
-    own = sum(shapes.cost(t) for name, t in times.items() if name not in map(shapes.name_of, lines))
+    preset_names = set(map(shapes.name_of, lines))
+    own = sum(shapes.cost(t, bench.visit_seconds) for name, t in times.items() if name not in preset_names)
     budget = options.seconds / runs_expected(n_counts) - own - 0.1
-    kept, left_out = shapes.thin(lines, times, budget)
+    kept, left_out = shapes.thin(lines, times, budget, bench.visit_seconds)
     bench.shape_arguments = shapes.arguments(kept, options, directory)
     progress.end()
-    names = [name for name in times if name not in left_out]
-    print(f"shapes      {len(names)}: {', '.join(names)}")
+    return [name for name in times if name not in left_out], left_out
+
+
+def print_shapes(names, left_out, options):
+    print(report.wrapped("shapes", f"{len(names)}: {', '.join(names)}"))
     if left_out:
-        print(f"left out    {', '.join(left_out)}: too long for {options.seconds:g} s; --seconds keeps more")
+        print(report.wrapped("left out", f"{', '.join(left_out)}: too long for {options.seconds:g} s; --seconds keeps more"))
     if options.callers:
         print(f"callers     {options.callers} threads call one engine at once")
     print(flush=True)
@@ -106,10 +109,12 @@ def choose_shapes(bench, options, directory, progress, n_counts):
 
 # ---- the end ----
 
-def print_results(sweep, set_here):
+def print_results(sweep, set_here, finished):
     results = sweep.results
     print("\n".join([*report.table(results), "", *report.notes(results), ""]))
-    found = recommend.recommend(recommend.finals_of(results), {c: results.effect(c) for c in results.measured()})
+    found = recommend.recommend(recommend.finals_of(results), {c: results.effect(c) for c in results.measured()},
+                                {c: results.ratio(c) for c in results.measured()}, finished)
+    found.reasons += report.remarks(results, found.configuration)
     print("\n".join(report.recommendation(found, [name for name, _ in set_here.environment] if set_here else [])))
     return found
 
@@ -144,14 +149,15 @@ def tune(options, directory, bench):
     sweep = Sweep(bench, progress, options.seconds, options.rounds)
     effect, n_cores, n_cpus = bench.look(conf.DEFAULT)
     counts = options.threads or conf.thread_counts(n_cores, n_cpus)
+    names, left_out = choose_shapes(bench, options, directory, progress, len(counts))
     print_header(bench, options, set_here)
-    choose_shapes(bench, options, directory, progress, len(counts))
+    print_shapes(names, left_out, options)
     finished = measure(sweep, set_here, (effect, n_cores, n_cpus, counts))
     if conf.DEFAULT not in sweep.results.samples:
         raise Refused("interrupted before anything was measured")
     if not finished:
         print("INTERRUPTED: what was measured so far\n")
-    write_files(sweep, print_results(sweep, set_here), options, directory)
+    write_files(sweep, print_results(sweep, set_here, finished), options, directory)
     return 0 if finished else 1
 
 

@@ -6,7 +6,8 @@ import configurations as conf
 import stats
 
 LEAST_GAIN = 0.01  # smaller gains, however sure, are not worth a line in anyone's environment
-AS_GOOD = 0.05  # a smaller team counts as equally fast if it is surely within this
+AS_GOOD = 0.05  # a smaller team that is within noise counts as equally fast if it is surely within this
+HARDLY_SLOWER = 0.02  # or if it is slower beyond noise, but surely by less than this
 
 
 @dataclass
@@ -56,8 +57,8 @@ def smaller_teams(finals, effects, chosen):
     """Who does the same with fewer threads, smallest team first: surely not much slower than the chosen one."""
     found = []
     for c, comparison in against(finals, chosen).items():
-        fewer = effects[c].threads < effects[chosen].threads
-        if fewer and comparison.verdict in (stats.SAME, stats.FASTER) and comparison.high <= 1 + AS_GOOD:
+        limit = {stats.UNKNOWN: 0, stats.SLOWER: 1 + HARDLY_SLOWER}.get(comparison.verdict, 1 + AS_GOOD)
+        if effects[c].threads < effects[chosen].threads and comparison.high <= limit:
             found.append((c, comparison))
     return sorted(found, key=lambda pair: effects[pair[0]].threads)
 
@@ -65,7 +66,7 @@ def smaller_teams(finals, effects, chosen):
 def smaller_text(finals, effects, chosen):
     for c, comparison in smaller_teams(finals, effects, chosen)[:1]:
         spared = effects[chosen].threads - effects[c].threads
-        return [f"fewer threads are as good: {c.label} is {speeds(comparison)}, within noise, and leaves "
+        return [f"fewer threads are as good: {c.label} is {speeds(comparison)}, {comparison.verdict}, and leaves "
                 f"{spared} more core{'s' if spared > 1 else ''} to others"]
     return []
 
@@ -79,9 +80,12 @@ def noise_text(comparison, difference):
     return [text]
 
 
-def nearest_text(compared):
+def nearest_text(compared, ratios):
     if not compared:
-        return ["no other configuration came near it"]
+        others = {c: r for c, r in ratios.items() if c not in (conf.DEFAULT, conf.AGAIN)}
+        best = min(others, key=others.get, default=None)
+        return [f"the best of the others, {best.label}, is {speed(others[best])} as fast" if best
+                else "nothing else could be measured"]
     c = min(compared, key=lambda c: compared[c].median)
     verdict = compared[c].verdict
     why = {stats.FASTER: f"faster, but by less than {100 * LEAST_GAIN:.0f} % or than the noise",
@@ -89,24 +93,26 @@ def nearest_text(compared):
     return [f"the best of the others, {c.label}, is {speeds(compared[c])}: {why}"]
 
 
-def keep_default(finals, effects, compared, compared_self, difference):
-    undecided = any(c.verdict == stats.UNKNOWN for c in compared.values())
+def keep_default(finals, effects, compared, ratios, finished):
+    undecided = any(c.verdict == stats.UNKNOWN for c in compared.values()) or not (finished or compared)
     lead = "too few rounds to tell anything else" if undecided else "nothing was faster beyond noise"
+    compared_self, difference = own_difference(finals)
     found = Recommendation(conf.DEFAULT, f"keep the default: {lead}")
-    found.reasons = nearest_text(compared) + noise_text(compared_self, difference)
+    found.reasons = nearest_text(compared, ratios) + noise_text(compared_self, difference)
     if conf.DEFAULT in finals:
         found.reasons += smaller_text(finals, effects, conf.DEFAULT)
     return found
 
 
-def recommend(finals, effects):
-    """`finals`: configuration -> round -> shape -> seconds; `effects`: configuration -> Effect."""
+def recommend(finals, effects, ratios=None, finished=True):
+    """`finals`: configuration -> round -> shape -> seconds; `effects`: configuration -> Effect; `ratios`: of the sweep,
+    configuration -> time over the default's; `finished`: False if the finals were cut short or never came."""
     compared = against(finals, conf.DEFAULT) if conf.DEFAULT in finals else {}
     compared_self, difference = own_difference(finals)
     gain = max(LEAST_GAIN, difference)
     winners = [c for c, r in compared.items() if r.verdict == stats.FASTER and 1 - r.median >= gain]
     if not winners:
-        return keep_default(finals, effects, compared, compared_self, difference)
+        return keep_default(finals, effects, compared, ratios or {}, finished)
     best = min(winners, key=lambda c: compared[c].median)
     found = Recommendation(best, best.label)
     found.reasons = [f"{speeds(compared[best])} as the default ({conf.count_text(effects[conf.DEFAULT].threads)}), "

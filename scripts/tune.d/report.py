@@ -2,6 +2,7 @@
 """What a person reads, and the CSV."""
 import csv
 import statistics
+import textwrap
 
 import configurations as conf
 import recommend
@@ -28,6 +29,12 @@ def time_text(seconds):
 
 def percent(share, digits=1):
     return "-" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def wrapped(title, text):
+    """As `sa info` prints: a title of 12 columns, then lines that are not too long."""
+    return textwrap.fill(f"{title:<12}{text}", 118, subsequent_indent=" " * 12, break_long_words=False,
+                         break_on_hyphens=False)
 
 
 # ---- table ----
@@ -61,6 +68,11 @@ def median_of(samples, get):
     return statistics.median(values) if values else None
 
 
+def throttled_share(samples):
+    shares = [s.throttled for s in samples if s.throttled is not None]
+    return statistics.fmean(shares) if shares else None
+
+
 def row(results, configuration):
     samples = list(results.samples[configuration].values())
     comparison, effect = comparison_of(results, configuration), results.effect(configuration)
@@ -70,7 +82,7 @@ def row(results, configuration):
                  else f"{1 / comparison.high:.2f} - {1 / comparison.low:.2f}")
     cells += [percent(stats.noise(results.rounds(configuration))), str(len(samples))]
     if any(s.throttled is not None for s in samples):
-        cells.append(percent(median_of(samples, lambda s: s.throttled), 0))
+        cells.append(percent(throttled_share(samples), 0))
     if samples[0].latency:
         cells += [time_text(median_of(samples, lambda s, k=k: s.latency[k])) for k in ("median", "p99")]
     return cells + [mark(results, configuration)]
@@ -109,6 +121,19 @@ def notes(results):
 
 
 # ---- recommendation ----
+
+def remarks(results, chosen):
+    """What the speed does not say about the chosen configuration."""
+    samples = results.samples[chosen].values()
+    lines = []
+    throttled = throttled_share(samples)
+    if throttled and throttled >= 0.01:
+        lines.append(f"it used up the quota in {percent(throttled, 0)} of its periods: calls then wait for the next one")
+    if next(iter(samples)).latency and chosen != conf.DEFAULT:
+        own, other = (median_of(results.samples[c].values(), lambda s: s.latency["p99"]) for c in (chosen, conf.DEFAULT))
+        lines.append(f"99 of 100 calls took at most {time_text(own)}, with the default {time_text(other)}")
+    return lines
+
 
 def recommendation(found, set_here):
     lines = [f"recommendation: {found.headline}"]

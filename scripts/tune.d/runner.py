@@ -10,7 +10,9 @@ from pathlib import Path
 import cgroup
 from configurations import Effect
 
-VISIT_SECONDS = "0.02"  # time for each shape in one run; longer calls are made once
+VISIT_SECONDS = 0.02  # time for each shape in one run; longer calls are made once
+QUOTA_VISIT_SECONDS = 0.2  # two periods of a quota: a team that uses it up in half of a period stands still in the rest
+CALLERS_FACTOR = 5  # --callers visits all shapes together
 
 
 class BenchFailed(Exception):
@@ -38,13 +40,14 @@ def quantile(values, share):
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def times_of_shapes(report):
+def times_of_shapes(report, middle):
+    """`middle`: the median, or under a quota the mean, since only few of the calls wait for the next period, but long."""
     times = {}
     for result in report["results"]:
         name, n = result["shape"], 2
         while name in times:
             name, n = f"{result['shape']} ({n})", n + 1
-        times[name] = statistics.median(result["samples_s"])
+        times[name] = middle(result["samples_s"])
     return times
 
 
@@ -65,6 +68,7 @@ class Bench:
         self.callers = callers
         self.group = group
         self.throttle_group = group.path if group else cgroup.limiting_group()
+        self.visit_seconds = QUOTA_VISIT_SECONDS if self.throttle_group else VISIT_SECONDS
         self.shape_arguments = []
         self.effects = {}
 
@@ -107,11 +111,17 @@ class Bench:
         return self.effects.get(configuration) or self.look(configuration)[0]
 
     def measure(self, configuration, verify=False, callers=True):
-        before = cgroup.throttling(self.throttle_group) if self.throttle_group else None
-        crowd = ["--callers", str(self.callers)] if self.callers and callers else []
-        arguments = [*self.shape_arguments, "--seconds", VISIT_SECONDS, *crowd, *([] if verify else ["--no-verify"])]
+        crowd = self.callers and callers
+        seconds = self.visit_seconds * (CALLERS_FACTOR if crowd else 1)
+        arguments = [*self.shape_arguments, "--seconds", str(seconds), *([] if verify else ["--no-verify"])]
+        arguments += ["--callers", str(self.callers)] if crowd else []
+        before = self._throttling()
         report, warnings = self._report(configuration, arguments)
-        after = cgroup.throttling(self.throttle_group) if self.throttle_group else None
-        times, latency = times_of_callers(report) if crowd else (times_of_shapes(report), {})
+        after = self._throttling()
+        middle = statistics.fmean if self.throttle_group else statistics.median
+        times, latency = times_of_callers(report) if crowd else (times_of_shapes(report, middle), {})
         share = (after[1] - before[1]) / max(1, after[0] - before[0]) if before and after else None
         return Sample(times, self.effect(configuration), latency, share, warnings.strip())
+
+    def _throttling(self):
+        return cgroup.throttling(self.throttle_group) if self.throttle_group else None

@@ -19,19 +19,19 @@ def name_of(line):
     return line.split()[0]
 
 
-def cost(seconds):
-    """Of one run of the bench on a shape whose calls take so long: two calls to begin with, a warm one, the sample."""
-    return seconds * (2 if seconds > 0.1 else 4) + 0.02
+def cost(seconds, visit_seconds):
+    """Of one run of the bench on a shape whose calls take so long: calls to begin with, then the visit."""
+    return seconds * (1 if seconds > 0.1 else 2) + max(2 * seconds if seconds < visit_seconds else seconds, visit_seconds)
 
 
-def thin(lines, seconds_of, budget):
+def thin(lines, seconds_of, budget, visit_seconds):
     """Keeps the shortest shapes that fit into the budget together, three at least, in their order.
     Returns the lines kept and the names left out. What was not measured (no memory for it) is left out silently: the
     bench has said so."""
     known = [line for line in lines if name_of(line) in seconds_of]
     kept, total = set(), 0.0
     for line in sorted(known, key=lambda line: seconds_of[name_of(line)]):
-        total += cost(seconds_of[name_of(line)])
+        total += cost(seconds_of[name_of(line)], visit_seconds)
         if len(kept) < 3 or total <= budget:
             kept.add(line)
     return [line for line in known if line in kept], [name_of(line) for line in known if line not in kept]

@@ -12,8 +12,8 @@ from runner import BenchFailed
 
 SWEEP_ROUNDS = 3
 LEAST_FINALS, MOST_FINALS = 8, 25
-HOPELESS = 1.5  # a configuration this much slower than the best in its first round is not measured again
-STOP_DESCENT = 2.0  # and smaller teams are not even tried
+HOPELESS = 2.0  # a configuration this much slower than the best in its first round is not measured again
+STOP_DESCENT = 2.5  # and smaller teams are not even tried
 CONTENDER = 1.10  # who comes within this of the best may enter the finals
 MOST_CONTENDERS = 4
 AS_GOOD = 1.05  # a smaller team within this of the best is worth a place in the finals

@@ -28,7 +28,7 @@ EFFECTS = {conf.DEFAULT: conf.Effect(4, "close", "avx2"), conf.AGAIN: conf.Effec
 
 
 def made_up(factors, n=12, noise=0.01, seed=1, drift=0.3):
-    """Finals of configurations that take `factor` times the default's time, all hit by the same drift of the machine."""
+    """Finals of configurations that take `factor` times the default's time, all hit by the same drift."""
     dice = random.Random(seed)
     finals = {c: {} for c in factors}
     for r in range(n):
@@ -139,11 +139,14 @@ class Recommendations(unittest.TestCase):
 
     def test_lines(self):
         bound = recommend.Recommendation(BOUND, "")
-        self.assertIsNone(recommend.environment_lines(bound))
+        self.assertEqual(recommend.environment_lines(bound, ["OMP_PLACES"]), ["unset OMP_PLACES"])
+        self.assertIn("  only in the program:", report.recommendation(bound, []))
         self.assertIn(".n_threads = 4, .binding = SA_BIND_SPREAD}", recommend.option_line(bound))
         runtime = recommend.Recommendation(conf.of_openmp_binding(4, "close", "cores"), "")
         self.assertIn("export OMP_PLACES=cores", recommend.environment_lines(runtime))
         self.assertIsNone(recommend.option_line(runtime))
+        self.assertIn("  (sa_engine_options cannot say this)", report.recommendation(runtime, []))
+        self.assertIn("  or in the program:", report.recommendation(recommend.Recommendation(FEW, ""), []))
         keep = recommend.Recommendation(conf.DEFAULT, "")
         self.assertEqual(recommend.environment_lines(keep, ["OMP_NUM_THREADS"]), ["unset OMP_NUM_THREADS"])
 

@@ -79,7 +79,8 @@ test_run() {
 first_cpu() { taskset -cp $$ | sed 's/.*: \([0-9]*\).*/\1/'; }
 
 test_quota() {
-    "$tune" --build "$build" --out "$dir/out dir" --quiet "${tiny[@]}" --rounds 1 --threads 1 --quota 1 >"$dir/out" 2>"$dir/err"
+    "$tune" --build "$build" --out "$dir/out dir" --quiet "${tiny[@]}" --rounds 1 --threads 1 --quota 1 \
+        >"$dir/out" 2>"$dir/err"
     local status=$?
     ! grep -q 'not permitted here' "$dir/err" || skip "$(cat "$dir/err")"
     [ "$status" -eq 0 ] || fail "exit $status: $(cat "$dir/err")"

@@ -11,5 +11,6 @@ if(SA_BUILD_PERF)
     quota)
   add_test(NAME tune.plot COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/test_tune.sh ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}
     plot)
-  set_tests_properties(tune.unit tune.script tune.quota tune.plot PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS tune)
+  set_tests_properties(tune.unit tune.script tune.quota tune.plot PROPERTIES
+    TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS tune)
 endif()

@@ -101,7 +101,8 @@ def choose_shapes(bench, options, directory, progress, n_counts):
 def print_shapes(names, left_out, options):
     print(report.wrapped("shapes", f"{len(names)}: {', '.join(names)}"))
     if left_out:
-        print(report.wrapped("left out", f"{', '.join(left_out)}: too long for {options.seconds:g} s; --seconds keeps more"))
+        why = f"too long for {options.seconds:g} s; --seconds keeps more"
+        print(report.wrapped("left out", f"{', '.join(left_out)}: {why}"))
     if options.callers:
         print(f"callers     {options.callers} threads call one engine at once")
     print(flush=True)
@@ -124,8 +125,8 @@ def write_files(sweep, found, options, directory):
     report.write_csv(files[0], sweep.results)
     if options.plot:
         files.append(directory / "tune.png")
-        title = ", ".join([*options.preset, *(Path(f).name for f in options.shapes), *map(shapes.name_of, options.shape)])
-        plot.write(files[1], sweep.results, found, title)
+        what = [*options.preset, *(Path(f).name for f in options.shapes), *map(shapes.name_of, options.shape)]
+        plot.write(files[1], sweep.results, found, ", ".join(what))
     print("\nwritten: " + ", ".join(str(f) for f in files))
 
 

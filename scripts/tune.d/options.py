@@ -76,7 +76,7 @@ def parser():
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     what = p.add_argument_group("what is computed (may be given together and several times)")
     what.add_argument("--preset", action="append", choices=PRESETS, default=[],
-                      help="shapes of perf/shapes; the longest are left out, visibly, if the time is too short for them")
+                      help="shapes of perf/shapes; the longest are left out, visibly, if the time is too short")
     what.add_argument("--shapes", action="append", metavar="FILE", type=readable, default=[],
                       help="your shapes, one a line")
     what.add_argument("--shape", action="append", metavar="LINE", default=[], help="one shape")
@@ -91,7 +91,7 @@ def parser():
                      help="team sizes (1, 2, 3, 4, 6, 8, 12 ... up to the hardware threads)")
     how.add_argument("--seconds", metavar="S", type=number(0, 1e6), default=90.0, help="time to spend (90)")
     how.add_argument("--rounds", metavar="N", type=number(1, 1000, int),
-                     help="rounds of the finals (what the time allows, 8 to 25)")
+                     help="rounds of the finals (what the time allows, 8 to 60)")
     out = p.add_argument_group("output")
     out.add_argument("--out", metavar="DIR", type=Path, help="where tune.csv and tune.png go (build/tune)")
     out.add_argument("--plot", action="store_true", help="also draw tune.png (installs python3-matplotlib)")

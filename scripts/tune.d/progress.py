@@ -13,9 +13,9 @@ class Progress:
         self.done = self.planned = self.length = 0
         self.began = clock()
 
-    def plan(self, runs):
-        """So many more runs are to come."""
-        self.planned = self.done + runs
+    def plan(self, runs, later=0):
+        """So many runs are to come now, and about so many after them."""
+        self.planned = self.done + runs + later
 
     def step(self, doing):
         """One run begins."""
@@ -23,8 +23,8 @@ class Progress:
             share = min(1.0, self.done / max(1, self.planned))
             left = (self.clock() - self.began) / self.done * (self.planned - self.done) if self.done else None
             bar = "#" * int(share * WIDTH)
-            text = f"[{bar:<{WIDTH}}] {100 * share:3.0f} %  " + (f"{left:3.0f} s left  " if left is not None else "") + doing
-            self._put(text[:110])
+            time_left = "" if left is None else f"{left:3.0f} s left  "
+            self._put(f"[{bar:<{WIDTH}}] {100 * share:3.0f} %  {time_left}{doing}"[:110])
         self.done += 1
 
     def _put(self, text):

@@ -126,11 +126,9 @@ def recommend(finals, effects, ratios=None, finished=True):
 
 
 def environment_lines(recommendation, set_here=()):
-    """What goes into a shell: what is set now and should not be is unset."""
-    exports = recommendation.configuration.export_lines()
-    if exports is None:
-        return None
+    """What goes into a shell, which may be nothing: what is set now and should not be is unset."""
     kept = {name for name, _ in recommendation.configuration.variables()}
+    exports = recommendation.configuration.export_lines() or []
     return [f"unset {name}" for name in set_here if name not in kept] + exports
 
 

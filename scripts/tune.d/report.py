@@ -9,6 +9,9 @@ import recommend
 import stats
 
 
+WIDTH = 118
+
+
 def cpus_text(cpus):
     """{0, 1, 2, 5} -> '0-2,5'"""
     ranges = []
@@ -33,7 +36,7 @@ def percent(share, digits=1):
 
 def wrapped(title, text):
     """As `sa info` prints: a title of 12 columns, then lines that are not too long."""
-    return textwrap.fill(f"{title:<12}{text}", 118, subsequent_indent=" " * 12, break_long_words=False,
+    return textwrap.fill(f"{title:<12}{text}", WIDTH, subsequent_indent=" " * 12, break_long_words=False,
                          break_on_hyphens=False)
 
 
@@ -57,10 +60,11 @@ def mark(results, configuration):
         return comparison.verdict
     if configuration in results.hopeless:
         return "far behind, not measured again"
-    if comparison.low > 1 or comparison.high < 1:
-        return f"{'behind' if comparison.low > 1 else 'ahead'} in {'all ' if comparison.n > 1 else ''}{comparison.n} round" + \
-            ("s" if comparison.n > 1 else "") + ": too few to be sure"
-    return "within noise"
+    if comparison.low <= 1 <= comparison.high:
+        return "within noise"
+    side = "behind" if comparison.low > 1 else "ahead"
+    rounds = "1 round" if comparison.n == 1 else f"all {comparison.n} rounds"
+    return f"{side} in {rounds}: too few to be sure"
 
 
 def median_of(samples, get):
@@ -106,18 +110,23 @@ def table(results):
     return lines
 
 
+NOTE = """\
+speed: the default's time over this one's, round by round, all shapes counting the same; between: the interval that
+holds its median with 95 % confidence (a sign test, shared out over all who were in the finals; with few rounds all
+values); within noise: 1.00 lies in it. noise: distance of the quartiles of its rounds over the median"""
+
+
 def notes(results):
-    lines = ["speed: the default's time over this one's, round by round, all shapes counting the same; between: the interval",
-             "that holds its median with 95 % confidence (a sign test, shared out over all who were in the finals; with few",
-             "rounds all values); within noise: 1.00 lies in it. noise: distance of the quartiles of its rounds over the median."]
+    lines = [NOTE]
     if any(s.throttled is not None for s in results.samples[conf.DEFAULT].values()):
-        lines.append("throttled: share of the quota's periods (mostly 100 ms) in which it was used up and all threads stood still.")
+        lines.append("throttled: share of the quota's periods (mostly 100 ms) in which it was used up and all stood still")
     for candidate, other in results.same_as:
         lines.append(f"not measured: {candidate.label}: the engine makes the same of it as of: {other.label}")
     if results.untried:
-        lines.append("not measured: " + ", ".join(c.label for c in results.untried) + ": larger teams were far behind already")
+        names = ", ".join(c.label for c in results.untried)
+        lines.append(f"not measured: {names}: larger teams were far behind already")
     lines += [f"failed: {c.label}: {why}" for c, why in results.failed.items() if c not in results.samples]
-    return lines
+    return [textwrap.fill(line, WIDTH) for line in lines]
 
 
 # ---- recommendation ----
@@ -128,23 +137,30 @@ def remarks(results, chosen):
     lines = []
     throttled = throttled_share(samples)
     if throttled and throttled >= 0.01:
-        lines.append(f"it used up the quota in {percent(throttled, 0)} of its periods: calls then wait for the next one")
+        share = percent(throttled, 0)
+        lines.append(f"it used up the quota in {share} of its periods: calls then wait for the next one")
     if next(iter(samples)).latency and chosen != conf.DEFAULT:
-        own, other = (median_of(results.samples[c].values(), lambda s: s.latency["p99"]) for c in (chosen, conf.DEFAULT))
+        own, other = (median_of(results.samples[c].values(), lambda s: s.latency["p99"])
+                      for c in (chosen, conf.DEFAULT))
         lines.append(f"99 of 100 calls took at most {time_text(own)}, with the default {time_text(other)}")
     return lines
 
 
 def recommendation(found, set_here):
     lines = [f"recommendation: {found.headline}"]
-    lines += [f"  {'because' if i == 0 else '    and'} {reason}" for i, reason in enumerate(found.reasons)]
-    exports, option = recommend.environment_lines(found, set_here), recommend.option_line(found)
-    if found.configuration == conf.DEFAULT and not exports:
+    for i, reason in enumerate(found.reasons):
+        lines.append(textwrap.fill(f"  {'because' if i == 0 else '    and'} {reason}", WIDTH,
+                                   subsequent_indent=" " * 10))
+    shell = recommend.environment_lines(found, set_here)
+    if found.configuration == conf.DEFAULT and not shell:
         return lines + ["  nothing to set, in the environment or in sa_engine_options"]
-    lines += ["  in the environment:"] + ([f"      {line}" for line in exports] if exports is not None
-                                          else ["      (only the engine's options can say this)"])
-    return lines + ["  or in the program:" if exports else "  in the program:",
-                    f"      {option}" if option else "      (only the environment can say this)"]
+    lines += ["  in the environment:", *(f"      {line}" for line in shell)] if shell else []
+    if found.configuration == conf.DEFAULT:
+        return lines
+    either = "or" if found.configuration.export_lines() else "and" if shell else "only"
+    option = recommend.option_line(found)
+    return lines + ([f"  {either} in the program:", f"      {option}"] if option else
+                    ["  (sa_engine_options cannot say this)"])
 
 
 # ---- CSV ----

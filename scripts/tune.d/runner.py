@@ -41,7 +41,7 @@ def quantile(values, share):
 
 
 def times_of_shapes(report, middle):
-    """`middle`: the median, or under a quota the mean, since only few of the calls wait for the next period, but long."""
+    """`middle`: the median, or under a quota the mean: only few calls wait for the next period, but those wait long."""
     times = {}
     for result in report["results"]:
         name, n = result["shape"], 2
@@ -92,7 +92,7 @@ class Bench:
             return json.loads(path.read_text()), done.stderr
 
     def describe(self):
-        """What the engine sees and decides by itself, and why, as `sa info` tells it; None if there is no such program."""
+        """What the engine sees and decides by itself, and why: `sa info`; None if that program was not built."""
         if not self.info_path.exists():
             return None
         done = self._start([str(self.info_path), "info"])

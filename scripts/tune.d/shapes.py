@@ -21,7 +21,9 @@ def name_of(line):
 
 def cost(seconds, visit_seconds):
     """Of one run of the bench on a shape whose calls take so long: calls to begin with, then the visit."""
-    return seconds * (1 if seconds > 0.1 else 2) + max(2 * seconds if seconds < visit_seconds else seconds, visit_seconds)
+    begin = seconds * (1 if seconds > 0.1 else 2)
+    visit = max(visit_seconds, 2 * seconds if seconds < visit_seconds else seconds)
+    return begin + visit
 
 
 def thin(lines, seconds_of, budget, visit_seconds):
@@ -42,7 +44,8 @@ def arguments(lines, options, directory):
     words = []
     if lines:
         path = directory / "shapes.txt"
-        path.write_text("# Written by scripts/tune_threads: what it measured of the presets.\n" + "\n".join(lines) + "\n")
+        title = "# Written by scripts/tune_threads: what it measured of the presets."
+        path.write_text("\n".join([title, *lines, ""]))
         words += ["--shapes", str(path)]
     for file in options.shapes:
         words += ["--shapes", file]

@@ -11,12 +11,11 @@ import stats
 from runner import BenchFailed
 
 SWEEP_ROUNDS = 3
-LEAST_FINALS, MOST_FINALS = 8, 25
+LEAST_FINALS, MOST_FINALS = 8, 60
 HOPELESS = 2.0  # a configuration this much slower than the best in its first round is not measured again
 STOP_DESCENT = 2.5  # and smaller teams are not even tried
-CONTENDER = 1.10  # who comes within this of the best may enter the finals
+CONTENDER = 1.10  # who comes within this of the best may enter the finals, the smallest team of them does
 MOST_CONTENDERS = 4
-AS_GOOD = 1.05  # a smaller team within this of the best is worth a place in the finals
 
 
 @dataclass
@@ -55,6 +54,13 @@ class Sweep:
         self.sweep_rounds = min(SWEEP_ROUNDS, finals_rounds or SWEEP_ROUNDS)
         self.results = Results()
         self.run_seconds = []
+
+    def _finals_expected(self, runs=0):
+        """Of the finals, in runs, if so many come before them: for the progress bar."""
+        least = (self.finals_rounds or LEAST_FINALS) * 5
+        if self.finals_rounds or not self.run_seconds:
+            return least
+        return max(least, (self.ends - self.clock()) / statistics.median(self.run_seconds) - runs)
 
     # ---- rounds ----
 
@@ -95,7 +101,8 @@ class Sweep:
         return [c for c in chosen if c in ratios and c not in self.results.hopeless]
 
     def _more_rounds(self, stage, chosen):
-        self.progress.plan((self.sweep_rounds - 1) * len(chosen))
+        runs, binding = (self.sweep_rounds - 1) * len(chosen), 6 * self.sweep_rounds * (stage == "threads")
+        self.progress.plan(runs, binding + self._finals_expected(runs + binding))
         for _ in range(self.sweep_rounds - 1):
             self._round(stage, chosen)
 
@@ -121,7 +128,7 @@ class Sweep:
         above = [conf.of_threads(n) for n in counts if n > default_threads]
         below = [conf.of_threads(n) for n in sorted(counts, reverse=True) if n < default_threads]
         others = above + ([as_set] if as_set else [])
-        self.progress.plan((1 + len(others) + len(below)) * self.sweep_rounds)
+        self.progress.plan((7 + len(others) + len(below)) * self.sweep_rounds, self._finals_expected())
         number = self._begin_round("threads")
         self._measure(conf.DEFAULT, number)
         for configuration in others:
@@ -162,7 +169,8 @@ class Sweep:
         if not candidates:
             return
         chosen = [conf.DEFAULT, *candidates]
-        self.progress.plan(len(chosen) * self.sweep_rounds)
+        runs = len(chosen) * self.sweep_rounds
+        self.progress.plan(runs, self._finals_expected(runs))
         self._more_rounds("binding", self._drop_hopeless(chosen, self._round("binding", chosen)))
 
     # ---- finals ----
@@ -177,8 +185,7 @@ class Sweep:
         best = min(1.0, ratio(others[0]))
         near = [c for c in others if ratio(c) <= CONTENDER * best]
         chosen = (near or others[:1])[:MOST_CONTENDERS - 2]
-        good = [c for c in others if ratio(c) <= AS_GOOD * best]
-        smallest = min(good, key=lambda c: (self.results.effect(c).threads, ratio(c)), default=None)
+        smallest = min(near, key=lambda c: (self.results.effect(c).threads, ratio(c)), default=None)
         set_here = next((c for c in others if c.label == conf.LABEL_SET), None)
         return list(dict.fromkeys([*chosen, *(c for c in (smallest, set_here) if c)]))
 

@@ -234,6 +234,12 @@ class Small(unittest.TestCase):
         self.assertEqual([c.binding for c in conf.bindings_of(8, 4, 8) if c.n_threads], ["none"])
         self.assertEqual(len(conf.bindings_of(4, 4, 8)), 7)
 
+    def test_a_lower_instruction_set(self):
+        self.assertEqual(conf.of_lower_isa(4, conf.Effect(4, "close", "avx2")), [])
+        lower, = conf.of_lower_isa(4, conf.Effect(4, "close", "avx512"))
+        self.assertIn(("SA_MAX_ISA", "avx2"), lower.variables())
+        self.assertEqual(lower.option_fields(), [".n_threads = 4", ".max_isa = SA_ISA_AVX2"])
+
     def test_environment_is_kept_out(self):
         environment = {"PATH": "/bin", "OMP_NUM_THREADS": "3", "SA_VERBOSE": "1"}
         self.assertEqual(conf.clean_environment(environment), {"PATH": "/bin"})

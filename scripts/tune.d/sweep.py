@@ -11,11 +11,11 @@ import stats
 from runner import BenchFailed
 
 SWEEP_ROUNDS = 3
-LEAST_FINALS, MOST_FINALS = 8, 60
 HOPELESS = 2.0  # a configuration this much slower than the best in its first round is not measured again
 STOP_DESCENT = 2.5  # and smaller teams are not even tried
 CONTENDER = 1.10  # who comes within this of the best may enter the finals, the smallest team of them does
 MOST_CONTENDERS = 4
+LEAST_FINALS, MOST_FINALS = stats.rounds_needed(MOST_CONTENDERS), 60
 
 
 @dataclass

@@ -119,7 +119,7 @@ values); within noise: 1.00 lies in it. noise: distance of the quartiles of its 
 def notes(results):
     lines = [NOTE]
     if any(s.throttled is not None for s in results.samples[conf.DEFAULT].values()):
-        lines.append("throttled: share of the quota's periods, mostly 100 ms, in which it was used up and all stood still")
+        lines.append("throttled: share of the quota's periods (100 ms) in which it was used up and all stood still")
     for candidate, other in results.same_as:
         lines.append(f"not measured: {candidate.label}: the engine makes the same of it as of: {other.label}")
     if results.untried:

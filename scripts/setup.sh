@@ -27,6 +27,10 @@ build_packages=(
     "libjansson-dev: module jansson 2.13" # JSON: the program
     "libcairo2-dev: module cairo 1.16"    # pictures: the program
 )
+# shellcheck disable=SC2034 # for scripts/scaling, and scripts/test that tries it
+plot_packages=(
+    "python3-matplotlib: python matplotlib" # and with it NumPy
+)
 # shellcheck disable=SC2034 # for scripts/check
 check_packages=(
     "clang-14: command clang-14"
@@ -51,11 +55,24 @@ package_installed() { # PACKAGE
     is_debian && [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
-probe() { # command NAME | header NAME | module NAME VERSION | none
+# The Python that has NumPy and matplotlib: one that stands first in the path need not be the system's.
+plot_python() {
+    local python
+    for python in python3 /usr/bin/python3; do
+        if "$python" -c 'import numpy, matplotlib' 2>/dev/null; then
+            echo "$python"
+            return
+        fi
+    done
+    return 1
+}
+
+probe() { # command NAME | header NAME | module NAME VERSION | python MODULE | none
     case $1 in
     command) "$2" --version >/dev/null 2>&1 ;;
     header) [ -e "/usr/include/$2" ] ;;
     module) command -v pkg-config >/dev/null && pkg-config --exists "$2 >= $3" ;;
+    python) python3 -c "import $2" 2>/dev/null ;;
     *) false ;;
     esac
 }

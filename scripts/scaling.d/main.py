@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Long-sequence experiments: measures what is missing, then draws and reports what there is. scripts/scaling runs it."""
+"""Long-sequence experiments: measures what is missing, draws and reports what there is. scripts/scaling runs it."""
 import os
 import signal
 import sys
@@ -101,6 +101,8 @@ def run(options):
 
 def main():
     options = command_line.parse(sys.argv[1:])
+    if options.check_options:
+        return 0
     signal.signal(signal.SIGTERM, interrupt)
     try:
         return run(options)

@@ -63,7 +63,8 @@ def series(text):
 
 def make_parser():
     parser = argparse.ArgumentParser(
-        prog="scripts/scaling", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        prog="scripts/scaling", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
         epilog="series:\n" + "\n".join(f"  {kind:8} {text}" for kind, text in KINDS.items()) + "\n\n" + MORE)
     add = parser.add_argument
     add("--out", metavar="DIR", default=os.path.join(ROOT, "build", "scaling"), help="default: build/scaling")
@@ -72,7 +73,8 @@ def make_parser():
     add("--series", type=series, metavar="NAME,...", default=["full", "causal", "window", "matrix"],
         help="default: full,causal,window,matrix")
     add("--min-n", type=positive, metavar="N", default=1024, help="shortest sequence (1024)")
-    add("--max-n", type=positive, metavar="N", default=1 << 27, help="longest sequence; default: as time and memory allow")
+    add("--max-n", type=positive, metavar="N", default=1 << 27, help="longest sequence; default: as time and memory "
+        "allow")
     add("--threads", type=threads, metavar="N,...", default=[1, 0], help="0: the engine's own choice (1,0)")
     add("--d", type=positive, metavar="N", default=64, help="dimensions of a head (64)")
     add("--heads", type=positive, metavar="N", default=1, help="heads (1)")
@@ -85,6 +87,7 @@ def make_parser():
     add("--fresh", action="store_true", help="start again; the old points are kept as points.jsonl.old")
     add("--report", action="store_true", help="measure nothing: report what has been measured")
     add("--quiet", action="store_true", help="no progress")
+    add("--check-options", action="store_true", help=argparse.SUPPRESS)
     add("--program", help=argparse.SUPPRESS, default=os.path.join(ROOT, "build", "release", "perf", "scale_point"))
     return parser
 

@@ -8,6 +8,7 @@ Timing = collections.namedtuple("Timing", "call wall")  # seconds: one call; the
 Step = collections.namedtuple("Step", "series n cost")
 Limits = collections.namedtuple("Limits", "min_n max_n memory budget point_seconds")
 
+START_SECONDS, BYTE_SECONDS = 0.2, 2e-9  # around the calls: of a process, and for each byte of tensors
 GUESSED_FLOPS = {"matrix": 10e9}  # a thread's, while nothing of a series has been measured
 WINDOW_TOKENS = 1 << 20  # beyond, a window has shown what it can: other series go first
 
@@ -24,11 +25,11 @@ def expect(series, n, done, limits):
     before = max((m for m in done if m < n), default=None)
     if before is None:
         call = series.flops(n) / (GUESSED_FLOPS.get(series.kind, 20e9) * series.threads)
-        around = 0.3
+        around = START_SECONDS + BYTE_SECONDS * series.bytes(n)
     else:
         call = done[before].call * (n / before) ** series.growth
-        around = max(0.05, done[before].wall - sampling(done[before].call, limits)) * n / before
-        around = min(around, 0.3 + 3e-8 * series.bytes(n))
+        around = max(0.0, done[before].wall - sampling(done[before].call, limits))
+        around += max(0.0, around - START_SECONDS) * (n / before - 1)
     return Timing(call, around + sampling(call, limits))
 
 

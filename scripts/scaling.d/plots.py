@@ -77,13 +77,14 @@ def slope(axes, points, exponent, text, factor, value):
 
 
 def longest(points, test):
-    return max((found for series, found in points.items() if test(series)), key=len, default=[])
+    """Of the series that pass, the longest; of those the largest team, which stands last and lowest."""
+    return max((found for series, found in reversed(points.items()) if test(series)), key=len, default=[])
 
 
-def slopes(axes, points, value, quadratic_only=False):
-    slope(axes, longest(points, lambda s: s.kind in ("full", "causal")), 2, "n²", 3, value)
-    if not quadratic_only:
-        slope(axes, longest(points, lambda s: s.window), 1, "n", 0.4, value)
+def slopes(axes, points, value):
+    slope(axes, longest(points, lambda s: s.kind == "causal") or longest(points, lambda s: s.kind == "full"), 2, "n²",
+          0.4, value)
+    slope(axes, longest(points, lambda s: s.window), 1, "n", 0.4, value)
 
 
 def mark_end(axes, points, ends, value):
@@ -140,11 +141,19 @@ def draw_peak(points, ends, most_threads, folder, title):
     save(figure, axes, folder, "peak", f"Share of peak, {title}")
 
 
+def thin_out(axes):
+    """Curves that lie on each other are drawn from broad to narrow."""
+    for i, curve in enumerate(axes.get_lines()):
+        width = max(1.0, 5 - 1.8 * i)
+        curve.set(linewidth=width, markersize=4 + 1.6 * width)
+
+
 def draw_memory(points, ends, most_threads, folder, title, available):
     """One team: the memory of the others differs by their scratch, which cannot be seen."""
     shown = {s: found for s, found in points.items() if s.threads == most_threads and found}
     figure, axes = plt.subplots(figsize=(7.2, 4.6))
     curves(axes, shown, lambda p: p.extra, most_threads)
+    thin_out(axes)
     axis_of_tokens(axes, shown)
     binary_axis(axes, "peak memory beyond the bare process")
     tensors = max(shown.values(), key=lambda found: found[-1].n)

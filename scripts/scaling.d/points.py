@@ -15,6 +15,7 @@ class Point:
         self.extra = record["rss_after"] - record["rss_before"]
         self.tensors = record["tensor_bytes"]
         self.scratch = record["workspace_bytes"] + record.get("plan_bytes", 0)
+        self.others = record.get("others")  # share of the machine
         self.error = record.get("error_share")
 
 

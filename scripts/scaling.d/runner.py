@@ -3,12 +3,32 @@
 import datetime
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 
-from machine import HERE, blas_environment
+from machine import HERE, blas_environment, read_text
+
+
+def processor_seconds():
+    """Seconds that all processors of the machine have worked, and how many of them this process and its children."""
+    own = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    fields = read_text("/proc/stat").splitlines()[:1]
+    ticks = [int(field) for field in fields[0].split()[1:9]] if fields else []
+    if len(ticks) < 8:
+        return None
+    user, nice, system, _, _, irq, softirq, steal = ticks
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK"), own
+
+
+def share_of_others(before, after, wall):
+    """What others, a hypervisor included, took of the machine meanwhile; None where that cannot be seen."""
+    if not before or not after:
+        return None
+    busy = (after[0] - before[0]) - (after[1] - before[1])
+    return max(0.0, busy / (wall * os.cpu_count()))
 
 
 class PointFailed(Exception):
@@ -52,7 +72,7 @@ def wait(process, limit, progress):
 def measure(options, series, n, expected, progress):
     """The values of a point for the store."""
     environment = blas_environment(series.threads) if series.kind == "matrix" else None
-    begin = time.monotonic()
+    begin, use = time.monotonic(), processor_seconds()
     try:
         process = subprocess.Popen(command(options, series, n), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, text=True, env=environment)
@@ -66,5 +86,6 @@ def measure(options, series, n, expected, progress):
     except ValueError:
         raise PointFailed("did not print its result") from None
     values["wall"] = time.monotonic() - begin
+    values["others"] = share_of_others(use, processor_seconds(), values["wall"])
     values["date"] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     return values

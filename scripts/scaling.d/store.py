@@ -28,6 +28,7 @@ class Store:
             self.file = open(path, "a+b")
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self.file.close()
             raise StoreError(f"{path}: another run is writing it") from None
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from None

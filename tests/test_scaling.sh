@@ -101,7 +101,8 @@ test_interruption() {
 test_settings_do_not_mix() {
     SA_MAX_ISA=generic scaling --out "$out/stopped" --series full --max-n 128 >/dev/null
     expect_points "$out/stopped/points.jsonl" 28
-    grep -q '^- 1[0-9]* points in points.jsonl are of other' "$out/stopped/REPORT.md" || fail "old points are not told of"
+    grep -q '^- 1[0-9]* points in points.jsonl are of other' "$out/stopped/REPORT.md" ||
+        fail "old points are not told of"
 }
 
 test_memory_ends_a_series() {
@@ -123,9 +124,11 @@ case "\$*" in *nq=256*) echo "bench: causal is WRONG" >&2 && exit 1 ;; esac
 exec "$program" "\$@"
 END
     chmod +x "$out/liar"
-    [ "$(status_of scaling --program "$out/liar" --out "$out/failed" --series causal)" -eq 1 ] || fail "a wrong point passed"
+    [ "$(status_of scaling --program "$out/liar" --out "$out/failed" --series causal)" -eq 1 ] ||
+        fail "a wrong point passed"
     grep -q 'n = 256: bench: causal is WRONG' "$out/stderr" || fail "the wrong point is not named"
-    grep -q '^- FAILED: causal, 1 thread, n = 256' "$out/failed/REPORT.md" || fail "REPORT.md does not tell of the failure"
+    grep -q '^- FAILED: causal, 1 thread, n = 256' "$out/failed/REPORT.md" ||
+        fail "REPORT.md does not tell of the failure"
     expect_points "$out/failed/points.jsonl" 4
     scaling --out "$out/failed" --series causal
     expect_points "$out/failed/points.jsonl" 8
@@ -136,10 +139,11 @@ test_usage() {
     [ "$(status_of scaling --max-n 32)" -eq 2 ] || fail "--max-n below --min-n: not refused"
     [ "$(status_of "$here/../scripts/scaling" --help)" -eq 0 ] || fail "--help fails"
     [ "$(status_of scaling --out "$out/none" --report)" -eq 1 ] || fail "a report of nothing"
-    [ "$(status_of scaling --program "$out/none.exe" --out "$out/none")" -eq 1 ] || fail "a missing program passes"
+    [ "$(status_of scaling --program "$out/none.exe" --out "$out/none")" -eq 1 ] || fail "no program"
     grep -q '^scaling: .*none.exe: No such file' "$out/stderr" || fail "the missing program is not named"
     [ "$(status_of "$program")" -eq 2 ] || fail "scale_point without a shape: not refused"
-    [ "$(status_of "$program" --shape 'a nq=64 d=64' --threads x)" -eq 2 ] || fail "scale_point --threads x: not refused"
+    [ "$(status_of "$program" --shape 'a nq=64 d=64' --threads x)" -eq 2 ] ||
+        fail "scale_point --threads x: not refused"
     [ "$(status_of "$program" --shape 'a nq=64')" -eq 2 ] || fail "scale_point without d: not refused"
 }
 

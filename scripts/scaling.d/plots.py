@@ -94,7 +94,7 @@ def mark_end(axes, points, ends, value):
             continue
         kind, _, first_missing = ends[series]
         why = {"memory": f"the matrix of n = {short_n(first_missing)} takes {short_bytes(4 * first_missing ** 2)}:\n"
-               "more than there is", "time": "ends here: out of time", "failed": "ends here: failed"}.get(kind)
+               "more than may be used", "time": "ends here: out of time", "failed": "ends here: failed"}.get(kind)
         if why:
             last = found[-1]
             axes.plot([last.n], [value(last)], marker="x", markersize=11, markeredgewidth=2, color="black", zorder=5)
@@ -127,7 +127,7 @@ def draw_time(points, ends, most_threads, folder, title):
     axis_of_tokens(axes, points)
     log_axis(axes, "time of a call", short_time)
     slopes(axes, points, lambda p: p.seconds)
-    annotate_end(axes, points, ends, lambda p: p.seconds, (-30, 32))
+    annotate_end(axes, points, ends, lambda p: p.seconds, (-40, 12))
     save(figure, axes, folder, "time", f"Time, {title}")
 
 
@@ -160,9 +160,9 @@ def draw_memory(points, ends, most_threads, folder, title, available):
     axes.plot([p.n for p in tensors], [p.tensors for p in tensors], color="#999999", linestyle=":", linewidth=1.4,
               label="q, k, v and o alone", zorder=1)
     axes.axhline(available, color="#999999", linewidth=1)
-    axes.annotate(f"memory of the machine, {short_bytes(available)}", (0.01, available), xytext=(0, 3),
+    axes.annotate(f"memory of the machine, {short_bytes(available)}", (0.99, available), xytext=(0, 3), ha="right",
                   xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=8.5, color="#777777")
-    annotate_end(axes, shown, ends, lambda p: p.extra, (-40, 14))
+    annotate_end(axes, shown, ends, lambda p: p.extra, (-60, -18))
     save(figure, axes, folder, "memory", f"Memory, {title}")
 
 

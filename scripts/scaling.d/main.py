@@ -93,7 +93,7 @@ def run(options):
             experiment.measure_all()
     except KeyboardInterrupt:
         print(f"scaling: interrupted; {len(experiment.store.points)} points are kept in {experiment.store.path}, and "
-              "the same command goes on from there", file=sys.stderr)
+              "the same command goes on from there; with --report it shows what there is", file=sys.stderr)
         return 130
     experiment.report()
     return 0 if experiment.is_sound() else 1

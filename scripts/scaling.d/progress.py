@@ -17,7 +17,7 @@ class Progress:
         """`steps` are this point and those that are expected to follow."""
         self.point_begun, self.expected = time.monotonic(), steps[0].cost
         self.rest = sum(step.cost for step in steps)
-        self.line = f"{done + 1}/{done + len(steps)}  {what}, about {short_time(self.expected)}"
+        self.line = f"{done + 1}/{done + len(steps)}  {what} ({short_time(self.expected)})"
         if self.quiet:
             return
         if self.on_terminal:
@@ -30,8 +30,8 @@ class Progress:
             return
         rest = self.rest - min(self.expected, time.monotonic() - self.point_begun)
         passed = time.monotonic() - self.begun
-        filled = round(20 * passed / max(1e-9, passed + rest))
-        text = f"[{'#' * filled}{'.' * (20 - filled)}] {self.line}; {short_time(rest)} left"
+        filled = round(12 * passed / max(1e-9, passed + rest))
+        text = f"[{'#' * filled}{'.' * (12 - filled)}] {self.line}; {short_time(rest)} left"
         width = shutil.get_terminal_size().columns - 1
         sys.stderr.write("\r" + text[:width].ljust(width))
         sys.stderr.flush()

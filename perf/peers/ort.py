@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""What the two peers of ONNX Runtime share: a model of one node, its memory bound once."""
+import onnx
+import onnxruntime
+
+IR_VERSION = 10  # what the oldest supported runtime reads
+OPSET = 17
+TYPES = {"float32": onnx.TensorProto.FLOAT, "int32": onnx.TensorProto.INT32}
+
+
+def make_model(node, inputs, outputs):
+    """inputs, outputs: name -> (dtype, shape)."""
+    def infos(tensors):
+        return [onnx.helper.make_tensor_value_info(name, TYPES[str(dtype)], shape)
+                for name, (dtype, shape) in tensors.items()]
+    graph = onnx.helper.make_graph([node], "attention", infos(inputs), infos(outputs))
+    opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("com.microsoft", 1)]
+    return onnx.helper.make_model(graph, ir_version=IR_VERSION, opset_imports=opsets).SerializeToString()
+
+
+def make_session(model, threads):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3
+    # Threads wait awake during a call as they like, but not while libsa has its turn.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def bind(node, inputs, outputs, threads, shared=None):
+    """A call of one node on memory that is bound once, and its output values by name.
+
+    inputs: name -> array; outputs: name -> shape; shared: output -> input whose memory it takes."""
+    shared = shared or {}
+    model = make_model(node, {name: (x.dtype, x.shape) for name, x in inputs.items()},
+                       {name: ("float32", shape) for name, shape in outputs.items()})
+    session = make_session(model, threads)
+    value = onnxruntime.OrtValue
+    values = {name: value.ortvalue_from_numpy(x) for name, x in inputs.items()}
+    for name, shape in outputs.items():
+        values[name] = values[shared[name]] if name in shared else \
+            value.ortvalue_from_shape_and_type(list(shape), "float32")
+    binding = session.io_binding()
+    for name in inputs:
+        binding.bind_ortvalue_input(name, values[name])
+    for name in outputs:
+        binding.bind_ortvalue_output(name, values[name])
+
+    def call():
+        session.run_with_iobinding(binding)
+
+    return call, values

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """From samples to what is shown: quartiles of the pairs' ratios and libsa's share of the peak."""
 import dataclasses
+import statistics
 
 import numpy as np
 
@@ -17,7 +18,9 @@ class Comparison:
     libsa_s: tuple = None
     peer_s: tuple = None
     ratio: tuple = None  # the peer's time over libsa's, pair by pair
-    share: tuple = None  # libsa's flop/s over the peak measured around this peer's turn
+    share: tuple = None  # libsa's flop/s over the peak measured around this peer's turn, lowest first
+    ratio_best: float = None  # shortest time over shortest time
+    share_best: float = None  # shortest time against the highest peak
     best: bool = False  # the fastest peer of the shape
 
 
@@ -31,7 +34,9 @@ def compare_one(result, flops):
         libsa, peer = np.array(result["libsa_s"]), np.array(result["peer_s"])
         c.n_pairs = len(libsa)
         c.libsa_s, c.peer_s, c.ratio = quartiles(libsa), quartiles(peer), quartiles(peer / libsa)
-        c.share = quartiles(flops / libsa / result["peak"])
+        c.share = quartiles(flops / libsa / statistics.median(result["peaks"]))
+        c.ratio_best = float(peer.min() / libsa.min())
+        c.share_best = float(flops / libsa.min() / max(result["peaks"]))
     return c
 
 

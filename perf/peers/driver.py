@@ -4,7 +4,6 @@ import importlib
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -114,10 +113,7 @@ def run(options):
             workers.append(Worker(options, peer, threads, show_progress).run())
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
-    results = []
-    for worker in workers:
-        peaks = worker.about["peaks"]
-        results += [{"peer": worker.peer, "threads": worker.threads, "peak": statistics.median(peaks), **outcome}
-                    for outcome in worker.outcomes]
+    results = [{"peer": worker.peer, "threads": worker.threads, "peaks": worker.about["peaks"], **outcome}
+               for worker in workers for outcome in worker.outcomes]
     return {"cpu": machine.cpu_name(), "cores": len(os.sched_getaffinity(0)), "others": bystanders.share(),
             "workers": [worker.about for worker in workers], "results": results}

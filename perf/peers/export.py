@@ -5,7 +5,7 @@ import json
 
 COLUMNS = ("shape", "peer", "threads", "status", "reason", "pairs", *(
     f"{what}_{which}" for what in ("libsa_s", "peer_s", "ratio", "libsa_share")
-    for which in ("quarter", "median", "three_quarters")), "fastest_peer")
+    for which in ("quarter", "median", "three_quarters")), "ratio_best", "libsa_share_best", "fastest_peer")
 
 
 def write_json(path, measured):
@@ -19,5 +19,10 @@ def write_csv(path, compared):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for c in compared:
-            triples = [f"{x:.6g}" for t in (c.libsa_s, c.peer_s, c.ratio, c.share) for x in t] if c.ratio else [""] * 12
-            writer.writerow([c.shape, c.peer, c.threads, c.status, c.reason, c.n_pairs, *triples, int(c.best)])
+            writer.writerow([c.shape, c.peer, c.threads, c.status, c.reason, c.n_pairs, *figures(c), int(c.best)])
+
+
+def figures(c):
+    if not c.ratio:
+        return [""] * 14
+    return [f"{x:.6g}" for x in (*c.libsa_s, *c.peer_s, *c.ratio, *c.share, c.ratio_best, c.share_best)]

@@ -5,10 +5,12 @@ import statistics
 import time
 
 SAMPLE_SECONDS = 200e-6  # shorter calls are repeated within a sample
+LONG_SECONDS = 0.1  # longer ones need less warming up
 MAX_PAIRS = 1000
-WATCH_SECONDS = 0.05
+WATCH_SECONDS = 0.1
 RESTLESS = 0.9  # of the time watched: it does not end
-PAUSE_MARGIN = 1e-3
+REST_SECONDS = 1e-3  # less is no thread that waits, but the call coming to its end
+PAUSE_FACTOR = 1.5
 
 
 class Side:
@@ -18,7 +20,9 @@ class Side:
         self.call = call
         self.seconds, self.cpu, self.wall = [], 0.0, 0.0
         self.n_calls = 1
-        for _ in range(2):
+        once = self.run()
+        self.is_long = once > LONG_SECONDS
+        if not self.is_long:
             once = self.run()
         self.n_calls = min(1000, math.ceil(SAMPLE_SECONDS / max(once, 1e-7)))
 
@@ -42,14 +46,14 @@ class Side:
         return self.cpu / self.wall if self.wall else 0.0
 
 
-def awake_seconds(call):
+def awake_seconds(side):
     """How long threads stay awake after a call: processor time of this process while it sleeps. inf: no end seen."""
     def watch():
-        call()
+        side.run()
         before = time.process_time()
         time.sleep(WATCH_SECONDS)
         return time.process_time() - before
-    awake = statistics.median(watch() for _ in range(3))
+    awake = statistics.median(watch() for _ in range(1 if side.is_long else 3))
     return math.inf if awake > RESTLESS * WATCH_SECONDS else awake
 
 
@@ -57,10 +61,9 @@ def in_turns(first, second, repeats, seconds):
     """Samples of two calls. Both have the same pause before each sample: what threads of the last call need to go to
     sleep, so that none computes against the other."""
     sides = Side(first), Side(second)
-    awake = awake_seconds(second)
-    pause = awake + PAUSE_MARGIN if PAUSE_MARGIN < awake < math.inf else 0.0
+    awake = awake_seconds(sides[1])
+    pause = PAUSE_FACTOR * awake if REST_SECONDS < awake < math.inf else 0.0
     for side in sides:
-        side.run()
         side.forget()
     end = time.perf_counter() + seconds
     n_pairs = 0

@@ -3,10 +3,12 @@
 import statistics
 
 from peers.compare import grouped, middle
+from peers.reference import TOLERANCE
 
 LEGEND = """A peer's figure is its time over libsa's, the median of pairs of calls in turns: above 1 libsa is faster. +-: distance
-of the quartiles over the median. *: the fastest peer. libsa and of peak: its time and its share of the multiply-add
-peak of the same run, beside all peers (median); only visible (query, key) pairs count as work."""
+of the quartiles over the median. *: the fastest peer. libsa, of peak: its time and its share of the multiply-add peak
+of the same run, beside all peers (median); at best: its shortest time against the highest peak. Only visible (query,
+key) pairs count as work."""
 CPUS_MARGIN = 0.2
 QUIET = 0.05
 
@@ -35,7 +37,8 @@ def cell(c):
 
 def row(shape, group, peers):
     time, share = middle(group, "libsa_s"), middle(group, "share")
-    libsa = [format_seconds(time), f"{100 * share:.0f} %"] if time else ["", ""]
+    best = max((c.share_best for c in group if c.ratio), default=0)
+    libsa = [format_seconds(time), f"{100 * share:.0f} %", f"{100 * best:.0f} %"] if time else [""] * 3
     by_peer = {c.peer: c for c in group}
     return [shape, *libsa, *(cell(by_peer.get(peer)) for peer in peers)]
 
@@ -59,7 +62,7 @@ def heading(measured, threads):
 def render_threads(measured, groups, threads):
     mine = {shape: group for (n, shape), group in groups.items() if n == threads}
     peers = list(dict.fromkeys(c.peer for group in mine.values() for c in group))
-    rows = [["shape", "libsa", "of peak", *(f"{peer} " for peer in peers)]]
+    rows = [["shape", "libsa", "of peak", "at best", *(f"{peer} " for peer in peers)]]
     rows += [row(shape, group, peers) for shape, group in mine.items()]
     return [heading(measured, threads), "", *(align(rows) if mine else []), *summary(mine), ""]
 
@@ -78,7 +81,10 @@ def summary(groups):
 
 def versions(measured):
     known = {w["peer"]: w["version"] for w in measured["workers"] if w["version"]}
-    return ["Peers: " + ", ".join(f"{peer} {version}" for peer, version in known.items()) + "."] if known else []
+    if not known:
+        return []
+    return ["Peers: " + ", ".join(f"{peer} {version}" for peer, version in known.items()) + ".",
+            f"Everything timed, libsa too, was within {TOLERANCE:g} of a float64 reference before."]
 
 
 def absent(measured):
@@ -107,7 +113,7 @@ def threads_kept(measured):
         if result["awake_s"] < 0:
             notes.setdefault(f"{who}: THREADS STAY AWAKE beside libsa", []).append(result["shape"])
         elif result["pause_s"]:
-            notes.setdefault(f"{who}: threads wait awake after a call; ms of pause before each sample", []).append(
+            notes.setdefault(f"{who}: threads stay awake for a while after a call; ms of pause before each sample", []).append(
                 f"{1e3 * result['pause_s']:.0f}")
     return [f"{note}: {', '.join(dict.fromkeys(values))}" for note, values in notes.items()]
 

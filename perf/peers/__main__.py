@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """python3 -m peers: the part of perf/peers/run that measures. The rest is imported where numpy is known to be."""
+import signal
 import sys
 
 from peers import options
@@ -26,6 +27,7 @@ def main():
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without the worker
     try:
         sys.exit(main())
     except (OSError, RuntimeError) as error:

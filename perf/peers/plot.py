@@ -8,6 +8,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: E402
 
+from peers import registry  # noqa: E402
 from peers.compare import grouped, middle  # noqa: E402
 
 # Okabe and Ito's colours, told apart by colour-blind readers too, and a shape each.
@@ -65,7 +66,7 @@ def draw_threads(axes, threads, groups, styles):
         axis.grid(axis="x", color="#dddddd")
         axis.set_axisbelow(True)
         for y in range(1, len(names)):
-            axis.axhline(y - 0.5, color="#eeeeee", linewidth=0.8)
+            axis.axhline(y - 0.5, color="#eeeeee", linewidth=0.8, zorder=0)
     axes[1].set_title(f"{threads} thread{'s' if threads > 1 else ''}: right of the line libsa is faster", loc="left",
                       fontsize=11)
 
@@ -79,8 +80,8 @@ def legend(figure, styles, measured):
 
 def draw(path, measured, compared):
     timed = [c for c in compared if c.ratio]
-    peers = dict.fromkeys(c.peer for c in timed)
-    styles = {peer: STYLES[i % len(STYLES)] for i, peer in enumerate(peers)}
+    present = {c.peer for c in timed}
+    styles = {peer: STYLES[i % len(STYLES)] for i, peer in enumerate(registry.PEERS) if peer in present}
     groups = {key: group for key, group in grouped(compared).items() if any(c.ratio for c in group)}
     teams = list(dict.fromkeys(threads for threads, _ in groups))
     heights = [sum(1 for n, _ in groups if n == threads) * ROW_INCHES + 1 for threads in teams]

@@ -8,7 +8,7 @@ from peers import registry, shapes
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent.parent
 
-DESCRIPTION = """libsa beside what else computes attention on a CPU: the same shapes, the same data, call by call in turns.
+DESCRIPTION = """libsa beside what else computes attention on a CPU: the same shapes and data, call by call in turns.
 Builds libsa, installs the peers into a virtual environment outside the tree, prints a table and draws a plot.
 perf/peers/README.md says what is compared how."""
 

@@ -5,10 +5,11 @@ import statistics
 from peers.compare import grouped, middle
 from peers.reference import TOLERANCE
 
-LEGEND = """A peer's figure is its time over libsa's, the median of pairs of calls in turns: above 1 libsa is faster. +-: distance
-of the quartiles over the median. *: the fastest peer. libsa, of peak: its time and its share of the multiply-add peak
-of the same run, beside all peers (median); at best: its shortest time against the highest peak. Only visible (query,
-key) pairs count as work."""
+LEGEND = """\
+A peer's figure is its time over libsa's, the median of pairs of calls in turns: above 1 libsa is faster. +-:
+distance of the quartiles over the median. *: the fastest peer. libsa, of peak: its time and its share of the
+multiply-add peak of the same run, beside all peers (median); at best: its shortest time against the highest peak. Only
+visible (query, key) pairs count as work."""
 CPUS_MARGIN = 0.2
 QUIET = 0.05
 
@@ -73,8 +74,8 @@ def summary(groups):
         return []
     least = min(best, key=lambda c: c.ratio[1])
     median = statistics.median(c.ratio[1] for c in best)
-    return ["", f"Against the fastest peer of each shape: median {median:.2f}, least {least.ratio[1]:.2f} ({least.shape}, "
-                f"{least.peer})."]
+    return ["", f"Against the fastest peer of each shape: median {median:.2f}, least {least.ratio[1]:.2f} "
+                f"({least.shape}, {least.peer})."]
 
 
 # ---- the words ----
@@ -108,13 +109,13 @@ def threads_kept(measured):
         if result["status"] != "timed":
             continue
         who = f"{result['peer']}, {plural(result['threads'])}"
+        awake = f"{who}: threads stay awake for a while after a call; ms of pause before each sample"
         if result["peer_cpus"] > result["threads"] + CPUS_MARGIN:
             notes.setdefault(f"{who}: USED MORE PROCESSORS", []).append(f"{result['peer_cpus']:.1f}")
         if result["awake_s"] < 0:
             notes.setdefault(f"{who}: THREADS STAY AWAKE beside libsa", []).append(result["shape"])
         elif result["pause_s"]:
-            notes.setdefault(f"{who}: threads stay awake for a while after a call; ms of pause before each sample", []).append(
-                f"{1e3 * result['pause_s']:.0f}")
+            notes.setdefault(awake, []).append(f"{1e3 * result['pause_s']:.0f}")
     return [f"{note}: {', '.join(dict.fromkeys(values))}" for note, values in notes.items()]
 
 

@@ -31,7 +31,7 @@ INLINE vf v_keep(vf a) {
 INLINE vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 INLINE vf v_power_of_2(vf a) {
-    const __m512i table = _mm512_broadcast_i32x8(_mm256_setr_epi32(SA_POWERS_OF_2));
+    const __m512i table = _mm512_broadcast_i64x4(_mm256_setr_epi32(SA_POWERS_OF_2));
     __m512i bits = _mm512_castps_si512(a);
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_permutexvar_epi32(bits, table), _mm512_slli_epi32(bits, 20)));
 }

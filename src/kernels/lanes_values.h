@@ -37,6 +37,7 @@ INLINE void value_step(const int n_dims, const int n_vectors, const int lo, cons
 INLINE int value_keys(const int n_dims, const int n_vectors, const int lo, const int hi, const bool fetches,
                       const struct value_job *job, int c, int j, int end, struct column ahead, vf *sum) {
     const float *p = job->p + j * W, *v = job->v.data + j * job->v.stride + c, *fetch = ahead.at + j * ahead.stride;
+    UNROLL_4
     for (; j < end; j++, p += W, v += job->v.stride, fetch += ahead.stride) {
         value_step(n_dims, n_vectors, lo, hi, p, v, sum);
         if (fetches)

@@ -142,8 +142,43 @@ static int64_t tile_pairs(const struct sa_tile *t) {
     return pairs;
 }
 
+/* ---------------------------------------------------------------- what comes after it */
+
+/* Rows of q or o of a tile: tokens, with all their heads of the kv head where these follow each other in memory. */
+static struct sa_rows token_rows(const struct sa_problem *problem, struct sa_item item, const float *data,
+                                 ptrdiff_t token, ptrdiff_t head, int d) {
+    const struct sa_seq *seq = &problem->seqs[item.seq];
+    const int64_t first = item.tile * SA_TILE_ROWS / problem->group;
+    const int64_t last = ((item.tile + 1) * SA_TILE_ROWS - 1) / problem->group;
+    const int64_t n = (last < seq->n_q ? last + 1 : seq->n_q) - first;
+    return (struct sa_rows){data + item.kv_head * problem->group * head + first * token, token, (int)n,
+                            head == d ? problem->group * d : d};
+}
+
+static struct sa_rows first_keys(const float *data, ptrdiff_t token, int64_t n_k, int d) {
+    return (struct sa_rows){data, token, n_k < SA_BLOCK_KEYS ? (int)n_k : SA_BLOCK_KEYS, d};
+}
+
+static void add_set(struct sa_ahead *ahead, struct sa_rows rows) { ahead->sets[ahead->n_sets++] = rows; }
+
+/* Where o goes, and what the next item begins with. */
+static struct sa_ahead needed_after(const struct sa_problem *problem, struct sa_item item, const struct sa_item *next) {
+    const struct sa_seq *seq = &problem->seqs[item.seq];
+    struct sa_ahead after = {.n_sets = 0};
+    add_set(&after, token_rows(problem, item, seq->o.data, seq->o.token, seq->o.head, problem->d_v));
+    if (!next)
+        return after;
+    seq = &problem->seqs[next->seq];
+    add_set(&after, token_rows(problem, *next, seq->q.data, seq->q.token, seq->q.head, problem->d_qk));
+    if ((next->seq != item.seq || next->kv_head != item.kv_head) && seq->n_k > 0) {
+        add_set(&after, first_keys(seq->k.data + next->kv_head * seq->k.head, seq->k.token, seq->n_k, problem->d_qk));
+        add_set(&after, first_keys(seq->v.data + next->kv_head * seq->v.head, seq->v.token, seq->n_k, problem->d_v));
+    }
+    return after;
+}
+
 void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *problem, struct sa_item item,
-               struct sa_workspace *space) {
+               const struct sa_item *next, struct sa_workspace *space) {
     const struct sa_seq *seq = &problem->seqs[item.seq];
     struct sa_tile t = {.kernels = kernels, .problem = problem, .space = space, .seq = seq};
     int64_t rows_left = sa_seq_rows(problem, seq) - item.tile * SA_TILE_ROWS;
@@ -151,6 +186,7 @@ void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *proble
     t.n_groups = (t.n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS;
     t.k = seq->n_k ? seq->k.data + item.kv_head * seq->k.head : NULL;
     t.v = seq->n_k ? seq->v.data + item.kv_head * seq->v.head : NULL;
+    t.after = needed_after(problem, item, next);
     set_lane_keys(&t, item);
     pack_queries(&t, item);
     attend_keys(&t, &space->result);

@@ -9,9 +9,10 @@
 
 struct sa_kernels;
 
-/* Computes o, lse and progress of the item. The workspace is laid out for the problem's dimensions. Runs under
+/* Computes o, lse and progress of the item. `next` is NULL or the item that the thread will probably do next, of which
+ * the first rows are fetched meanwhile. The workspace is laid out for the problem's dimensions. Runs under
  * sa_fpmode_enter(). */
 void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *problem, struct sa_item item,
-               struct sa_workspace *space);
+               const struct sa_item *next, struct sa_workspace *space);
 
 #endif

@@ -212,19 +212,18 @@ static void add_pass(const struct block *b, const struct pass *p, float *o, cons
                 add_group(b, p, g, &keys, o, ahead);
 }
 
-/* Keys of the next block, if that is a whole one: each pass fetches its share of the columns. */
-static struct sa_ahead next_keys(const struct block *b) {
-    const int64_t at = b->at + SA_BLOCK_KEYS, end = at + SA_BLOCK_KEYS;
-    struct sa_ahead ahead = {.step = b->n_passes};
-    if (end > b->tile->seq->n_k || !sa_tile_sees_any(b->tile, at, end))
-        return ahead;
-    ahead.rows = k_rows(b, SA_BLOCK_KEYS, 2 * SA_BLOCK_KEYS);
-    ahead.n_columns = (b->tile->problem->d_qk + SA_LINE_FLOATS - 1) / SA_LINE_FLOATS;
-    return ahead;
+/* Keys of the next block; from the last one on what comes after the tile. */
+static struct sa_ahead ahead_of(const struct block *b) {
+    const int64_t at = b->at + SA_BLOCK_KEYS, end = at + SA_BLOCK_KEYS, n_k = b->tile->seq->n_k;
+    if (at >= n_k || !sa_tile_sees_any(b->tile, at, end))
+        return b->tile->after;
+    const int last = end < n_k ? 2 * SA_BLOCK_KEYS : (int)(n_k - b->at);
+    return (struct sa_ahead){.sets = {k_rows(b, SA_BLOCK_KEYS, last)}, .n_sets = 1};
 }
 
 static void add_block(const struct block *b, const struct sa_state *state) {
-    struct sa_ahead ahead = next_keys(b);
+    struct sa_ahead ahead = ahead_of(b);
+    ahead.step = b->n_passes;
     for (int i = 0; i < b->n_passes; i++)
         if (b->passes[i].g0 < b->passes[i].g1) {
             ahead.first = i;

@@ -18,6 +18,7 @@ struct sa_tile {
     int64_t first_position, last_position;
     struct sa_span group_first[SA_TILE_GROUPS],
         group_last[SA_TILE_GROUPS]; /* what the first and last row of a group see */
+    struct sa_ahead after;          /* what will be needed when the tile is done */
 };
 
 /* Does any row see any of the keys begin .. end - 1? */

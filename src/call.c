@@ -92,6 +92,7 @@ sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const 
     call->job.problem = &call->problem;
     call->job.plan = &call->plan;
     call->job.cursors = call->cursor_buffer.data;
+    call->job.stride = call->in_caller ? 1 : engine->team.shape.n_threads / engine->team.shape.n_domains;
     return SA_OK;
 }
 

@@ -11,22 +11,27 @@
 
 /* ---------------------------------------------------------------- items of a job */
 
-static bool take(struct sa_job *job, int domain, struct sa_item *item) {
+/* The thread that takes an item will probably take the one behind those that the domain's other threads take next. */
+static bool take(struct sa_job *job, int domain, struct sa_item *item, struct sa_item *follower, bool *follows) {
     int64_t *next = &job->cursors[domain].next, n_items = job->plan->domains[domain].n_items;
     if (__atomic_load_n(next, __ATOMIC_RELAXED) >= n_items)
         return false;
     int64_t index = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED);
     if (index >= n_items)
         return false;
+    const int64_t after = index + job->stride;
     *item = sa_plan_item(job->plan, domain, index);
+    *follows = after < n_items;
+    if (*follows)
+        *follower = sa_plan_item(job->plan, domain, after);
     return true;
 }
 
 /* From the thread's own domain, then from the others in turn. */
-static bool take_any(struct sa_job *job, int domain, struct sa_item *item) {
+static bool take_any(struct sa_job *job, int domain, struct sa_item *item, struct sa_item *follower, bool *follows) {
     int n = job->plan->n_domains;
     for (int i = 0; i < n; i++)
-        if (take(job, (domain + i) % n, item))
+        if (take(job, (domain + i) % n, item, follower, follows))
             return true;
     return false;
 }
@@ -41,12 +46,13 @@ void sa_job_open(struct sa_job *job) {
 }
 
 void sa_job_drain(struct sa_job *job, int domain, struct sa_workspace *space) {
-    struct sa_item item;
+    struct sa_item item, next;
+    bool has_next;
     bool room = sa_workspace_grant(space, job->problem->d_qk, job->problem->d_v);
     if (!room)
         __atomic_store_n(&job->no_memory, 1, __ATOMIC_RELAXED);
-    while (room && take_any(job, domain, &item))
-        sa_attend(job->kernels, job->problem, item, space);
+    while (room && take_any(job, domain, &item, &next, &has_next))
+        sa_attend(job->kernels, job->problem, item, has_next ? &next : NULL, space);
 }
 
 /* ---------------------------------------------------------------- the queue, under the lock */

@@ -28,6 +28,7 @@ struct sa_job {
     const struct sa_problem *problem;
     const struct sa_plan *plan;
     struct sa_cursor *cursors; /* [plan->n_domains] */
+    int stride;                /* items a thread expects the others to take before its next one */
     int no_memory;             /* set by a thread that could not get its workspace */
     /* Under the team's lock: */
     int n_inside;   /* threads working on it */

@@ -36,7 +36,7 @@ static float minus(float x, float m) { return x - (m == -INFINITY ? 0.0f : m); }
 static void pack(const float *const rows[SA_TILE_ROWS], int n_rows, int d, float factor, float *qt) {
     for (int r = 0; r < (n_rows + 15) / 16 * 16; r++)
         for (int c = 0; c < d; c++)
-            qt[c * ROW + r] = r < n_rows ? rows[r][c] * factor : 0.0f;
+            qt[c * ROW + r] = (r < n_rows ? rows[r][c] : 0.0f) * factor;
 }
 
 static float dot(const float *qt, int r, const float *k, int d) {

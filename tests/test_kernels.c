@@ -81,7 +81,7 @@ static struct sa_stairs stairs_for(struct sa_rows rows, int first_key) {
 static void run_values(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
                        int first_key) {
     const struct sa_stairs keys = stairs_for(rows, first_key);
-    const struct sa_ahead ahead = {rows, first_key % 2 ? rows.d / SA_LINE_FLOATS : 0, g0, 1 + g1 % 2};
+    const struct sa_ahead ahead = {{rows, rows}, first_key % 2 ? 2 : 0, g0, 1 + g1 % 2};
     tile_values(kernel, frame->s[0], g0, g1, &keys, rows, frame->alpha, frame->o[0], &ahead);
 }
 

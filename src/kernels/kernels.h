@@ -65,11 +65,14 @@ struct sa_stairs {
     int begin[SA_TILE_GROUPS], end[SA_TILE_GROUPS];
 };
 
-/* Rows that will be read next, to be fetched into the second-level cache meanwhile: column i is elements 16 i to 16 i
- * + 15 of all of them. A call fetches the columns first, first + step, ... */
+/* Rows that will be needed next, to be fetched into the second-level cache meanwhile, a column at a time: elements 16 i
+ * to 16 i + 15 of all rows of a set. A call fetches the columns first, first + step, ... of all sets one after the
+ * other.
+ */
+enum { SA_AHEAD_SETS = 4 };
 struct sa_ahead {
-    struct sa_rows rows;
-    int n_columns; /* 0: none */
+    struct sa_rows sets[SA_AHEAD_SETS];
+    int n_sets;
     int first, step;
 };
 
@@ -85,7 +88,8 @@ struct sa_kernels {
     int lanes;        /* floats in a vector */
     int pass_groups;  /* groups in a pass, 1 or 4 */
 
-    /* qt[c][r] = rows[r][c] * factor for r < n_rows, 0 for the rows up to the next multiple of 16. The whole tile. */
+    /* qt[c][r] = rows[r][c] * factor for r < n_rows, 0 * factor for the rows up to the next multiple of 16. The whole
+     * tile. */
     void (*pack)(const float *const rows[SA_TILE_ROWS], int n_rows, int d, float factor, float *qt);
 
     /* s[j][r] = dot(qt[.][r], k[j]) for the keys of the run; mb[r] = max(mb[r], s[j][r]). `s` points at the first key.

@@ -24,10 +24,10 @@
 #include <string.h>
 
 #if defined(__clang__)
-#define UNROLL       _Pragma("clang loop unroll(full)")
+#define UNROLL   _Pragma("clang loop unroll(full)")
 #define UNROLL_4 _Pragma("clang loop unroll_count(4)")
 #else
-#define UNROLL       _Pragma("GCC unroll 16")
+#define UNROLL   _Pragma("GCC unroll 16")
 #define UNROLL_4 _Pragma("GCC unroll 4")
 #endif
 

@@ -11,10 +11,11 @@ struct value_job {
     const int *begin, *end; /* keys of each group */
 };
 
-/* A column of 16 elements of rows to be fetched, one row a key. */
+/* 16 elements of each of n rows, to be fetched one row a key. */
 struct column {
     const float *at;
     ptrdiff_t stride;
+    int n;
 };
 
 /* Key j of a register tile, for the vectors lo .. hi - 1 of it. */
@@ -36,7 +37,7 @@ INLINE void value_step(const int n_dims, const int n_vectors, const int lo, cons
 /* Keys j .. end - 1 for the vectors lo .. hi - 1 of a tile that begins at dimension c. */
 INLINE int value_keys(const int n_dims, const int n_vectors, const int lo, const int hi, const bool fetches,
                       const struct value_job *job, int c, int j, int end, struct column ahead, vf *sum) {
-    const float *p = job->p + j * W, *v = job->v.data + j * job->v.stride + c, *fetch = ahead.at + j * ahead.stride;
+    const float *p = job->p + j * W, *v = job->v.data + j * job->v.stride + c, *fetch = ahead.at;
     UNROLL_4
     for (; j < end; j++, p += W, v += job->v.stride, fetch += ahead.stride) {
         value_step(n_dims, n_vectors, lo, hi, p, v, sum);
@@ -45,6 +46,8 @@ INLINE int value_keys(const int n_dims, const int n_vectors, const int lo, const
     }
     return j;
 }
+
+INLINE int fetch_end(int j, int end, struct column ahead) { return ahead.n < end - j ? j + ahead.n : end; }
 
 /* A register tile: dimensions c .. c + n_dims - 1 x n_vectors vectors, over all keys. With several groups their keys
  * form stairs, up at the left edge of a window, down at the right one; the sums stay in registers all the way. */
@@ -57,8 +60,8 @@ INLINE void value_tile(const int n_dims, const int n_vectors, const struct value
     UNROLL
     for (int up = 1; GROUP_VECTORS == 1 && up < n_vectors; up++)
         j = value_keys(n_dims, n_vectors, 0, up, false, job, c, j, job->begin[up], ahead, sum);
-    if (ahead.stride)
-        j = value_keys(n_dims, n_vectors, 0, n_vectors, true, job, c, j, job->end[0], ahead, sum);
+    if (ahead.n > 0)
+        j = value_keys(n_dims, n_vectors, 0, n_vectors, true, job, c, j, fetch_end(j, job->end[0], ahead), ahead, sum);
     j = value_keys(n_dims, n_vectors, 0, n_vectors, false, job, c, j, job->end[0], ahead, sum);
     UNROLL
     for (int down = 1; GROUP_VECTORS == 1 && down < n_vectors; down++)
@@ -87,12 +90,17 @@ INLINE void one_value_tile(const struct value_job *job, int n_vectors, int n_dim
     }
 }
 
-/* What the i-th tile of a call fetches; a stride of 0: nothing. */
+/* What the i-th tile of a call fetches; no rows if nothing is left. */
 INLINE struct column column_of(const struct sa_ahead *ahead, int i) {
-    const int at = ahead->first + i * ahead->step;
-    if (at >= ahead->n_columns)
-        return (struct column){NULL, 0};
-    return (struct column){ahead->rows.data + at * SA_LINE_FLOATS, ahead->rows.stride};
+    int at = ahead->first + i * ahead->step;
+    for (int set = 0; set < ahead->n_sets; set++) {
+        const struct sa_rows *rows = &ahead->sets[set];
+        const int n_columns = (rows->d + SA_LINE_FLOATS - 1) / SA_LINE_FLOATS;
+        if (at < n_columns)
+            return (struct column){rows->data + at * SA_LINE_FLOATS, rows->stride, rows->n};
+        at -= n_columns;
+    }
+    return (struct column){NULL, 0, 0};
 }
 
 static void lanes_values(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v,

@@ -28,6 +28,7 @@ static bool run_shapes(const struct bench_options *options, const struct bench_m
 
 int main(int argc, char **argv) {
     struct bench_options options;
+    bench_shapes_directory = BENCH_SHAPES;
     const enum bench_parse parse = bench_options_parse(&options, argc, argv);
     bool good = true;
     if (parse == BENCH_PARSE_RUN) {

@@ -159,12 +159,14 @@ bool bench_shapes_add_line(struct bench_shapes *shapes, const char *text, const 
 
 /* ---------------------------------------------------------------- files */
 
+const char *bench_shapes_directory;
+
 static FILE *open_file(const char *path) {
     FILE *file = fopen(path, "r");
-    if (file || strchr(path, '/'))
+    if (file || strchr(path, '/') || !bench_shapes_directory)
         return file;
     char known[4096];
-    snprintf(known, sizeof known, "%s/%s", BENCH_SHAPES, path);
+    snprintf(known, sizeof known, "%s/%s", bench_shapes_directory, path);
     return fopen(known, "r");
 }
 

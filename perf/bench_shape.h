@@ -33,11 +33,13 @@ struct bench_shapes {
  * it is not a shape. */
 bool bench_shapes_add_line(struct bench_shapes *shapes, const char *line, const char *where);
 
-/* Adds the lines of a file. A bare name that is no file here is looked for among the shapes that come with the bench.
- */
+/* Adds the lines of a file. A bare name that is no file here is looked for in bench_shapes_directory as well. */
 bool bench_shapes_add_file(struct bench_shapes *shapes, const char *path);
 
 void bench_shapes_free(struct bench_shapes *shapes);
+
+/* The shapes that come with the program; NULL, the default: none do. */
+extern const char *bench_shapes_directory;
 
 /* Floats that the tensors of all sequences take. */
 struct bench_extent {

@@ -25,7 +25,8 @@ static void describe_machine(struct sa_text *text, const struct sa_machine *m) {
         m->n_cores, plural(m->n_cores), m->n_cpus, plural(m->n_cpus), m->n_l3, plural(m->n_l3), m->n_numa,
         plural(m->n_numa), m->n_packages, plural(m->n_packages));
     if (m->n_kinds > 1)
-        add(text, "            hybrid: %d kinds of core, the fastest come first\n", m->n_kinds);
+        add(text, "            hybrid: %d kinds of core, the fastest come first; the slowest has %.2f of their speed\n",
+            m->n_kinds, m->cores[m->n_cores - 1].speed);
     if (m->l2_bytes)
         add(text, "caches      L1 %lld KiB, L2 %lld KiB, L3 %lld KiB\n", (long long)m->l1_bytes / 1024,
             (long long)m->l2_bytes / 1024, (long long)m->l3_bytes / 1024);
@@ -43,8 +44,9 @@ static void describe_seats(struct sa_text *text, const struct sa_engine *engine)
         add(text, "binding     none: %s\n", engine->why_unbound);
         return;
     }
-    add(text, "binding     %s; threads on CPUs", engine->binding == SA_BIND_SPREAD ? "spread" : "close");
-    for (int t = 0; t < team->shape.n_threads; t++)
+    add(text, "binding     %s; threads on %s", engine->binding == SA_BIND_SPREAD ? "spread" : "close",
+        engine->plans_only ? "cores of another machine" : "CPUs");
+    for (int t = 0; t < team->shape.n_threads && !engine->plans_only; t++)
         add(text, " %d", engine->machine.cores[team->seats[t].core].os_cpu);
     add(text, "; %d domain%s of threads that share a cache\n", team->shape.n_domains, plural(team->shape.n_domains));
 }
@@ -65,6 +67,9 @@ void sa_describe_engine(struct sa_text *text, const struct sa_engine *engine) {
     int n = engine->team.shape.n_threads;
     add(text, "libsa       %s\n", SA_VERSION_STRING);
     describe_machine(text, &engine->machine);
+    if (engine->plans_only)
+        add(text,
+            "            not this machine, but sa_engine_options.topology: the engine plans and does not compute\n");
     add(text, "threads     %d: %s\n", n, engine->why_threads);
     if (n < engine->machine.n_cores)
         add(text, "            not all %d cores are used, for that reason\n", engine->machine.n_cores);

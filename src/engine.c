@@ -7,6 +7,7 @@
 #include "bind.h"
 #include "fork.h"
 #include "fpmode.h"
+#include "kernels/kernels.h"
 #include "openmp.h"
 #include "reason.h"
 
@@ -37,9 +38,9 @@ static void choose_binding(struct sa_engine *engine) {
         engine->why_unbound = "left to the OpenMP runtime: OMP_PROC_BIND, OMP_PLACES or GOMP_CPU_AFFINITY is set";
     else if (wish == SA_BIND_NONE)
         engine->why_unbound = "sa_engine_options.binding";
-    else if (!machine->is_this_machine)
+    else if (!machine->is_this_machine && !engine->plans_only)
         engine->why_unbound = machine->why_unread ? machine->why_unread : "the topology is not this machine's";
-    else if (wish == SA_BIND_DEFAULT && n < machine->n_cores)
+    else if (wish == SA_BIND_DEFAULT && n < machine->n_cores && !engine->plans_only)
         engine->why_unbound = "fewer threads than cores: other programs may have bound theirs to the same ones";
     else if (wish == SA_BIND_DEFAULT && n > machine->n_cores)
         engine->why_unbound = "more threads than cores";
@@ -68,11 +69,20 @@ static void number_domains(const struct sa_machine *machine, struct sa_seat *sea
     shape->domain_threads = domain_threads;
 }
 
+static void add_speeds(const struct sa_machine *machine, const struct sa_seat *seats, double *speeds,
+                       struct sa_team_shape *shape) {
+    memset(speeds, 0, (size_t)shape->n_domains * sizeof *speeds);
+    for (int t = 0; t < shape->n_threads; t++)
+        speeds[seats[t].domain] += seats[t].core >= 0 ? machine->cores[seats[t].core].speed : 1;
+    shape->domain_speeds = speeds;
+}
+
 static bool seat_team(struct sa_engine *engine) {
     size_t n = (size_t)engine->team.shape.n_threads;
     if (!sa_buffer_reserve(&engine->seat_buffer, n * sizeof(struct sa_seat)) ||
         !sa_buffer_reserve(&engine->space_buffer, n * sizeof(struct sa_workspace)) ||
-        !sa_buffer_reserve(&engine->domain_buffer, n * sizeof(int)))
+        !sa_buffer_reserve(&engine->domain_buffer, n * sizeof(int)) ||
+        !sa_buffer_reserve(&engine->speed_buffer, n * sizeof(double)))
         return false;
     struct sa_seat *seats = engine->seat_buffer.data;
     int *scratch = engine->domain_buffer.data; /* cores first, then threads a domain */
@@ -80,6 +90,7 @@ static bool seat_team(struct sa_engine *engine) {
     for (size_t t = 0; t < n; t++)
         seats[t] = (struct sa_seat){engine->binding == SA_BIND_NONE ? -1 : scratch[t], 0};
     number_domains(&engine->machine, seats, (int)n, scratch, &engine->team.shape);
+    add_speeds(&engine->machine, seats, engine->speed_buffer.data, &engine->team.shape);
     memset(engine->space_buffer.data, 0, n * sizeof(struct sa_workspace));
     engine->team.seats = seats;
     engine->team.spaces = engine->space_buffer.data;
@@ -99,7 +110,7 @@ static bool load_machine(struct sa_engine *engine) {
             return false;
         n = sa_openmp_place_cpus(places.data, MAX_PLACE_CPUS);
     }
-    bool loaded = sa_machine_load(&engine->machine, NULL, places.data, n);
+    bool loaded = sa_machine_load(&engine->machine, engine->config.topology, places.data, n);
     sa_buffer_free(&places);
     return loaded;
 }
@@ -113,15 +124,28 @@ static void free_engine(struct sa_engine *engine) {
     sa_buffer_free(&engine->seat_buffer);
     sa_buffer_free(&engine->space_buffer);
     sa_buffer_free(&engine->domain_buffer);
+    sa_buffer_free(&engine->speed_buffer);
     sa_machine_free(&engine->machine);
     sa_memory_free(engine);
+}
+
+/* Another machine may have instructions that this one lacks. */
+static void choose_model(struct sa_engine *engine) {
+    int asked = engine->plans_only ? engine->config.option_max_isa : SA_ISA_DEFAULT;
+    engine->team.shape.model = sa_cost_model_of(asked ? asked : engine->cpu.kernels->isa);
 }
 
 /* The parts that cannot fail half-way are made first, so that free_engine() can always follow. */
 static sa_status fill_engine(struct sa_engine *engine) {
     if (!load_machine(engine))
         return sa_fail(SA_NO_MEMORY, "no memory for the machine's topology");
+    engine->plans_only = engine->config.topology != NULL;
+    if (engine->plans_only && !engine->machine.topology)
+        return sa_fail(SA_INVALID, "sa_engine_options.topology is '%.150s': hwloc cannot read that",
+                       engine->config.topology);
+    engine->config.topology = NULL;
     engine->cpu = sa_cpu_choose(engine->config.option_max_isa, engine->config.environment_max_isa);
+    choose_model(engine);
     choose_threads(engine);
     choose_binding(engine);
     if (!seat_team(engine))

@@ -31,7 +31,8 @@ struct sa_engine {
     int binding;             /* sa_binding in use */
     const char *why_unbound; /* NULL, or why the team is not bound by us */
     const char *why_threads; /* what set the number of threads */
-    struct sa_buffer seat_buffer, space_buffer, domain_buffer;
+    bool plans_only;         /* the machine is not this one: sa_engine_options.topology */
+    struct sa_buffer seat_buffer, space_buffer, domain_buffer, speed_buffer;
 
     pthread_mutex_t calls_lock;
     struct sa_call *free_calls;

@@ -3,6 +3,7 @@
 
 #include <hwloc.h>
 #include <sched.h>
+#include <string.h>
 
 #include "quota.h"
 
@@ -61,6 +62,32 @@ static int kind_of(hwloc_topology_t topology, hwloc_obj_t core) {
     return n > 0 && kind >= 0 ? n - 1 - kind : 0;
 }
 
+/* The number that a kind of core has under a name, 0 if there is none. */
+static double info_of(hwloc_topology_t topology, int kind, const char *name) {
+    struct hwloc_info_s *infos;
+    unsigned n;
+    double value = 0;
+    if (kind < 0 || hwloc_cpukinds_get_info(topology, (unsigned)kind, NULL, NULL, &n, &infos, 0) != 0)
+        return 0;
+    for (unsigned i = 0; i < n; i++)
+        if (strcmp(infos[i].name, name) == 0)
+            for (const char *digit = infos[i].value; *digit >= '0' && *digit <= '9'; digit++)
+                value = 10 * value + (*digit - '0');
+    return value;
+}
+
+/* Of a core of the kind, over the fastest kind's: what the kernel thinks of it, or at least its clock. */
+static double speed_of(hwloc_topology_t topology, hwloc_obj_t core) {
+    static const char *const names[] = {"LinuxCapacity", "FrequencyMaxMHz"};
+    int n = hwloc_cpukinds_get_nr(topology, 0), kind = hwloc_cpukinds_get_by_cpuset(topology, core->cpuset, 0);
+    for (int i = 0; i < 2 && n > 1; i++) {
+        double own = info_of(topology, kind, names[i]), best = info_of(topology, n - 1, names[i]);
+        if (own > 0 && best >= own)
+            return own / best;
+    }
+    return 1;
+}
+
 static void add_core(struct sa_machine *machine, hwloc_obj_t core, hwloc_const_cpuset_t set, struct numbering by[3]) {
     hwloc_topology_t topology = machine->topology;
     hwloc_cpuset_t own = hwloc_bitmap_dup(core->cpuset);
@@ -76,7 +103,8 @@ static void add_core(struct sa_machine *machine, hwloc_obj_t core, hwloc_const_c
             .l3 = number(&by[0], l3 ? l3 : node),
             .numa = number(&by[1], node),
             .package = number(&by[2], hwloc_get_ancestor_obj_by_type(topology, HWLOC_OBJ_PACKAGE, core)),
-            .kind = kind_of(topology, core)};
+            .kind = kind_of(topology, core),
+            .speed = speed_of(topology, core)};
         machine->n_cpus += n_cpus;
     }
     hwloc_bitmap_free(own);
@@ -119,13 +147,21 @@ static void list_cores(struct sa_machine *machine, hwloc_const_cpuset_t set) {
 /* ---------------------------------------------------------------- loading */
 
 /* DONT_CHANGE_BINDING: discovery on some systems binds the caller's thread for a moment. */
-static hwloc_topology_t read_topology(const char *synthetic) {
+static bool is_file(const char *text) {
+    size_t n = strlen(text);
+    return strchr(text, '/') || (n > 4 && strcmp(text + n - 4, ".xml") == 0);
+}
+
+static bool set_other(hwloc_topology_t topology, const char *other) {
+    return (is_file(other) ? hwloc_topology_set_xml : hwloc_topology_set_synthetic)(topology, other) == 0;
+}
+
+static hwloc_topology_t read_topology(const char *other) {
     hwloc_topology_t topology;
     if (hwloc_topology_init(&topology) != 0)
         return NULL;
     bool ok = hwloc_topology_set_flags(topology, HWLOC_TOPOLOGY_FLAG_DONT_CHANGE_BINDING) == 0 &&
-              (!synthetic || hwloc_topology_set_synthetic(topology, synthetic) == 0) &&
-              hwloc_topology_load(topology) == 0;
+              (!other || set_other(topology, other)) && hwloc_topology_load(topology) == 0;
     if (ok)
         return topology;
     hwloc_topology_destroy(topology);
@@ -139,14 +175,13 @@ static void guess_cores(struct sa_machine *machine, const char *why) {
     int room = (int)(machine->core_buffer.capacity_bytes / sizeof *machine->cores);
     machine->n_cores = machine->n_cpus = n < room ? n : room;
     for (int i = 0; i < machine->n_cores; i++)
-        machine->cores[i] = (struct sa_core){.os_cpu = -1};
+        machine->cores[i] = (struct sa_core){.os_cpu = -1, .speed = 1};
     machine->n_l3 = machine->n_numa = machine->n_packages = machine->n_kinds = 1;
     machine->why_unread = why;
 }
 
-bool sa_machine_load(struct sa_machine *machine, const char *synthetic, const int *allowed, int n_allowed) {
-    *machine =
-        (struct sa_machine){.topology = read_topology(synthetic), .quota_cpus = synthetic ? 0 : sa_quota_cpus("")};
+bool sa_machine_load(struct sa_machine *machine, const char *other, const int *allowed, int n_allowed) {
+    *machine = (struct sa_machine){.topology = read_topology(other), .quota_cpus = other ? 0 : sa_quota_cpus("")};
     hwloc_topology_t topology = machine->topology;
     int n_cpus = topology ? hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_PU) : CPU_SETSIZE;
     if (!sa_buffer_reserve(&machine->core_buffer, (size_t)n_cpus * sizeof *machine->cores)) {

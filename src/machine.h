@@ -14,6 +14,7 @@ struct sa_core {
     int os_cpu;            /* its first allowed hardware thread */
     int l3, numa, package; /* counted from 0 among the allowed ones; without an L3 the NUMA node stands for it */
     int kind;              /* hybrid machines: 0 is the fastest kind of core */
+    double speed;          /* that of its kind, if the system tells it; 1: the fastest kind's */
 };
 
 struct sa_machine {
@@ -28,9 +29,10 @@ struct sa_machine {
 };
 
 /* Reads this machine, restricted to the hardware threads the calling thread may run on or, if n_allowed > 0, to the
- * given ones. `synthetic`, if not NULL, is a hwloc synthetic description instead, unrestricted. Anything hwloc cannot
- * tell leaves a machine of as many cores as the affinity mask has, and a reason; false only if there is no memory. */
-bool sa_machine_load(struct sa_machine *machine, const char *synthetic, const int *allowed, int n_allowed);
+ * given ones. `other`, if not NULL, is another machine instead, unrestricted: an XML file of hwloc's if it contains a
+ * '/' or ends in ".xml", a synthetic description if not. Anything hwloc cannot tell leaves a machine of as many cores
+ * as the affinity mask has, and a reason; false only if there is no memory. */
+bool sa_machine_load(struct sa_machine *machine, const char *other, const int *allowed, int n_allowed);
 
 void sa_machine_free(struct sa_machine *machine);
 

@@ -16,8 +16,15 @@ static bool all_zero(const unsigned char *bytes, size_t n) {
     return true;
 }
 
-/* Version 0.1 is the first: its sizes are the smallest there are. A later version that appends fields names the older
- * sizes here. */
+sa_status sa_copy_in_grown(void *to, size_t to_bytes, size_t oldest_bytes, const void *from, size_t from_bytes,
+                           const char *name) {
+    if (from_bytes != oldest_bytes)
+        return sa_copy_in(to, to_bytes, from, from_bytes, name);
+    memset(to, 0, to_bytes);
+    memcpy(to, from, oldest_bytes);
+    return SA_OK;
+}
+
 sa_status sa_copy_in(void *to, size_t to_bytes, const void *from, size_t from_bytes, const char *name) {
     if (from_bytes < to_bytes)
         return sa_fail(SA_INVALID, "%s: its size is given as %zu bytes, no version has less than %zu", name, from_bytes,
@@ -31,13 +38,22 @@ sa_status sa_copy_in(void *to, size_t to_bytes, const void *from, size_t from_by
     return SA_OK;
 }
 
-sa_status sa_copy_out(void *to, const void *from, size_t from_bytes, const char *name) {
+sa_status sa_check_room(const void *to, size_t from_bytes, const char *name) {
     size_t room;
     if (!to)
         return sa_fail(SA_INVALID, "%s is NULL", name);
     memcpy(&room, to, sizeof room);
     if (room < from_bytes || room > 1 << 16)
         return sa_fail(SA_INVALID, "%s: struct_size is %zu, expected %zu", name, room, from_bytes);
+    return SA_OK;
+}
+
+sa_status sa_copy_out(void *to, const void *from, size_t from_bytes, const char *name) {
+    size_t room;
+    sa_status status = sa_check_room(to, from_bytes, name);
+    if (status != SA_OK)
+        return status;
+    memcpy(&room, to, sizeof room);
     memset(to, 0, room);
     memcpy(to, from, from_bytes);
     memcpy(to, &room, sizeof room);
@@ -82,16 +98,18 @@ static sa_status check(const sa_engine_options *options) {
 static sa_status copy_checked(const sa_engine_options *options, sa_engine_options *own) {
     if (!options)
         return SA_OK;
-    sa_status status = sa_copy_in(own, sizeof *own, options, options->struct_size, "sa_engine_options");
+    sa_status status = sa_copy_in_grown(own, sizeof *own, offsetof(sa_engine_options, topology), options,
+                                        options->struct_size, "sa_engine_options");
     return status == SA_OK ? check(own) : status;
 }
 
 sa_status sa_options_read(const sa_engine_options *options, struct sa_config *config) {
-    sa_engine_options own = {sizeof own, 0, 0, 0, 0};
+    sa_engine_options own = {.struct_size = sizeof own};
     sa_status status = copy_checked(options, &own);
     if (status != SA_OK)
         return status;
-    int from_environment = environment_threads();
+    bool here = !own.topology; /* what the environment says of threads and places is about this machine */
+    int from_environment = here ? environment_threads() : 0;
     *config = (struct sa_config){
         .n_threads = own.n_threads ? own.n_threads : from_environment,
         .n_threads_source = own.n_threads      ? "sa_engine_options.n_threads"
@@ -100,8 +118,9 @@ sa_status sa_options_read(const sa_engine_options *options, struct sa_config *co
         .binding = own.binding,
         .option_max_isa = own.max_isa,
         .environment_max_isa = environment_isa(),
-        .openmp_binds = is_set("OMP_PROC_BIND") || is_set("OMP_PLACES") || is_set("GOMP_CPU_AFFINITY"),
+        .openmp_binds = here && (is_set("OMP_PROC_BIND") || is_set("OMP_PLACES") || is_set("GOMP_CPU_AFFINITY")),
         .verbose = is_set("SA_VERBOSE") && strcmp(getenv("SA_VERBOSE"), "0") != 0,
+        .topology = own.topology,
     };
     return SA_OK;
 }

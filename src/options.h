@@ -13,8 +13,16 @@
  */
 sa_status sa_copy_in(void *to, size_t to_bytes, const void *from, size_t from_bytes, const char *name);
 
+/* The same for a struct that has grown: one of oldest_bytes, its size in an earlier version, is taken with the fields
+ * appended since as zero. */
+sa_status sa_copy_in_grown(void *to, size_t to_bytes, size_t oldest_bytes, const void *from, size_t from_bytes,
+                           const char *name);
+
 /* The same outwards, for structs the caller wants filled; the caller's struct_size says how much it has room for. */
 sa_status sa_copy_out(void *to, const void *from, size_t from_bytes, const char *name);
+
+/* Would sa_copy_out() have room? */
+sa_status sa_check_room(const void *to, size_t from_bytes, const char *name);
 
 struct sa_config {
     int n_threads; /* 0: by the machine */
@@ -23,6 +31,7 @@ struct sa_config {
     int option_max_isa, environment_max_isa;
     bool openmp_binds; /* the user gave OMP_PROC_BIND, OMP_PLACES or GOMP_CPU_AFFINITY: the OpenMP runtime binds */
     bool verbose;
+    const char *topology; /* the caller's: gone once the engine is made */
 };
 
 /* Options (NULL: all defaults) and environment, checked. A malformed environment variable is ignored, as OpenMP does.

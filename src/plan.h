@@ -6,7 +6,8 @@
  * An item is (sequence, kv head, tile of 64 rows). Items are not stored one by one: a run stands for the tiles
  * tile_begin .. tile_end - 1 of n_heads kv heads of one sequence, all of about the same cost, so the plan grows with
  * the number of sequences and not with their lengths. Domains are groups of threads that share a last-level cache: each
- * gets a contiguous stretch of the (sequence, kv head) list of equal cost, so that items sharing K and V share a cache.
+ * gets its share of the cost in a few contiguous stretches of the (sequence, kv head) list, so that items sharing K and
+ * V share a cache: one stretch of the sequences with the largest tiles, one of those with smaller ones, and so on.
  * Within a domain the costliest runs come first; threads take items from their domain's list, then from the others'.
  */
 #ifndef SA_PLAN_H
@@ -15,13 +16,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cost.h"
 #include "memory.h"
 #include "problem.h"
 
 /* The threads that will do the work, by domain. */
 struct sa_team_shape {
     int n_threads, n_domains;
-    const int *domain_threads; /* [n_domains], sums to n_threads */
+    const int *domain_threads;         /* [n_domains], sums to n_threads */
+    const double *domain_speeds;       /* [n_domains], sums of the speeds of their threads; NULL: all are alike */
+    const struct sa_cost_model *model; /* what a tile costs them */
 };
 
 struct sa_run {
@@ -38,23 +42,22 @@ struct sa_item {
 
 struct sa_domain_list {
     int64_t first_run, n_runs, n_items;
+    double cost;
+};
+
+/* What the tiles of one kv head of a sequence cost, and the costliest of them. */
+struct sa_head_cost {
+    double all, largest;
 };
 
 struct sa_plan {
-    struct sa_buffer run_buffer, domain_buffer;
+    struct sa_buffer run_buffer, domain_buffer, head_buffer;
     struct sa_run *runs; /* by domain, then cost class descending */
     struct sa_domain_list *domains;
     int64_t n_runs, n_items;
     int n_domains;
     double cost; /* sum over items, see sa_tile_cost() */
 };
-
-/* Predicted cost of a tile in units of one (row, key, dimension) multiply-add: what it computes, masked pairs of partly
- * visible blocks and idle lanes included, and its fixed part. */
-double sa_tile_cost(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile);
-
-/* Tiles of one kv head of a sequence. */
-int64_t sa_seq_tiles(const struct sa_problem *problem, const struct sa_seq *seq);
 
 /* Fills the plan, reusing its buffers. False: no memory. */
 bool sa_plan_make(struct sa_plan *plan, const struct sa_problem *problem, const struct sa_team_shape *team);

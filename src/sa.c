@@ -12,6 +12,7 @@
 #include "fpmode.h"
 #include "kernels/kernels.h"
 #include "reason.h"
+#include "what_if.h"
 
 static double now(void) {
     struct timespec t;
@@ -46,6 +47,9 @@ static sa_status take_prepared(sa_engine *engine, const sa_batch *batch, struct 
 sa_status sa_batch_forward(sa_engine *engine, const sa_batch *batch) {
     struct sa_call *call;
     int cancel_state;
+    if (engine && engine->plans_only)
+        return sa_fail(SA_UNSUPPORTED,
+                       "this engine was made for sa_engine_options.topology: it plans, but has no threads");
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
     uint64_t mode = sa_fpmode_enter();
     sa_status status = take_prepared(engine, batch, &call);
@@ -67,6 +71,24 @@ sa_status sa_batch_get_info(sa_engine *engine, const sa_batch *batch, sa_batch_i
         sa_call_give_back(engine, call);
         status = sa_copy_out(info, &own, sizeof own, "sa_batch_info");
     }
+    sa_fpmode_leave(mode);
+    return status;
+}
+
+sa_status sa_batch_simulate(sa_engine *engine, const sa_batch *batch, const sa_simulation_request *request,
+                            sa_simulation *result) {
+    struct sa_call *call;
+    sa_simulation own;
+    uint64_t mode = sa_fpmode_enter();
+    sa_status status = sa_check_room(result, sizeof own, "sa_simulation");
+    if (status == SA_OK)
+        status = take_prepared(engine, batch, &call);
+    if (status == SA_OK) {
+        status = sa_what_if(engine, call, request, &own);
+        sa_call_give_back(engine, call);
+    }
+    if (status == SA_OK)
+        status = sa_copy_out(result, &own, sizeof own, "sa_simulation");
     sa_fpmode_leave(mode);
     return status;
 }

@@ -94,7 +94,7 @@ static inline bool box_right(const struct box *box) {
 /* An engine of so many threads, nothing else said. */
 static inline sa_engine *engine_of(int n_threads) {
     sa_engine *engine;
-    sa_engine_options options = {sizeof options, n_threads, SA_BIND_NONE, SA_ISA_DEFAULT, 0};
+    sa_engine_options options = {sizeof options, n_threads, SA_BIND_NONE, SA_ISA_DEFAULT, 0, NULL};
     ck_assert_msg(sa_engine_create(&options, &engine) == SA_OK, "%s", sa_last_reason());
     return engine;
 }

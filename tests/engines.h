@@ -29,7 +29,7 @@ static inline const char *isa_text(int isa) {
 static inline sa_engine *engine_with(int isa, int n_threads) {
     sa_engine *engine;
     sa_engine_info info = {.struct_size = sizeof info};
-    sa_engine_options options = {sizeof options, n_threads, SA_BIND_NONE, isa, 0};
+    sa_engine_options options = {sizeof options, n_threads, SA_BIND_NONE, isa, 0, NULL};
     ck_assert_msg(sa_engine_create(&options, &engine) == SA_OK, "%s", sa_last_reason());
     ck_assert(sa_engine_get_info(engine, &info) == SA_OK);
     const char *log = getenv("SA_TEST_ISA_LOG");

@@ -3,12 +3,18 @@
 
 sa_test(test_visibility INSIDE)
 sa_test(test_plan INSIDE)
-sa_test(test_schedule INSIDE)
+# The mixes are files of shapes, which perf reads.
+if(SA_BUILD_PERF OR SA_BUILD_PROGRAM)
+  sa_test(test_simulate INSIDE)
+  target_link_libraries(test_simulate PRIVATE sa_shapes)
+  target_compile_definitions(test_simulate PRIVATE "MIXES=\"${PROJECT_SOURCE_DIR}/perf/shapes/mixes\"")
+endif()
 sa_test(test_kernels INSIDE SOURCES kernel_scalar.c)
 sa_test(test_kernel_rows INSIDE SOURCES kernel_scalar.c)
 sa_test(test_fma INSIDE)
 sa_test(test_lse INSIDE)
 sa_test(test_machine INSIDE)
+sa_test(test_topology INSIDE)
 sa_test(test_quota INSIDE)
 sa_test(test_options INSIDE)
 

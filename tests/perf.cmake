@@ -8,6 +8,10 @@ if(SA_BUILD_PERF)
   add_test(NAME perf.callers COMMAND sa_bench --shapes smoke.txt ${smoke} --callers 1,4)
   set_tests_properties(perf.bench perf.callers PROPERTIES TIMEOUT 180 LABELS perf)
 
+  add_test(NAME perf.calibrate COMMAND sa_calibrate --shapes smoke.txt --test smoke.txt --rounds 1)
+  set_tests_properties(perf.calibrate PROPERTIES TIMEOUT 180 LABELS perf
+    PASS_REGULAR_EXPRESSION "The row of src/cost.c:.*not fitted:.*new, others: ")
+
   # Shapes that the bench must refuse, so that a typing error is not measured as something else.
   foreach(line "a d=64" "a nq=5" "a nq=5 d=64 causla" "a nq=5 d=0" "a lens=1,x d=64" "a heads=3 kv=2 nq=5 d=64"
           "nq=5 d=64")

@@ -5,7 +5,7 @@ if(SA_BUILD_PROGRAM)
   sa_test(test_formats)
   target_link_libraries(test_formats PRIVATE sa_formats)
   add_test(NAME program COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/test_program.sh $<TARGET_FILE:sa_program>
-    ${CMAKE_CURRENT_SOURCE_DIR}/data)
+    ${CMAKE_CURRENT_SOURCE_DIR}/data ${PROJECT_SOURCE_DIR}/perf/shapes/mixes)
   # What fontconfig keeps until the process ends is not ours.
   set_tests_properties(program PROPERTIES TIMEOUT 120
     ENVIRONMENT "LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/lsan.supp:print_suppressions=0")

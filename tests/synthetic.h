@@ -11,9 +11,16 @@
 enum { MAX_THREADS = 256 };
 
 struct team {
-    int domain_threads[MAX_THREADS];
+    int domain_threads[MAX_THREADS], domain_numa[MAX_THREADS], thread_domain[MAX_THREADS];
     struct sa_team_shape shape;
+    int n_numa;
 };
+
+/* One that stays when the library's are fitted anew, with every term in it. */
+static inline const struct sa_cost_model *test_model(void) {
+    static const struct sa_cost_model model = {2.5e-11, 1e-6, {3000, 1.5, 10, 3, 4, 19, 0.75, 0.7}};
+    return &model;
+}
 
 /* Threads seated as the engine does it; those that share an L3 are a domain, numbered as they are met. */
 static inline void seat(struct team *team, const char *synthetic, bool spread, int n_threads) {
@@ -29,22 +36,26 @@ static inline void seat(struct team *team, const char *synthetic, bool spread, i
         if (*domain < 0) {
             *domain = n_domains++;
             team->domain_threads[*domain] = 0;
+            team->domain_numa[*domain] = machine.cores[cores[t]].numa;
         }
         team->domain_threads[*domain]++;
+        team->thread_domain[t] = *domain;
     }
-    team->shape = (struct sa_team_shape){n_threads, n_domains, team->domain_threads};
+    team->shape = (struct sa_team_shape){
+        .n_threads = n_threads, .n_domains = n_domains, .domain_threads = team->domain_threads, .model = test_model()};
+    team->n_numa = machine.n_numa;
     sa_machine_free(&machine);
 }
 
 static inline double item_cost(const struct sa_problem *problem, struct sa_item item) {
-    return sa_tile_cost(problem, &problem->seqs[item.seq], item.tile);
+    return sa_tile_cost(test_model(), problem, &problem->seqs[item.seq], item.tile);
 }
 
 static inline double largest_tile(const struct sa_problem *problem) {
     double largest = 0;
     for (int64_t i = 0; i < problem->n_seqs; i++)
         for (int64_t tile = 0; tile < sa_seq_tiles(problem, &problem->seqs[i]); tile++) {
-            double cost = sa_tile_cost(problem, &problem->seqs[i], tile);
+            double cost = sa_tile_cost(test_model(), problem, &problem->seqs[i], tile);
             largest = cost > largest ? cost : largest;
         }
     return largest;

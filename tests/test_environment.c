@@ -16,7 +16,7 @@ static int serve_once(void) {
     cpu_set_t before, after;
     struct box *box = box_new(1, (struct box_shape){2, 4, 2, 40, 24, 300, 400});
     sa_engine *one, *engine;
-    sa_engine_options options = {sizeof options, 1, SA_BIND_NONE, 0, 0};
+    sa_engine_options options = {sizeof options, 1, SA_BIND_NONE, 0, 0, NULL};
     int threads = omp_get_max_threads(), dynamic = omp_get_dynamic();
     if (sched_getaffinity(0, sizeof before, &before) != 0)
         return 10;

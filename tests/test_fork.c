@@ -171,7 +171,7 @@ END_TEST
 static void *make_engines_until_stopped(void *argument) {
     struct caller *caller = argument;
     while (!caller->stop) {
-        sa_engine_options options = {sizeof options, 3, SA_BIND_NONE, SA_ISA_DEFAULT, 0};
+        sa_engine_options options = {sizeof options, 3, SA_BIND_NONE, SA_ISA_DEFAULT, 0, NULL};
         if (sa_engine_create(&options, &caller->engine) != SA_OK || !is_served(caller->engine, caller->boxes.large))
             caller->wrong = true;
         sa_engine_destroy(caller->engine);

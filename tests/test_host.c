@@ -42,7 +42,7 @@ START_TEST(bound_threads_stand_where_their_seats_are) {
     struct box *box = box_with_answer(1, large);
     cpu_set_t before, after;
     sa_engine *engine;
-    sa_engine_options options = {sizeof options, 0, _i ? SA_BIND_SPREAD : SA_BIND_CLOSE, SA_ISA_DEFAULT, 0};
+    sa_engine_options options = {sizeof options, 0, _i ? SA_BIND_SPREAD : SA_BIND_CLOSE, SA_ISA_DEFAULT, 0, NULL};
     unsetenv("OMP_PROC_BIND");
     unsetenv("OMP_PLACES");
     unsetenv("GOMP_CPU_AFFINITY");

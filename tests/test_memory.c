@@ -79,7 +79,7 @@ static void check_no_memory(sa_status status) {
 
 /* Returns how many allocations there are to fail. */
 static int fail_creation(void) {
-    sa_engine_options options = {sizeof options, 3, SA_BIND_DEFAULT, SA_ISA_DEFAULT, 0};
+    sa_engine_options options = {sizeof options, 3, SA_BIND_DEFAULT, SA_ISA_DEFAULT, 0, NULL};
     for (int n = 1;; n++) {
         sa_engine *engine = (sa_engine *)(void *)&options;
         fail_at(n);
@@ -125,6 +125,11 @@ static sa_status describe(sa_engine *engine, const struct box *box) {
     return sa_batch_describe(engine, &box->batch, text, sizeof text, NULL);
 }
 
+static sa_status simulate(sa_engine *engine, const struct box *box) {
+    sa_simulation simulation = {.struct_size = sizeof simulation};
+    return sa_batch_simulate(engine, &box->batch, NULL, &simulation);
+}
+
 /* On a new engine each time, the n-th allocation of the call fails; the engine has to serve the next one. */
 static int fail_call(function *call, int n_threads, struct box *box) {
     int before = live();
@@ -150,8 +155,8 @@ static const struct {
     function *call;
     int n_threads;
     const struct box_shape *shape;
-} calls[] = {{forward, 1, &in_caller}, {forward, 1, &in_team},  {forward, 2, &in_team},
-             {forward, 4, &in_team},   {get_info, 2, &in_team}, {describe, 2, &in_team}};
+} calls[] = {{forward, 1, &in_caller}, {forward, 1, &in_team},  {forward, 2, &in_team}, {forward, 4, &in_team},
+             {get_info, 2, &in_team},  {describe, 2, &in_team}, {simulate, 2, &in_team}};
 enum { N_CALLS = sizeof calls / sizeof calls[0] };
 
 /* The call itself, its sequences, its runs, domains and cursors; to compute, a workspace as well. */
@@ -273,13 +278,15 @@ START_TEST(a_plan_that_finds_no_memory_can_be_made_again) {
     problem.rule = (struct sa_rule){SA_UNLIMITED, 0, 0};
     for (int i = 0; i < 40; i++)
         seqs[i] = (struct sa_seq){.n_q = 2000, .n_k = 2000};
+    const struct sa_team_shape team = {
+        .n_threads = 3, .n_domains = 2, .domain_threads = (int[]){2, 1}, .model = sa_cost_model_of(0)};
     int n = 0;
     for (bool made = false; !made;) {
         struct sa_plan plan = {0};
         fail_at(++n);
-        made = sa_plan_make(&plan, &problem, &(struct sa_team_shape){3, 2, (int[]){2, 1}});
+        made = sa_plan_make(&plan, &problem, &team);
         ck_assert(made != has_failed());
-        ck_assert(sa_plan_make(&plan, &problem, &(struct sa_team_shape){3, 2, (int[]){2, 1}}));
+        ck_assert(sa_plan_make(&plan, &problem, &team));
         ck_assert_int_eq(plan.n_items, 40 * 2 * 32);
         sa_plan_free(&plan);
         ck_assert_int_eq(live(), 0);

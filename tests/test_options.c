@@ -2,6 +2,7 @@
 /* Copy-in of versioned structs, options and environment, and the choice of kernels that follows from them. */
 #include "options.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "cpu.h"
@@ -56,6 +57,19 @@ START_TEST(a_longer_struct_is_taken_while_its_rest_is_zero) {
 END_TEST
 
 /* Whatever stands in an uninitialised struct_size, nothing is read far beyond the struct. */
+/* An earlier version had no b. */
+START_TEST(a_struct_that_has_grown_is_taken_in_its_old_size) {
+    struct sample from = {offsetof(struct sample, b), 3, 4}, to = {7, 7, 7};
+    for (size_t bytes = 0; bytes <= sizeof from; bytes++) {
+        sa_status status = sa_copy_in_grown(&to, sizeof to, offsetof(struct sample, b), &from, bytes, "sample");
+        ck_assert_int_eq(status, bytes == offsetof(struct sample, b) || bytes == sizeof from ? SA_OK : SA_INVALID);
+        if (bytes == offsetof(struct sample, b))
+            ck_assert(to.struct_size == from.struct_size && to.a == 3 && to.b == 0);
+    }
+    ck_assert(to.a == 3 && to.b == 4);
+}
+END_TEST
+
 START_TEST(an_absurd_size_is_refused) {
     struct sample from = {0}, to;
     const size_t absurd[] = {SIZE_MAX, SIZE_MAX / 2, (size_t)1 << 31, ((size_t)1 << 16) + 1};
@@ -224,11 +238,27 @@ START_TEST(wrong_options_are_refused_by_name) {
 }
 END_TEST
 
+/* What the environment says is about this machine. */
+START_TEST(a_topology_is_another_machine) {
+    struct sa_config config;
+    setenv("OMP_NUM_THREADS", "7", 1);
+    setenv("OMP_PROC_BIND", "true", 1);
+    ck_assert_int_eq(read_options((sa_engine_options){.topology = "core:4 pu:1"}, &config), SA_OK);
+    ck_assert(config.n_threads == 0 && !config.openmp_binds);
+    ck_assert_str_eq(config.topology, "core:4 pu:1");
+    ck_assert_int_eq(read_options((sa_engine_options){.topology = "core:4 pu:1", .n_threads = 3}, &config), SA_OK);
+    ck_assert_int_eq(config.n_threads, 3);
+    sa_engine_options old = {.struct_size = offsetof(sa_engine_options, topology), .topology = "not read"};
+    ck_assert_int_eq(sa_options_read(&old, &config), SA_OK);
+    ck_assert(config.n_threads == 7 && config.openmp_binds && !config.topology);
+}
+END_TEST
+
 START_TEST(options_have_sizes) {
     struct {
         sa_engine_options options;
         int64_t later;
-    } newer = {{sizeof newer, 2, 0, 0, 0}, 0};
+    } newer = {{.struct_size = sizeof newer, .n_threads = 2}, 0};
     struct sa_config config;
     ck_assert_int_eq(sa_options_read(&newer.options, &config), SA_OK);
     ck_assert_int_eq(config.n_threads, 2);
@@ -304,6 +334,7 @@ int main(void) {
     tcase_add_test(copy, a_shorter_struct_is_refused);
     tcase_add_test(copy, a_longer_struct_is_taken_while_its_rest_is_zero);
     tcase_add_test(copy, an_absurd_size_is_refused);
+    tcase_add_test(copy, a_struct_that_has_grown_is_taken_in_its_old_size);
     tcase_add_test(copy, a_struct_is_copied_out);
     TCase *environment = add_case(suite, "environment");
     tcase_add_checked_fixture(environment, clear_environment, NULL);
@@ -315,6 +346,7 @@ int main(void) {
     tcase_add_test(environment, options_come_before_the_environment);
     tcase_add_test(environment, wrong_options_are_refused_by_name);
     tcase_add_test(environment, options_have_sizes);
+    tcase_add_test(environment, a_topology_is_another_machine);
     TCase *kernels = add_case(suite, "kernels");
     tcase_add_test(kernels, names_of_instruction_sets);
     tcase_add_test(kernels, the_fastest_allowed_kernels_are_chosen);

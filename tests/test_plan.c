@@ -3,6 +3,7 @@
 #include "plan.h"
 
 #include <math.h>
+#include <sa/sa.h>
 #include <stdlib.h>
 
 #include "inside.h"
@@ -78,28 +79,68 @@ static int64_t keys_by_hand(const struct sa_problem *problem, const struct sa_se
     return n;
 }
 
-/* Keys gone through, plus something fixed, for every lane of a group in use and every dimension. */
+/* Keys that every row of a tile sees. */
+static int64_t common_by_hand(const struct sa_problem *problem, const struct sa_seq *seq, int64_t first, int64_t last) {
+    int64_t n = 0;
+    for (int64_t key = 0; key < seq->n_k; key++) {
+        bool all = true;
+        for (int64_t row = first; row <= last && all; row++) {
+            struct sa_span s = sa_visible(&problem->rule, seq->q_offset + row / problem->group, seq->n_k);
+            all = s.lo <= key && key < s.hi;
+        }
+        n += all;
+    }
+    return n;
+}
+
+static void check_terms(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile) {
+    double terms[SA_N_COST_TERMS], sum = 0;
+    int64_t left = sa_seq_rows(problem, seq) - tile * 64, n = left < 64 ? left : 64, last = tile * 64 + n - 1;
+    double lanes = (double)((n + 15) / 16 * 16), dims = problem->d_qk + problem->d_v;
+    double keys = (double)keys_by_hand(problem, seq, tile * 64, last),
+           common = (double)common_by_hand(problem, seq, tile * 64, last);
+    sa_tile_terms(problem, seq, tile, terms);
+    ck_assert_double_eq(terms[SA_COST_TILE], 1);
+    ck_assert_double_eq(terms[SA_COST_ELEMENT], lanes * dims);
+    ck_assert_double_eq(terms[SA_COST_WEIGHT], keys * lanes);
+    ck_assert_double_eq(terms[SA_COST_STREAM], keys * dims);
+    ck_assert_double_eq(terms[SA_COST_EDGE], (keys - common) * lanes * dims);
+    ck_assert_double_eq(terms[SA_COST_PRODUCT], common * lanes * dims);
+    double part = (double)seq->n_k / (double)sa_seq_tiles(problem, seq);
+    ck_assert_double_eq(terms[SA_COST_FETCH], fmin(part, keys) * dims);
+    ck_assert_double_eq_tol(terms[SA_COST_FAR], fmax(0, (keys - fmin(part, keys)) * dims - (1 << 20)), 1e-6);
+    for (int i = 0; i < SA_N_COST_TERMS; i++)
+        sum += terms[i] * test_model()->weight[i];
+    ck_assert_double_eq_tol(sa_tile_cost(test_model(), problem, seq, tile), sum, 1e-9 * sum);
+    ck_assert(sum > 0);
+}
+
 START_TEST(a_tile_costs_what_it_goes_through) {
     struct dice dice = {1};
     struct batch batch;
-    double fixed = -1;
     for (int i = 0; i < 100; i++) {
         roll_batch(&dice, &batch, 300);
         const struct sa_problem *problem = &batch.problem;
         for (int64_t s = 0; s < problem->n_seqs; s++) {
             int64_t rows = sa_seq_rows(problem, &batch.seqs[s]), n_tiles = sa_seq_tiles(problem, &batch.seqs[s]);
             ck_assert_int_eq(n_tiles, (rows + 63) / 64);
-            if (n_tiles == 0)
-                continue;
-            int64_t tile = roll_between(&dice, 0, n_tiles - 1), left = rows - tile * 64, n = left < 64 ? left : 64;
-            double cost = sa_tile_cost(problem, &batch.seqs[s], tile);
-            double lanes = (double)((n + 15) / 16 * 16) * (problem->d_qk + problem->d_v);
-            double more = cost / lanes - (double)keys_by_hand(problem, &batch.seqs[s], tile * 64, tile * 64 + n - 1);
-            fixed = fixed < 0 ? more : fixed;
-            ck_assert_double_eq_tol(more, fixed, 1e-9);
+            if (n_tiles > 0)
+                check_terms(problem, &batch.seqs[s], roll_between(&dice, 0, n_tiles - 1));
         }
     }
-    ck_assert(fixed > 0 && fixed < 256);
+}
+END_TEST
+
+START_TEST(every_kernel_has_a_model) {
+    for (int isa = -1; isa < 10; isa++) {
+        const struct sa_cost_model *model = sa_cost_model_of(isa);
+        ck_assert(model && model->unit_seconds > 0 && model->call_seconds >= 0);
+        for (int i = 0; i < SA_N_COST_TERMS; i++)
+            ck_assert(model->weight[i] >= (i == SA_COST_TILE ? 1 : 0)); /* no tile costs nothing */
+        ck_assert(fabs(model->weight[SA_COST_PRODUCT] + model->weight[SA_COST_STREAM] / 64 - 1) < 1e-3); /* the unit */
+    }
+    ck_assert(sa_cost_model_of(SA_ISA_AVX2) != sa_cost_model_of(SA_ISA_AVX512));
+    ck_assert(sa_cost_model_of(99) == sa_cost_model_of(SA_ISA_GENERIC));
 }
 END_TEST
 
@@ -129,45 +170,61 @@ static void check_item(const struct sa_problem *problem, struct sa_item item) {
 /* Four cost classes a power of two, and what is near the border of two may be in either. */
 #define ABOUT_THE_SAME (1.25 * 1.25)
 
-/* A domain: its items are those `low` and up of the list of all, and none is clearly costlier than one before it.
- * Returns its cost; *low moves behind its items. */
+/* A domain: none of its items comes twice or is clearly costlier than one before it. Returns its cost. */
 static double check_domain(const struct sa_plan *plan, int domain, const struct sa_problem *problem,
-                           const int64_t first_of_seq[], unsigned char *met, int64_t *low) {
+                           const int64_t first_of_seq[], int16_t *owner) {
     double cost = 0, least = HUGE_VAL;
     int64_t n = plan->domains[domain].n_items;
     for (int64_t i = 0; i < n; i++) {
         struct sa_item item = sa_plan_item(plan, domain, i);
         check_item(problem, item);
         int64_t number = number_of(problem, first_of_seq, item);
-        must(number >= *low && number < *low + n, "item %lld of domain %d is not next to the others", (long long)i,
-             domain);
-        must(met[number]++ == 0, "item %lld of domain %d comes twice", (long long)i, domain);
+        must(owner[number] == 0, "item %lld of domain %d comes twice", (long long)i, domain);
+        owner[number] = (int16_t)(domain + 1);
         double its = item_cost(problem, item);
         must(its <= ABOUT_THE_SAME * least, "item %lld of domain %d costs %g after %g", (long long)i, domain, its,
              least);
         least = its < least ? its : least;
         cost += its;
     }
-    *low += n;
+    ck_assert(fabs(plan->domains[domain].cost - cost) <= 1e-9 * plan->cost);
     return cost;
 }
 
+/* Kv heads whose tiles are not all in one domain. */
+static int count_divided(const struct sa_problem *problem, const int16_t *owner) {
+    int n = 0;
+    for (int64_t i = 0; i < problem->n_seqs; i++) {
+        int64_t n_tiles = sa_seq_tiles(problem, &problem->seqs[i]);
+        for (int head = 0; head < problem->n_kv_heads; head++, owner += n_tiles) {
+            bool divided = false;
+            for (int64_t tile = 1; tile < n_tiles; tile++)
+                divided = divided || owner[tile] != owner[0];
+            n += divided;
+        }
+    }
+    return n;
+}
+
+/* Seven bands of tile sizes are shared out one after the other, each with a border between any two domains. */
 static void check_plan(const struct sa_plan *plan, const struct sa_problem *problem, const struct sa_team_shape *team) {
-    int64_t first_of_seq[MAX_SEQS], n_items = count_items(problem, first_of_seq), low = 0;
-    unsigned char *met = calloc((size_t)n_items + 1, 1);
+    int64_t first_of_seq[MAX_SEQS], n_items = count_items(problem, first_of_seq), n_met = 0;
+    int16_t *owner = calloc((size_t)n_items + 1, sizeof *owner);
     double cost = 0, tile = largest_tile(problem);
     ck_assert_int_eq(plan->n_domains, team->n_domains);
     ck_assert_int_eq(plan->n_items, n_items);
     for (int domain = 0; domain < plan->n_domains; domain++) {
-        double its = check_domain(plan, domain, problem, first_of_seq, met, &low);
+        double its = check_domain(plan, domain, problem, first_of_seq, owner);
         double share = plan->cost * team->domain_threads[domain] / team->n_threads;
         must(fabs(its - share) <= tile * (1 + 1e-9) + 1e-9 * plan->cost, "domain %d has %g, its share is %g, a tile %g",
              domain, its, share, tile);
         cost += its;
+        n_met += plan->domains[domain].n_items;
     }
-    ck_assert_int_eq(low, n_items); /* all met, none twice: each once */
+    ck_assert_int_eq(n_met, n_items); /* none twice: each once */
     ck_assert(cost >= plan->cost * (1 - 1e-9) && cost <= plan->cost * (1 + 1e-9));
-    free(met);
+    ck_assert_int_le(count_divided(problem, owner), 7 * (team->n_domains - 1));
+    free(owner);
 }
 
 START_TEST(every_item_comes_once_and_in_order) {
@@ -208,6 +265,15 @@ END_TEST
 
 /* ---------------------------------------------------------------- size and reuse */
 
+static double smallest_tile(const struct sa_problem *problem) {
+    double smallest = HUGE_VAL;
+    for (int64_t tile = 0; tile < sa_seq_tiles(problem, &problem->seqs[0]); tile++) {
+        double cost = item_cost(problem, (struct sa_item){0, 0, tile});
+        smallest = cost < smallest ? cost : smallest;
+    }
+    return smallest;
+}
+
 /* A single sequence of n tokens. */
 static void one_sequence(struct batch *batch, int64_t n, int group, struct sa_rule rule) {
     *batch = (struct batch){.seqs = {{.n_q = n, .n_k = n}}};
@@ -224,7 +290,7 @@ static void check_size(const struct team *team, int group, struct sa_rule rule) 
     for (int64_t n = 1 << 8; n <= 1 << 16; n *= 16) {
         one_sequence(&batch, n, group, rule);
         ck_assert(sa_plan_make(&plan, &batch.problem, &team->shape));
-        int64_t keys = rule.left < n ? rule.left + 64 : n, classes = (int64_t)(4 * log2(1 + (double)keys / 24)) + 1;
+        int64_t classes = (int64_t)(4 * log2(largest_tile(&batch.problem) / smallest_tile(&batch.problem))) + 2;
         int64_t pieces = 3 * team->shape.n_domains, most = pieces * (2 * classes + 1);
         must(plan.n_runs <= most, "%lld tokens, %d heads a kv head, left %lld right %lld: %lld runs, expected %lld",
              (long long)n, group, (long long)rule.left, (long long)rule.right, (long long)plan.n_runs, (long long)most);
@@ -294,6 +360,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("plan");
     tcase_add_test(add_case(suite, "cost"), a_tile_costs_what_it_goes_through);
+    tcase_add_test(add_case(suite, "models"), every_kernel_has_a_model);
     TCase *items = add_case(suite, "items");
     tcase_add_loop_test(items, every_item_comes_once_and_in_order, 0, N_TEAMS);
     tcase_add_test(items, nothing_to_do_is_a_plan);

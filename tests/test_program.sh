@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# usage: test_program.sh SA DATA    The sa program from end to end, on the real input.
+# usage: test_program.sh SA DATA MIXES    The sa program from end to end, on the real input.
 set -u
 sa=$1
 data=$2
@@ -70,6 +70,33 @@ refuse 2 'unknown option' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --nothing
 refuse 2 'no command' "$sa" dance
 expect 2 'usage' "$sa"
 
+# ---- plan ----
+mixes=$3
+server="package:2 numa:1 l3:8 core:12 pu:1"
+for mix in "$mixes"/*.txt; do
+    expect 0 '192 threads in 16 groups' "$sa" plan --topology "$server" "$mix"
+done
+expect 0 'uniform-causal +49152 .* 1\.000 +0\.0 %' "$sa" plan --topology "$server" "$mixes/uniform-causal.txt" \
+    --png "$dir/plan.png" --svg "$dir/plan.svg" --csv "$dir/plan.csv"
+[ "$(head -c 4 "$dir/plan.png" | tail -c 3)" = PNG ] || fail "plan.png is no PNG"
+grep -q '</svg>' "$dir/plan.svg" || fail "plan.svg is no SVG"
+[ "$(awk -F, 'NF == 17' "$dir/plan.csv" | wc -l)" -eq 2 ] || fail "plan.csv has not two lines of 17 fields"
+expect 0 '^all, one after another +72' "$sa" plan --threads 2 --shape 'a heads=4 nq=1000 d=64' --shape 'b heads=4 nq=70 d=64'
+expect 0 'too small for the team' "$sa" plan --shape 'tiny nq=8 d=8' --png "$dir/plan.png"
+expect 0 '24 threads in 6 groups' "$sa" plan --topology 'l3:6 core:4 pu:1' --speeds 8x1.0,16x0.55 "$mixes/serving.txt"
+expect 0 'longest item alone' "$sa" plan --topology 'core:64 pu:1' --shape 'one nq=640 d=64'
+expect 0 'largest error' "$sa" plan --threads 2 --shape 'a heads=2 nq=200 d=64' --measure
+expect 0 'does not compute' "$sa" plan --topology "$server" --threads 20 --isa avx512 --shape 'a nq=100 d=8'
+refuse 1 'topology' "$sa" plan --topology 'nonsense' --shape 'a nq=5 d=8' --csv "$dir/bad.csv"
+refuse 1 'topology' "$sa" plan --topology "$dir/none.xml" --shape 'a nq=5 d=8' --csv "$dir/bad.csv"
+refuse 1 'speeds' "$sa" plan --topology 'core:4 pu:1' --speeds 3x1 --shape 'a nq=5 d=8'
+refuse 1 'none.txt' "$sa" plan "$dir/none.txt"
+refuse 1 'cannot be written' "$sa" plan --shape 'a nq=5 d=8' --svg "$dir/none/bad.svg"
+refuse 2 'no batch' "$sa" plan
+refuse 2 'speeds' "$sa" plan --shape 'a nq=5 d=8' --speeds 2x,1
+refuse 2 "unknown key" "$sa" plan --shape 'a nq=5 d=8 heds=3'
+refuse 2 'measure' "$sa" plan --shape 'a nq=5 d=8' --topology 'core:2' --measure
+
 # ---- info, look, help ----
 expect 0 'kernel' "$sa" info
 expect 0 'not avx2: |generic, 4 floats' env SA_MAX_ISA=generic "$sa" info
@@ -83,7 +110,7 @@ refuse 1 "no token 'elephant'" "$sa" look "$archive" --token elephant --layer 3 
 refuse 1 'no layer 9' "$sa" look "$archive" --token it --layer 9 --head 1
 refuse 1 'no head 12' "$sa" look "$archive" --token it --layer 3 --head 12
 refuse 2 'token is missing' "$sa" look "$archive"
-for command in "" run look info; do expect 0 usage "$sa" $command --help; done
+for command in "" run look plan info; do expect 0 usage "$sa" $command --help; done
 expect 0 '^sa [0-9]' "$sa" --version
 
 [ "$failures" -eq 0 ] && echo "all as expected"

@@ -119,6 +119,13 @@ typedef struct sa_engine_options {
     int32_t binding;    /* sa_binding */
     int32_t max_isa;    /* sa_isa: never use more than this. An instruction set the machine lacks is no error */
     int32_t reserved;   /* 0 */
+
+    const char *topology; /* NULL: this machine. Otherwise another one to plan for: an hwloc synthetic description such
+                             as "package:2 numa:1 l3:8 core:12 pu:1", or, if it contains a '/' or ends in ".xml", the
+                             file that `lstopo FILE.xml` wrote there. Such an engine has no threads: it describes, plans
+                             and simulates, and sa_batch_forward() answers SA_UNSUPPORTED. n_threads 0 is then one per
+                             core whatever OMP_NUM_THREADS says, and times are those of max_isa if that is given. What
+                             cannot be read is SA_INVALID. The text is not needed after sa_engine_create(). */
 } sa_engine_options;
 
 /* Makes an engine. `options` may be NULL. On failure *engine is NULL. The team lives where the creating thread may run
@@ -271,6 +278,69 @@ SA_API sa_status sa_batch_get_info(sa_engine *engine, const sa_batch *batch, sa_
 /* The same in words; arguments as in sa_engine_describe(). */
 SA_API sa_status sa_batch_describe(sa_engine *engine, const sa_batch *batch, char *text, size_t capacity,
                                    size_t *length);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * What would happen
+ */
+
+/* Work that one thread does without a pause: items of one kv head of one sequence. */
+typedef struct sa_segment {
+    double begin, end; /* seconds since the call began */
+    int64_t sequence;
+    int64_t n_items;
+    int32_t kv_head;
+    int32_t thread; /* 0 .. n_threads - 1 */
+    int32_t list;   /* the domain in whose list the items stood: another than the thread's if they were taken over */
+    int32_t reserved;
+} sa_segment;
+
+/* What to assume, and what is wanted beside the result. Zero everywhere is the engine's own team, and nothing more. */
+typedef struct sa_simulation_request {
+    size_t struct_size;          /* sizeof(sa_simulation_request) */
+    int32_t n_threads;           /* the engine's; how long the arrays below are, 0 if all three are NULL */
+    int32_t reserved;            /* 0 */
+    const double *thread_speeds; /* speed of each thread, > 0 and finite; the planner knows them, too. 1 is the speed of
+                                    the processor the kernels were measured on. NULL: what the topology tells about
+                                    kinds of core, the fastest being 1 */
+    double *thread_busy;         /* NULL, or receives the seconds each thread works */
+    int32_t *thread_domains;     /* NULL, or receives the domain of each thread: those of one domain share a last-level
+                                    cache */
+    sa_segment *segments;        /* NULL, or room for n_segments segments */
+    int64_t n_segments;          /* >= 0. If there are more, the rest is left out; see sa_simulation.n_segments */
+} sa_simulation_request;
+
+/* Seconds are the cost model's: see perf/README.md for how near they are. It knows nothing of memory that threads
+ * share: an item takes the same time whatever the others do. */
+typedef struct sa_simulation {
+    size_t struct_size;         /* sizeof(sa_simulation), set by the caller */
+    double seconds;             /* until the last thread has finished; without overhead_seconds */
+    double ideal_seconds;       /* all work over all threads, each at its speed: no schedule is shorter */
+    double longest_seconds;     /* the longest item on the fastest thread: no schedule is shorter without splits */
+    double round_robin_seconds; /* if the items were dealt to the threads in turn, in the order of the batch */
+    double overhead_seconds;    /* what the call costs beside its items: handing over, waking */
+
+    /* Bytes of k and v. Every key (or value) of a kv head that some query sees is read from memory once, by the first
+     * last-level cache with an item that sees it; every further cache (NUMA node) with such an item needs a copy of its
+     * own, which crosses a border. A cache is taken to keep what it has until the call ends. */
+    double kv_bytes;             /* each counted once */
+    double l3_bytes;             /* copies for further last-level caches */
+    double numa_bytes;           /* copies for further NUMA nodes */
+    double round_robin_l3_bytes; /* the same, if the items were dealt to the threads in turn */
+    double round_robin_numa_bytes;
+
+    int64_t n_items;
+    int64_t n_moved;    /* items computed by a thread of another domain than theirs */
+    int64_t n_segments; /* segments there are, whether there was room for them or not */
+    int32_t n_threads;  /* threads that take part: 1 if the call is too small for the team */
+    int32_t n_domains;  /* lists of items, one for the threads of a last-level cache */
+} sa_simulation;
+
+/* Plans a batch as sa_batch_forward() would, without touching its tensors, and plays the plan through: threads take
+ * items as the team's do, whoever is free first, each item takes as long as the cost model says. Deterministic. Takes
+ * some 0.4 us and 2 bytes of memory an item meanwhile. `request` may be NULL. For any number of threads at once.
+ * Errors: those of sa_batch_get_info(); SA_INVALID for a request that is wrong. On failure nothing has been written. */
+SA_API sa_status sa_batch_simulate(sa_engine *engine, const sa_batch *batch, const sa_simulation_request *request,
+                                   sa_simulation *result);
 
 #ifdef __cplusplus
 }

@@ -60,10 +60,10 @@ double seconds_now(void) {
 }
 
 const char *bytes_text(double bytes) {
-    static char texts[4][32];
+    static char texts[8][32];
     static int next;
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
-    char *text = texts[next++ % 4];
+    char *text = texts[next++ % 8];
     int unit = 0;
     for (; bytes >= 1024 && unit < 5; unit++)
         bytes /= 1024;

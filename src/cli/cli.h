@@ -16,6 +16,7 @@ enum { DONE = 0, FAILED = 1, WRONG_USAGE = 2 };
 int command_run(int argc, char **argv);
 int command_info(int argc, char **argv);
 int command_look(int argc, char **argv);
+int command_plan(int argc, char **argv);
 
 /* One line on standard error, "sa: ..."; returns false, so that a failing function can end with it. */
 __attribute__((format(printf, 1, 2))) bool complain(const char *format, ...);
@@ -37,7 +38,7 @@ const char *shape_text(const struct array *array);
 /* Number of elements of an array whose file has been checked. */
 int64_t array_elements(const struct array *array);
 
-/* "1.5 GiB" into a buffer of its own that the next four calls leave alone. */
+/* "1.5 GiB" into a buffer of its own that the next seven calls leave alone. */
 const char *bytes_text(double bytes);
 
 #endif

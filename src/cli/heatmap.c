@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include <cairo-svg.h>
-#include <cairo.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
 #include "look.h"
-#include "output.h"
+#include "picture.h"
 
 /* Sizes in pixels. */
 enum { CELL = 26, FONT = 13, TITLE_FONT = 16, MARGIN = 16, LEGEND_WIDTH = 200, LEGEND_HEIGHT = 12, TITLE_HEIGHT = 34 };
@@ -147,66 +143,18 @@ static void draw(const struct frame *f) {
 
 /* ---------------------------------------------------------------- files */
 
-/* Pictures are small: they are collected in memory, so that a file appears only when it is whole. */
-struct collected {
-    unsigned char *bytes;
-    size_t n, room;
-};
-
-static cairo_status_t collect(void *to, const unsigned char *bytes, unsigned n) {
-    struct collected *c = to;
-    if (n > c->room - c->n) {
-        size_t room = 2 * c->room + n;
-        unsigned char *grown = realloc(c->bytes, room);
-        if (!grown)
-            return CAIRO_STATUS_NO_MEMORY;
-        c->bytes = grown;
-        c->room = room;
-    }
-    memcpy(c->bytes + c->n, bytes, n);
-    c->n += n;
-    return CAIRO_STATUS_SUCCESS;
-}
-
-static bool keep(const struct collected *c, const char *path, cairo_status_t status) {
-    struct output output = {0};
-    struct fault fault;
-    if (status != CAIRO_STATUS_SUCCESS || c->n == 0)
-        return complain("%s: cannot be drawn: %s", path, cairo_status_to_string(status));
-    bool good = output_create(&output, path, &fault) && output_write(&output, c->bytes, c->n, &fault) &&
-                output_commit(&output, &fault);
-    output_discard(&output);
-    return good || complain("%s", fault.text);
+static void draw_on(cairo_t *cairo, void *what) {
+    struct frame *f = what;
+    f->cairo = cairo;
+    draw(f);
 }
 
 bool heatmap_write_png(const struct heatmap *map, const char *path) {
-    const double zoom = 2; /* sharp on today's screens */
-    struct collected c = {0};
     struct frame f = layout(map);
-    cairo_surface_t *surface =
-        cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)ceil(f.width * zoom), (int)ceil(f.height * zoom));
-    f.cairo = cairo_create(surface);
-    cairo_scale(f.cairo, zoom, zoom);
-    draw(&f);
-    cairo_destroy(f.cairo);
-    cairo_status_t status = cairo_surface_write_to_png_stream(surface, collect, &c);
-    cairo_surface_destroy(surface);
-    bool kept = keep(&c, path, status);
-    free(c.bytes);
-    return kept;
+    return picture_write_png(path, f.width, f.height, draw_on, &f);
 }
 
 bool heatmap_write_svg(const struct heatmap *map, const char *path) {
-    struct collected c = {0};
     struct frame f = layout(map);
-    cairo_surface_t *surface = cairo_svg_surface_create_for_stream(collect, &c, f.width, f.height);
-    f.cairo = cairo_create(surface);
-    draw(&f);
-    cairo_destroy(f.cairo);
-    cairo_surface_finish(surface);
-    cairo_status_t status = cairo_surface_status(surface);
-    cairo_surface_destroy(surface);
-    bool kept = keep(&c, path, status);
-    free(c.bytes);
-    return kept;
+    return picture_write_svg(path, f.width, f.height, draw_on, &f);
 }

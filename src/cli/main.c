@@ -12,6 +12,7 @@ static const struct {
 } commands[] = {
     {"run", command_run, "attend over tensors in files (.npy, .safetensors)"},
     {"look", command_look, "show where the attention of one word goes"},
+    {"plan", command_plan, "show how a batch would be scheduled, on this machine or any other"},
     {"info", command_info, "show what the engine sees of this machine, and what it decides"},
 };
 

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#include "cost.h"
+
+#include <sa/sa.h>
+
+#include "kernels/kernels.h"
+
+/* ---------------------------------------------------------------- the models
+ * Rows of perf/calibrate, in the order of sa_isa. The AVX-512 one is estimated: the AVX2 one with a unit of its own,
+ * and what memory takes left as it is. A tile costs something even if it sees nothing: its first weight is at least 1.
+ */
+
+static const struct sa_cost_model models[] = {
+    {4.757e-9, 1e-6, {3907, 0.2317, 0.0151, 0, 6.943, 0, 0.5807, 1}},              /* generic */
+    {2.565e-11, 1e-6, {15980, 24.53, 18.26, 25.2, 0.0543, 7.592, 0.8719, 0.8814}}, /* avx2 */
+    {1.94e-11, 1e-6, {21100, 32.4, 24.1, 33.3, 0.0543, 7.592, 0.8719, 0.8814}},    /* avx512 */
+};
+enum { N_MODELS = sizeof models / sizeof models[0] };
+
+const struct sa_cost_model *sa_cost_model_of(int isa) {
+    return &models[isa >= SA_ISA_GENERIC && isa < SA_ISA_GENERIC + N_MODELS ? isa - SA_ISA_GENERIC : 0];
+}
+
+/* ---------------------------------------------------------------- a tile, counted */
+
+int64_t sa_seq_tiles(const struct sa_problem *problem, const struct sa_seq *seq) {
+    return (sa_seq_rows(problem, seq) + SA_TILE_ROWS - 1) / SA_TILE_ROWS;
+}
+
+/* What the first and the last row of a tile see, and how many rows it has. */
+struct ends {
+    struct sa_span first, last;
+    int64_t n_rows;
+};
+
+static struct ends ends_of(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile) {
+    int64_t rows = sa_seq_rows(problem, seq), first = tile * SA_TILE_ROWS, end = first + SA_TILE_ROWS;
+    end = end < rows ? end : rows;
+    return (struct ends){sa_visible(&problem->rule, seq->q_offset + first / problem->group, seq->n_k),
+                         sa_visible(&problem->rule, seq->q_offset + (end - 1) / problem->group, seq->n_k), end - first};
+}
+
+/* Both ends of what a row sees move right with its position. */
+static struct sa_span span_of(const struct ends *e) {
+    int64_t sink = e->last.sink < e->first.lo ? e->last.sink : e->first.lo;
+    return (struct sa_span){sink, e->first.lo, e->last.hi};
+}
+
+struct sa_span sa_tile_span(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile) {
+    struct ends ends = ends_of(problem, seq, tile);
+    return span_of(&ends);
+}
+
+/* Elements of k and v that are taken to stay in a thread's part of the caches. */
+#define NEAR_ELEMENTS 0x1p20
+
+/* Sink keys are always handled with masks, see sa_zones_of(). */
+void sa_tile_terms(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile,
+                   double terms[SA_N_COST_TERMS]) {
+    struct ends ends = ends_of(problem, seq, tile);
+    struct sa_span span = span_of(&ends);
+    int64_t keys = span.sink + span.hi - span.lo, common = ends.first.hi - ends.last.lo;
+    common = common > 0 ? common : 0;
+    double lanes = (double)((ends.n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS * SA_GROUP_ROWS),
+           part = (double)seq->n_k / (double)sa_seq_tiles(problem, seq),
+           fetched = part < (double)keys ? part : (double)keys, dims = problem->d_qk + problem->d_v,
+           again = ((double)keys - fetched) * dims;
+    terms[SA_COST_TILE] = 1;
+    terms[SA_COST_ELEMENT] = lanes * dims;
+    terms[SA_COST_FETCH] = fetched * dims;
+    terms[SA_COST_FAR] = again > NEAR_ELEMENTS ? again - NEAR_ELEMENTS : 0;
+    terms[SA_COST_WEIGHT] = (double)keys * lanes;
+    terms[SA_COST_STREAM] = (double)keys * dims;
+    terms[SA_COST_EDGE] = (double)(keys - common) * lanes * dims;
+    terms[SA_COST_PRODUCT] = (double)common * lanes * dims;
+}
+
+double sa_tile_cost(const struct sa_cost_model *model, const struct sa_problem *problem, const struct sa_seq *seq,
+                    int64_t tile) {
+    double terms[SA_N_COST_TERMS], cost = 0;
+    sa_tile_terms(problem, seq, tile, terms);
+    for (int i = 0; i < SA_N_COST_TERMS; i++)
+        cost += model->weight[i] * terms[i];
+    return cost;
+}

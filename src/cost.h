@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a tile costs. Pure. A tile is counted into a few terms, its cost is their weighted sum in units of one (row,
+ * key, dimension) multiply-add in the middle of a large tile; a model holds the weights of one kernel and how long a
+ * unit takes. `perf/calibrate` measures this machine and prints the table in cost.c anew.
+ */
+#ifndef SA_COST_H
+#define SA_COST_H
+
+#include <stdint.h>
+
+#include "problem.h"
+
+/* Lanes are the rows of a tile rounded up to whole groups, edge keys those that some of its rows see and others do not,
+ * dimensions d_qk + d_v. */
+enum sa_cost_term {
+    SA_COST_TILE,    /* 1 */
+    SA_COST_ELEMENT, /* lanes x dimensions: packed, cleared, divided, written */
+    SA_COST_FETCH,   /* the tile's part of its sequence's keys x dimensions: k and v come from memory once */
+    SA_COST_FAR,     /* the other keys x dimensions, beyond 2^20: more than stays near from tile to tile */
+    SA_COST_WEIGHT,  /* keys x lanes: exponentials */
+    SA_COST_STREAM,  /* keys x dimensions: k and v are gone through */
+    SA_COST_EDGE,    /* edge keys x lanes x dimensions */
+    SA_COST_PRODUCT, /* the other keys x lanes x dimensions */
+    SA_N_COST_TERMS
+};
+
+struct sa_cost_model {
+    double unit_seconds; /* of one thread */
+    double call_seconds; /* a call that runs in its caller, beyond its tiles */
+    double weight[SA_N_COST_TERMS];
+};
+
+/* The model of a kernel (sa_isa); one that is not known gets the portable kernel's. */
+const struct sa_cost_model *sa_cost_model_of(int isa);
+
+/* A call that is handed to the team takes this much longer: two threads are woken one after the other. */
+#define SA_HAND_OVER_SECONDS 25e-6
+
+void sa_tile_terms(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile,
+                   double terms[SA_N_COST_TERMS]);
+
+double sa_tile_cost(const struct sa_cost_model *model, const struct sa_problem *problem, const struct sa_seq *seq,
+                    int64_t tile);
+
+/* Tiles of one kv head of a sequence. */
+int64_t sa_seq_tiles(const struct sa_problem *problem, const struct sa_seq *seq);
+
+/* The keys that the rows of a tile see together: 0 .. sink - 1 and lo .. hi - 1, with sink <= lo. */
+struct sa_span sa_tile_span(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile);
+
+#endif

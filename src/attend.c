@@ -20,7 +20,7 @@ static void clear_state(const struct sa_tile *t, struct sa_state *state) {
         state->m[r] = -INFINITY;
         state->l[r] = 0.0f;
     }
-    memset(state->o, 0, (size_t)t->problem->d_v * SA_TILE_ROWS * sizeof(float));
+    memset(state->o, 0, (size_t)(t->problem->d_v * sa_pass_row(t, sa_tile_passes(t))) * sizeof(float));
 }
 
 static void attend_chunk(struct sa_tile *t, int64_t begin, struct sa_state *state) {

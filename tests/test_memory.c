@@ -308,6 +308,7 @@ static int list_parts(const struct sa_workspace *space, struct sa_buffer parts[4
     parts[n++] = (struct sa_buffer){space->s, SA_BLOCK_KEYS * row};
     parts[n++] = (struct sa_buffer){space->mb, row};
     parts[n++] = (struct sa_buffer){space->alpha, row};
+    parts[n++] = (struct sa_buffer){space->near, (size_t)SA_BLOCK_KEYS * (d_qk > d_v ? d_qk : d_v) / SA_TILE_ROWS};
     for (int i = -1; i < SA_TREE_LEVELS; i++) {
         const struct sa_state *state = i < 0 ? &space->result : &space->child[i];
         parts[n++] = (struct sa_buffer){state->m, row};

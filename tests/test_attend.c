@@ -96,6 +96,24 @@ START_TEST(any_rule_over_chunks) {
 }
 END_TEST
 
+/* Packed tokens of so many heads that rows of k, of v or of both are a multiple of 2048 bytes apart. */
+START_TEST(rows_that_stand_badly) {
+    static const int dims[][3] = {{8, 64, 64}, {4, 128, 64}, {4, 64, 128}, {1, 512, 512}, {16, 32, 96}, {1, 512, 3}};
+    sa_engine *engine = engine_with(_i, 2);
+    for (int i = 0; engine && i < cases(_i, 36); i++) {
+        struct dice dice = {(uint64_t)(3000 + i)};
+        const int *d = dims[i % 6];
+        struct drawn drawn = drawn_batch((uint64_t)i, d[0], d[0], d[1], d[2]);
+        drawn_add(&drawn, roll_between(&dice, 1, 70), roll_between(&dice, 1, 600), i % 4 ? PACKED : BACKWARDS, 0.5f);
+        drawn_rules(&drawn);
+        drawn_poison(&drawn, 0, -1, NAN);
+        drawn_check(&drawn, engine, 40);
+        drawn_free(&drawn);
+    }
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 START_TEST(nothing_to_do) {
     sa_engine *engine = engine_with(_i, 2);
     static const int64_t sizes[][2] = {{0, 0}, {0, 5}, {5, 0}};
@@ -141,6 +159,7 @@ int main(void) {
     tcase_add_loop_test(tcase, heads_that_share_keys, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, any_rule_on_a_ragged_batch, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, any_rule_over_chunks, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(tcase, rows_that_stand_badly, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, nothing_to_do, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, a_hundred_thousand_keys, ISA_FIRST, ISA_END);
     return run_suite(suite);

@@ -9,6 +9,7 @@ struct value_job {
     float *o;
     struct sa_rows v;
     const int *begin, *end; /* keys of each group */
+    const struct sa_ahead *ahead;
 };
 
 /* 16 elements of each of n rows, to be fetched one row a key. */
@@ -66,27 +67,12 @@ INLINE void value_tile(const int n_dims, const int n_vectors, const struct value
     UNROLL
     for (int down = 1; GROUP_VECTORS == 1 && down < n_vectors; down++)
         j = value_keys(n_dims, n_vectors, down, n_vectors, false, job, c, j, job->end[down], ahead, sum);
+    float *o = job->o + c * W;
+    const float *alpha = job->alpha;
     UNROLL
     for (int i = 0; i < n_dims * n_vectors; i++) {
-        float *o = job->o + (c + i / n_vectors) * W + i % n_vectors * LANES;
-        v_store(o, v_fma(v_load(o), v_load(job->alpha + i % n_vectors * LANES), sum[i]));
-    }
-}
-
-#define VALUE_FUNCTION(n_dims, n_vectors)                                                                              \
-    static __attribute__((noinline)) void value_##n_dims##x##n_vectors(const struct value_job *job, int c,             \
-                                                                       struct column ahead) {                          \
-        value_tile(n_dims, n_vectors, job, c, ahead);                                                                  \
-    }
-EACH_TILE(VALUE_FUNCTION)
-#undef VALUE_FUNCTION
-
-INLINE void one_value_tile(const struct value_job *job, int n_vectors, int n_dims, int c, struct column ahead) {
-    switch (n_dims * 8 + n_vectors) {
-#define VALUE_CASE(n, v)                                                                                               \
-    case n * 8 + v: value_##n##x##v(job, c, ahead); break;
-        EACH_TILE(VALUE_CASE)
-#undef VALUE_CASE
+        float *at = o + i / n_vectors * W + i % n_vectors * LANES;
+        v_store(at, v_fma(v_load(at), v_load(alpha + i % n_vectors * LANES), sum[i]));
     }
 }
 
@@ -103,16 +89,34 @@ INLINE struct column column_of(const struct sa_ahead *ahead, int i) {
     return (struct column){NULL, 0, 0};
 }
 
+/* Dimensions begin .. end - 1 in tiles of one size, the first of which is tile i of the call. */
+#define VALUE_FUNCTION(n_dims, n_vectors)                                                                              \
+    static __attribute__((noinline)) void value_##n_dims##x##n_vectors(const struct value_job *job, int begin,         \
+                                                                       int end, int i) {                               \
+        for (int c = begin; c < end; c += n_dims, i++)                                                                 \
+            value_tile(n_dims, n_vectors, job, c, column_of(job->ahead, i));                                           \
+    }
+EACH_TILE(VALUE_FUNCTION)
+#undef VALUE_FUNCTION
+
+INLINE void value_tiles(const struct value_job *job, int n_vectors, int n_dims, int begin, int end, int i) {
+    if (begin < end)
+        switch (n_dims * 8 + n_vectors) {
+#define VALUE_CASE(n, v)                                                                                               \
+    case n * 8 + v: value_##n##x##v(job, begin, end, i); break;
+            EACH_TILE(VALUE_CASE)
+#undef VALUE_CASE
+        }
+}
+
 static void lanes_values(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v,
                          const float *alpha, float *o, const struct sa_ahead *ahead) {
     const int lane = g0 * SA_GROUP_ROWS, n_vectors = (g1 - g0) * GROUP_VECTORS;
-    const struct value_job job = {p + lane, alpha + lane, o + lane, v, keys->begin + g0, keys->end + g0};
+    const struct value_job job = {p + lane, alpha + lane, o + lane, v, keys->begin + g0, keys->end + g0, ahead};
     const struct tiling tiling = tiling_of(v.d, TILE_SIZE(n_vectors));
-    for (int c = 0, i = 0; c < v.d; i++) {
-        const int n_dims = i < tiling.n_large ? tiling.size : tiling.size - 1;
-        one_value_tile(&job, n_vectors, n_dims, c, column_of(ahead, i));
-        c += n_dims;
-    }
+    const int middle = tiling.n_large * tiling.size;
+    value_tiles(&job, n_vectors, tiling.size, 0, middle, 0);
+    value_tiles(&job, n_vectors, tiling.size - 1, middle, v.d, tiling.n_large);
 }
 
 /* x * 0 is NaN for what is not finite, and NaN stays. */

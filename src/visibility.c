@@ -5,15 +5,6 @@
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t clamp(int64_t x, int64_t low, int64_t high) { return min64(max64(x, low), high); }
-
-struct sa_span sa_visible(const struct sa_rule *rule, int64_t position, int64_t n_k) {
-    struct sa_span span;
-    span.hi = clamp(position + rule->right + 1, 0, n_k);
-    span.lo = clamp(position - rule->left, 0, span.hi);
-    span.sink = min64(rule->sink, span.lo);
-    return span;
-}
 
 /* Sum over t <= x of clamp(t, 0, n), modulo 2^64: only differences are used, and they fit. */
 static uint64_t ramp(int64_t x, int64_t n) {
@@ -53,7 +44,7 @@ int64_t sa_visible_union(const struct sa_rule *rule, int64_t first, int64_t last
 }
 
 static int to_block(int64_t key, int64_t block, int n_block) {
-    return (int)(clamp(key, block, block + n_block) - block);
+    return (int)(sa_clamp(key, block, block + n_block) - block);
 }
 
 /* Both ends of a row's keys move right with its position, so the first and the last row bound those between. */

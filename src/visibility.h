@@ -19,8 +19,19 @@ struct sa_span {
     int64_t sink, lo, hi;
 };
 
-/* What the query at `position` sees of n_k keys. */
-struct sa_span sa_visible(const struct sa_rule *rule, int64_t position, int64_t n_k);
+static inline int64_t sa_clamp(int64_t x, int64_t low, int64_t high) {
+    x = x > low ? x : low;
+    return x < high ? x : high;
+}
+
+/* What the query at `position` sees of n_k keys. Here, since every row of every tile asks. */
+static inline struct sa_span sa_visible(const struct sa_rule *rule, int64_t position, int64_t n_k) {
+    struct sa_span span;
+    span.hi = sa_clamp(position + rule->right + 1, 0, n_k);
+    span.lo = sa_clamp(position - rule->left, 0, span.hi);
+    span.sink = rule->sink < span.lo ? rule->sink : span.lo;
+    return span;
+}
 
 /* Number of (query, key) pairs of the queries at positions first .. last. Closed form. */
 int64_t sa_visible_pairs(const struct sa_rule *rule, int64_t first, int64_t last, int64_t n_k);

@@ -73,11 +73,15 @@ check_state() { # kernels have no variables of their own
         awk '/:$/ { file = $1 } /^\.t?(data|bss) / && $2 > 0 { print file, $0; bad = 1 } END { exit bad }'
 }
 
-check_kernel_code() { # no register spills in hot loops, no instruction above the kernel's instruction set
-    local status=0
+check_kernel_code() { # no register spills in hot loops, no instruction above the kernel's instruction set, both compilers
+    local build status
     check_gcc
-    scripts/disassemble build/release || status=$?
-    [ $status -eq 0 ] || [ $status -eq 77 ] # 77: nothing to look at on this machine
+    check_clang
+    for build in build/release build/clang; do
+        status=0
+        scripts/disassemble $build || status=$?
+        [ $status -eq 0 ] || [ $status -eq 77 ] || return $status # 77: nothing to look at on this machine
+    done
 }
 
 check_fast_math() { # loading the library does not set flush-to-zero: no crtfastmath.o in it

@@ -50,23 +50,42 @@ INLINE int value_keys(const int n_dims, const int n_vectors, const int lo, const
 
 INLINE int fetch_end(int j, int end, struct column ahead) { return ahead.n < end - j ? j + ahead.n : end; }
 
-/* A register tile: dimensions c .. c + n_dims - 1 x n_vectors vectors, over all keys. With several groups their keys
- * form stairs, up at the left edge of a window, down at the right one; the sums stay in registers all the way. */
+/* Stairs of several groups, vector 0 first: keys of the vectors 0 .. n - 1 before all are there, and of n .. after the
+ * first ones have ended. Nothing where a vector is no whole group. */
+INLINE int value_up(const int n, const int n_dims, const int n_vectors, const struct value_job *job, int c, int j,
+                    vf *sum) {
+    const struct column none = {NULL, 0, 0};
+    return GROUP_VECTORS == 1 && n < n_vectors
+               ? value_keys(n_dims, n_vectors, 0, n, false, job, c, j, job->begin[n], none, sum)
+               : j;
+}
+
+INLINE int value_down(const int n, const int n_dims, const int n_vectors, const struct value_job *job, int c, int j,
+                      vf *sum) {
+    const struct column none = {NULL, 0, 0};
+    return GROUP_VECTORS == 1 && n < n_vectors
+               ? value_keys(n_dims, n_vectors, n, n_vectors, false, job, c, j, job->end[n], none, sum)
+               : j;
+}
+
+/* A register tile: dimensions c .. c + n_dims - 1 x n_vectors vectors, over all keys. The keys of several groups form
+ * stairs, up at the left edge of a window, down at the right one; the sums stay in registers all the way (not so with
+ * clang, if the steps were a loop). */
 INLINE void value_tile(const int n_dims, const int n_vectors, const struct value_job *job, int c, struct column ahead) {
     vf sum[MAX_SUMS];
     UNROLL
     for (int i = 0; i < n_dims * n_vectors; i++)
         sum[i] = v_set1(0.0f);
     int j = job->begin[0];
-    UNROLL
-    for (int up = 1; GROUP_VECTORS == 1 && up < n_vectors; up++)
-        j = value_keys(n_dims, n_vectors, 0, up, false, job, c, j, job->begin[up], ahead, sum);
+    j = value_up(1, n_dims, n_vectors, job, c, j, sum);
+    j = value_up(2, n_dims, n_vectors, job, c, j, sum);
+    j = value_up(3, n_dims, n_vectors, job, c, j, sum);
     if (ahead.n > 0)
         j = value_keys(n_dims, n_vectors, 0, n_vectors, true, job, c, j, fetch_end(j, job->end[0], ahead), ahead, sum);
     j = value_keys(n_dims, n_vectors, 0, n_vectors, false, job, c, j, job->end[0], ahead, sum);
-    UNROLL
-    for (int down = 1; GROUP_VECTORS == 1 && down < n_vectors; down++)
-        j = value_keys(n_dims, n_vectors, down, n_vectors, false, job, c, j, job->end[down], ahead, sum);
+    j = value_down(1, n_dims, n_vectors, job, c, j, sum);
+    j = value_down(2, n_dims, n_vectors, job, c, j, sum);
+    value_down(3, n_dims, n_vectors, job, c, j, sum);
     float *o = job->o + c * W;
     const float *alpha = job->alpha;
     UNROLL

@@ -187,8 +187,6 @@ static void weigh_block(const struct block *b, const struct sa_state *state) {
         const struct sa_state own = sa_state_of_pass(t, state, i);
         for (int g = p->g0; g < p->g1; g++) {
             const struct sa_zones *z = &p->zones[g];
-            if (z->begin == z->end)
-                continue;
             const int group = p->row / SA_GROUP_ROWS + g;
             const int n = b->seen_end - b->seen_begin;
             const int64_t first = b->at + b->seen_begin;
@@ -241,8 +239,7 @@ static void add_pass(const struct block *b, const struct pass *p, float *o, cons
         t->kernels->values(s_of(b, p, 0), p->g0, p->g1, &keys, b->v, t->space->alpha + p->row, o, ahead);
     else
         for (int g = p->g0; g < p->g1; g++)
-            if (keys.begin[g] < keys.end[g]) /* a group in the middle may see nothing */
-                add_group(b, p, g, &keys, o, ahead);
+            add_group(b, p, g, &keys, o, ahead);
 }
 
 /* Keys of the next block; from the last one on what comes after the tile. */

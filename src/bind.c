@@ -2,6 +2,7 @@
 #include "bind.h"
 
 #include <hwloc.h>
+#include <sched.h>
 
 /* How crowded each level around a core already is; the loneliest core comes next. */
 static int compare_crowd(const struct sa_machine *machine, const int *taken, int n_taken, int a, int b) {
@@ -45,4 +46,37 @@ bool sa_bind_self(const struct sa_machine *machine, int core) {
                  hwloc_set_cpubind(machine->topology, set, HWLOC_CPUBIND_THREAD) == 0;
     hwloc_bitmap_free(set);
     return bound;
+}
+
+/* All hardware threads of a core, also those that the engine may not use: who runs there shares the core. */
+static void map_core(const struct sa_machine *machine, int core, int *core_of_cpu) {
+    hwloc_obj_t pu = hwloc_get_pu_obj_by_os_index(machine->topology, (unsigned)machine->cores[core].os_cpu);
+    hwloc_obj_t whole = pu ? hwloc_get_ancestor_obj_by_type(machine->topology, HWLOC_OBJ_CORE, pu) : NULL;
+    hwloc_const_cpuset_t set = whole ? whole->cpuset : pu ? pu->cpuset : NULL;
+    for (int cpu = -1; set && (cpu = hwloc_bitmap_next(set, cpu)) >= 0;)
+        core_of_cpu[cpu] = core;
+}
+
+bool sa_bind_map_cores(const struct sa_machine *machine, struct sa_core_map *map) {
+    if (!machine->topology || !machine->is_this_machine)
+        return true;
+    int n_cpus = hwloc_bitmap_last(hwloc_topology_get_topology_cpuset(machine->topology)) + 1;
+    if (n_cpus <= 0)
+        return true;
+    if (!sa_buffer_reserve(&map->buffer, (size_t)n_cpus * sizeof(int)))
+        return false;
+    int *core_of_cpu = map->buffer.data;
+    for (int cpu = 0; cpu < n_cpus; cpu++)
+        core_of_cpu[cpu] = -1;
+    for (int core = 0; core < machine->n_cores; core++)
+        if (machine->cores[core].os_cpu >= 0)
+            map_core(machine, core, core_of_cpu);
+    map->core_of_cpu = core_of_cpu;
+    map->n_cpus = n_cpus;
+    return true;
+}
+
+int sa_bind_core_here(const struct sa_core_map *map) {
+    int cpu = map->n_cpus ? sched_getcpu() : -1;
+    return cpu >= 0 && cpu < map->n_cpus ? map->core_of_cpu[cpu] : -1;
 }

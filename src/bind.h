@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The only place that changes an affinity: that of the team's own threads. */
+/* The only place that changes an affinity: that of the team's own threads. And where a thread is at the moment. */
 #ifndef SA_BIND_H
 #define SA_BIND_H
 
@@ -13,5 +13,19 @@ void sa_bind_order(const struct sa_machine *machine, bool spread, int n_threads,
 
 /* Binds the calling thread to a core; false if the system refuses or the machine is not this one. */
 bool sa_bind_self(const struct sa_machine *machine, int core);
+
+/* The core that each hardware thread of the machine belongs to, by the operating system's numbers; -1: none that the
+ * engine may use. Empty if the machine is not this one. */
+struct sa_core_map {
+    struct sa_buffer buffer;
+    const int *core_of_cpu; /* [n_cpus] */
+    int n_cpus;
+};
+
+/* False: no memory. */
+bool sa_bind_map_cores(const struct sa_machine *machine, struct sa_core_map *map);
+
+/* The core that the calling thread runs on right now; -1: none that the engine may use, or unknown. */
+int sa_bind_core_here(const struct sa_core_map *map);
 
 #endif

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "attend.h"
-#include "kernels/kernels.h"
 #include "reason.h"
 #include "validate.h"
 
@@ -56,20 +55,9 @@ void sa_call_free_all(struct sa_engine *engine) {
 
 /* ---------------------------------------------------------------- preparing */
 
-/* Handing a call to the team and being woken costs 10 to 30 us; below this much work that is not worth it. */
-#define SMALL_SECONDS 40e-6
-
-/* Multiply-adds a second, to tell small calls from large ones. */
-static double typical_rate(const struct sa_kernels *kernels) {
-#if defined(__x86_64__)
-    return kernels->isa == SA_ISA_GENERIC ? 1e9 : 40e9;
-#else
-    return kernels->lanes * 3e9;
-#endif
-}
-
-static bool is_small(const struct sa_engine *engine, const struct sa_plan *plan) {
-    return plan->cost < SMALL_SECONDS * typical_rate(engine->cpu.kernels);
+/* The cost model is one of large batches; small calls, whose data are near, take about half of what it says. */
+static bool takes_less(const struct sa_engine *engine, const struct sa_plan *plan, int us) {
+    return plan->cost * engine->team.shape.model->unit_seconds < us * 2e-6;
 }
 
 sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const sa_batch *batch) {
@@ -87,7 +75,10 @@ sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const 
     if (!sa_plan_make(&call->plan, &call->problem, &engine->team.shape) ||
         !sa_buffer_reserve(&call->cursor_buffer, cursor_bytes))
         return sa_fail(SA_NO_MEMORY, "no memory for the plan of %lld sequences", (long long)own.n_sequences);
-    call->in_caller = is_small(engine, &call->plan);
+    call->in_caller = takes_less(engine, &call->plan, SA_TEAM_US);
+    call->job.size = takes_less(engine, &call->plan, SA_BRIEF_US)  ? SA_JOB_SMALL
+                     : takes_less(engine, &call->plan, SA_LONG_US) ? SA_JOB_BRIEF
+                                                                   : SA_JOB_LONG;
     call->job.kernels = engine->cpu.kernels;
     call->job.problem = &call->problem;
     call->job.plan = &call->plan;
@@ -98,18 +89,28 @@ sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const 
 
 /* ---------------------------------------------------------------- running */
 
+static sa_status no_workspace(const struct sa_call *call) {
+    return sa_fail(SA_NO_MEMORY, "no memory for a workspace of %zu bytes a thread",
+                   sa_workspace_bytes(call->problem.d_qk, call->problem.d_v));
+}
+
+/* All the memory that the call may need, wherever it will run. */
+static bool reserve(struct sa_engine *engine, struct sa_call *call) {
+    const int d_qk = call->problem.d_qk, d_v = call->problem.d_v;
+    bool may_stay = call->in_caller || call->job.size == SA_JOB_SMALL;
+    return (!may_stay || sa_workspace_grant(&call->space, d_qk, d_v)) &&
+           (call->in_caller || sa_team_reserve(&engine->team, sa_workspace_bytes(d_qk, d_v)));
+}
+
 sa_status sa_call_run(struct sa_engine *engine, struct sa_call *call) {
     int64_t *progress = call->problem.progress;
     if (progress)
         __atomic_store_n(progress, 0, __ATOMIC_RELAXED);
-    size_t bytes = sa_workspace_bytes(call->problem.d_qk, call->problem.d_v);
-    if (!call->in_caller && !sa_team_reserve(&engine->team, bytes))
-        return sa_fail(SA_NO_MEMORY, "no memory for a workspace of %zu bytes a thread", bytes);
+    if (!reserve(engine, call))
+        return no_workspace(call);
     sa_job_open(&call->job);
-    /* Without a team (the system has no thread to give) the caller does the work itself: slower, the same bits. */
+    /* What the team does not take (the system has no thread to give, say) the caller does itself: the same bits. */
     if (call->in_caller || !sa_team_run(&engine->team, &call->job))
         sa_job_drain(&call->job, 0, &call->space);
-    if (call->job.no_memory)
-        return sa_fail(SA_NO_MEMORY, "no memory for a workspace of %zu bytes", bytes);
-    return SA_OK;
+    return call->job.no_memory ? no_workspace(call) : SA_OK;
 }

@@ -34,8 +34,8 @@ struct sa_cost_model {
 /* The model of a kernel (sa_isa); one that is not known gets the portable kernel's. */
 const struct sa_cost_model *sa_cost_model_of(int isa);
 
-/* A call that is handed to the team takes this much longer: two threads are woken one after the other. */
-#define SA_HAND_OVER_SECONDS 25e-6
+/* A call that is handed to the team takes this much longer: the caller works on it while a thread wakes. */
+#define SA_HAND_OVER_SECONDS 10e-6
 
 void sa_tile_terms(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile,
                    double terms[SA_N_COST_TERMS]);

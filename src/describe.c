@@ -114,7 +114,7 @@ void sa_describe_call(struct sa_text *text, const struct sa_engine *engine, cons
     add(text, "items       %lld of up to %d rows, in %lld runs, longest first; no key range is split\n",
         (long long)info.n_items, SA_TILE_ROWS, (long long)call->plan.n_runs);
     if (info.in_caller)
-        add(text, "threads     the calling thread: under %d us of work, less than handing it over costs\n", 40);
+        add(text, "threads     the calling thread: under %d us of work, less than handing it over costs\n", SA_TEAM_US);
     else
         add(text, "threads     %d of %d%s\n", info.n_threads, engine->team.shape.n_threads,
             info.n_threads < engine->team.shape.n_threads ? ": there are no more items" : "");

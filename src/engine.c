@@ -80,6 +80,7 @@ static void add_speeds(const struct sa_machine *machine, const struct sa_seat *s
 static bool seat_team(struct sa_engine *engine) {
     size_t n = (size_t)engine->team.shape.n_threads;
     if (!sa_buffer_reserve(&engine->seat_buffer, n * sizeof(struct sa_seat)) ||
+        !sa_buffer_reserve(&engine->sitter_buffer, n * sizeof(struct sa_sitter)) ||
         !sa_buffer_reserve(&engine->space_buffer, n * sizeof(struct sa_workspace)) ||
         !sa_buffer_reserve(&engine->domain_buffer, n * sizeof(int)) ||
         !sa_buffer_reserve(&engine->speed_buffer, n * sizeof(double)))
@@ -92,10 +93,14 @@ static bool seat_team(struct sa_engine *engine) {
     number_domains(&engine->machine, seats, (int)n, scratch, &engine->team.shape);
     add_speeds(&engine->machine, seats, engine->speed_buffer.data, &engine->team.shape);
     memset(engine->space_buffer.data, 0, n * sizeof(struct sa_workspace));
+    memset(engine->sitter_buffer.data, 0, n * sizeof(struct sa_sitter));
     engine->team.seats = seats;
+    engine->team.sitters = engine->sitter_buffer.data;
     engine->team.spaces = engine->space_buffer.data;
     engine->team.machine = &engine->machine;
-    return true;
+    engine->team.stays_put = engine->binding != SA_BIND_NONE || engine->config.openmp_binds;
+    engine->team.may_spin = sa_team_may_spin((int)n, engine->machine.n_cores, engine->machine.quota_cpus);
+    return sa_bind_map_cores(&engine->machine, &engine->team.core_map);
 }
 
 /* ---------------------------------------------------------------- the machine */
@@ -122,6 +127,8 @@ static void free_engine(struct sa_engine *engine) {
     for (int t = 0; engine->team.spaces && t < engine->team.shape.n_threads; t++)
         sa_workspace_free(&engine->team.spaces[t]);
     sa_buffer_free(&engine->seat_buffer);
+    sa_buffer_free(&engine->sitter_buffer);
+    sa_buffer_free(&engine->team.core_map.buffer);
     sa_buffer_free(&engine->space_buffer);
     sa_buffer_free(&engine->domain_buffer);
     sa_buffer_free(&engine->speed_buffer);

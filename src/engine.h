@@ -32,11 +32,18 @@ struct sa_engine {
     const char *why_unbound; /* NULL, or why the team is not bound by us */
     const char *why_threads; /* what set the number of threads */
     bool plans_only;         /* the machine is not this one: sa_engine_options.topology */
-    struct sa_buffer seat_buffer, space_buffer, domain_buffer, speed_buffer;
+    struct sa_buffer seat_buffer, sitter_buffer, space_buffer, domain_buffer, speed_buffer;
 
     pthread_mutex_t calls_lock;
     struct sa_call *free_calls;
     struct sa_engine *next; /* all engines of the process, for fork.c */
+};
+
+/* How much work, in us, makes a call of the next size. */
+enum {
+    SA_TEAM_US = 20,   /* less stays in the caller: handing it over costs about 8 us */
+    SA_BRIEF_US = 40,  /* less is handed over only if a thread sleeps: to be woken oneself costs another 15 us */
+    SA_LONG_US = 2000, /* with more, the caller does not help: waking the team costs less than a hundredth */
 };
 
 /* A call ready to be validated into, NULL if there is no memory. */

@@ -4,12 +4,16 @@
 #include <omp.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 #include "attend.h"
 #include "bind.h"
 #include "fpmode.h"
 
 /* ---------------------------------------------------------------- items of a job */
+
+/* Also without the lock. */
+static bool is_waiting(const struct sa_queue *queue) { return __atomic_load_n(&queue->first, __ATOMIC_RELAXED); }
 
 /* The thread that takes an item will probably take the one behind those that the domain's other threads take next. */
 static bool take(struct sa_job *job, int domain, struct sa_item *item, struct sa_item *follower, bool *follows) {
@@ -41,71 +45,164 @@ void sa_job_open(struct sa_job *job) {
         job->cursors[d].next = 0;
     job->no_memory = 0;
     job->n_inside = 0;
-    job->exhausted = job->finished = false;
+    job->exhausted = job->finished = job->caller_sleeps = false;
     job->next = NULL;
 }
 
-void sa_job_drain(struct sa_job *job, int domain, struct sa_workspace *space) {
+/* Until no item is left, or a job of `rush` waits: that ends a drain after an item. True: no item is left. */
+static bool drain(struct sa_job *job, int domain, struct sa_workspace *space, const struct sa_queue *rush) {
     struct sa_item item, next;
     bool has_next;
-    bool room = sa_workspace_grant(space, job->problem->d_qk, job->problem->d_v);
-    if (!room)
+    if (!sa_workspace_grant(space, job->problem->d_qk, job->problem->d_v)) {
         __atomic_store_n(&job->no_memory, 1, __ATOMIC_RELAXED);
-    while (room && take_any(job, domain, &item, &next, &has_next))
+        return true;
+    }
+    while (take_any(job, domain, &item, &next, &has_next)) {
         sa_attend(job->kernels, job->problem, item, has_next ? &next : NULL, space);
+        if (rush && is_waiting(rush))
+            return false;
+    }
+    return true;
 }
 
-/* ---------------------------------------------------------------- the queue, under the lock */
+void sa_job_drain(struct sa_job *job, int domain, struct sa_workspace *space) { drain(job, domain, space, NULL); }
 
-static void append(struct sa_team *team, struct sa_job *job) {
-    if (team->last)
-        team->last->next = job;
+/* ---------------------------------------------------------------- the queues, under the lock */
+
+static struct sa_queue *queue_of(struct sa_team *team, const struct sa_job *job) {
+    return job->size == SA_JOB_LONG ? &team->longs : &team->shorts;
+}
+
+static void set_first(struct sa_queue *queue, struct sa_job *job) {
+    __atomic_store_n(&queue->first, job, __ATOMIC_RELAXED);
+}
+
+static void append(struct sa_queue *queue, struct sa_job *job) {
+    if (queue->last)
+        queue->last->next = job;
     else
-        team->first = job;
-    team->last = job;
+        set_first(queue, job);
+    queue->last = job;
 }
 
-static void unlink_job(struct sa_team *team, struct sa_job *job) {
+static void unlink_job(struct sa_queue *queue, struct sa_job *job) {
     struct sa_job *before = NULL;
-    for (struct sa_job *at = team->first; at != job; at = at->next)
+    for (struct sa_job *at = queue->first; at != job; at = at->next)
         before = at;
     if (before)
         before->next = job->next;
     else
-        team->first = job->next;
-    if (team->last == job)
-        team->last = before;
+        set_first(queue, job->next);
+    if (queue->last == job)
+        queue->last = before;
 }
 
-/* A thread that leaves has found nothing more to take: the job is exhausted, and done when the last one has left. */
-static void leave(struct sa_team *team, struct sa_job *job) {
-    if (!job->exhausted) {
+/* Long jobs get their turn, however many short ones come: after a short one it is a long one's. */
+static struct sa_job *next_job(const struct sa_team *team, bool after_short) {
+    struct sa_job *a = after_short ? team->longs.first : team->shorts.first;
+    struct sa_job *b = after_short ? team->shorts.first : team->longs.first;
+    return a ? a : b;
+}
+
+static int64_t untaken(const struct sa_job *job) {
+    int64_t n = job->plan->n_items;
+    for (int d = 0; d < job->plan->n_domains; d++) {
+        int64_t next = __atomic_load_n(&job->cursors[d].next, __ATOMIC_RELAXED), all = job->plan->domains[d].n_items;
+        n -= next < all ? next : all;
+    }
+    return n;
+}
+
+/* A job with nothing more to take is exhausted, and done when the last one has left. Returns the caller to be woken
+ * once the lock is given back; the job may be gone by then, its condition variable is not. */
+static pthread_cond_t *leave(struct sa_team *team, struct sa_job *job, bool nothing_left) {
+    if (nothing_left && !job->exhausted) {
         job->exhausted = true;
-        unlink_job(team, job);
+        unlink_job(queue_of(team, job), job);
     }
-    if (--job->n_inside == 0) {
-        job->finished = true;
-        pthread_cond_signal(&job->done);
-    }
+    if (--job->n_inside > 0 || !job->exhausted)
+        return NULL;
+    pthread_cond_t *sleeper = job->caller_sleeps ? &job->done : NULL;
+    __atomic_store_n(&job->finished, true, __ATOMIC_RELEASE);
+    return sleeper;
+}
+
+/* ---------------------------------------------------------------- waking
+ * Threads are chosen under the lock and woken after it, or they would run into it. Each wakes two more if there is work
+ * for them, so that a large team is awake after few steps.
+ */
+
+enum { MAX_WOKEN = 2 };
+
+struct chosen {
+    pthread_cond_t *at[MAX_WOKEN];
+    int n;
+};
+
+static void choose(struct sa_team *team, int seat, struct chosen *chosen) {
+    team->sitters[seat].presence = SA_CALLED;
+    team->n_called++;
+    chosen->at[chosen->n++] = &team->sitters[seat].called;
+}
+
+/* For so many items, less those that threads are already on their way for. */
+static struct chosen choose_for(struct sa_team *team, int64_t n_items) {
+    struct chosen chosen = {.n = 0};
+    for (int seat = 0; seat < team->shape.n_threads && chosen.n < MAX_WOKEN && team->n_called < n_items; seat++)
+        if (team->sitters[seat].presence == SA_ASLEEP)
+            choose(team, seat, &chosen);
+    return chosen;
+}
+
+static void wake(const struct chosen *chosen) {
+    for (int i = 0; i < chosen->n; i++)
+        pthread_cond_signal(chosen->at[i]);
+}
+
+/* ---------------------------------------------------------------- working, on a thread's seat */
+
+/* Called and left with the lock held. */
+static void work(struct sa_team *team, struct sa_job *job, int seat) {
+    struct sa_workspace *space = &team->spaces[seat];
+    job->n_inside++;
+    struct chosen others = choose_for(team, untaken(job) - 1);
+    struct sa_buffer old = sa_workspace_take_up(space);
+    pthread_mutex_unlock(&team->lock);
+    wake(&others);
+    sa_buffer_free(&old);
+    const struct sa_queue *rush = job->size == SA_JOB_LONG ? &team->shorts : NULL;
+    bool nothing_left = drain(job, team->seats[seat].domain, space, rush);
+    pthread_mutex_lock(&team->lock);
+    pthread_cond_t *sleeper = leave(team, job, nothing_left);
+    if (!sleeper)
+        return;
+    pthread_mutex_unlock(&team->lock);
+    pthread_cond_signal(sleeper);
+    pthread_mutex_lock(&team->lock);
 }
 
 /* ---------------------------------------------------------------- threads */
 
+static void sleep_until_called(struct sa_team *team, struct sa_sitter *self) {
+    self->core = sa_bind_core_here(&team->core_map);
+    self->presence = SA_ASLEEP;
+    while ((self->presence == SA_ASLEEP || self->presence == SA_LENT) && !team->stop)
+        pthread_cond_wait(&self->called, &team->lock);
+    team->n_called -= self->presence == SA_CALLED;
+    self->presence = SA_AWAKE;
+}
+
 static void serve(struct sa_team *team, int thread) {
     pthread_mutex_lock(&team->lock);
+    team->sitters[thread].presence = SA_AWAKE;
+    bool after_short = false;
     while (!team->stop) {
-        struct sa_job *job = team->first;
-        if (!job) {
-            pthread_cond_wait(&team->work, &team->lock);
-            continue;
-        }
-        job->n_inside++;
-        struct sa_buffer old = sa_workspace_take_up(&team->spaces[thread]);
-        pthread_mutex_unlock(&team->lock);
-        sa_buffer_free(&old);
-        sa_job_drain(job, team->seats[thread].domain, &team->spaces[thread]);
-        pthread_mutex_lock(&team->lock);
-        leave(team, job);
+        struct sa_job *job = next_job(team, after_short);
+        after_short = job && job->size != SA_JOB_LONG;
+        if (job)
+            work(team, job, thread);
+        else
+            sleep_until_called(team, &team->sitters[thread]);
     }
     pthread_mutex_unlock(&team->lock);
 }
@@ -151,55 +248,148 @@ bool sa_team_reserve(struct sa_team *team, size_t bytes) {
     return room;
 }
 
-static void wake(struct sa_team *team, int64_t n_items) {
-    if (n_items >= team->shape.n_threads)
-        pthread_cond_broadcast(&team->work);
-    else
-        for (int64_t i = 0; i < n_items; i++)
-            pthread_cond_signal(&team->work);
+/* ---------------------------------------------------------------- callers */
+
+enum { NO_SEAT = -1 };
+
+/* The seat of a sleeping thread whose core is the caller's: any other would leave that thread's core idle and crowd
+ * this one. Threads that are free to move will make room. */
+static int borrow(struct sa_team *team) {
+    int here = sa_bind_core_here(&team->core_map), found = NO_SEAT;
+    for (int seat = 0; here >= 0 && seat < team->shape.n_threads; seat++) {
+        const struct sa_sitter *sitter = &team->sitters[seat];
+        if (sitter->presence != SA_ASLEEP || (team->stays_put && sitter->core != here))
+            continue;
+        found = seat;
+        if (sitter->core == here)
+            break;
+    }
+    if (found != NO_SEAT)
+        team->sitters[found].presence = SA_LENT;
+    return found;
+}
+
+/* Jobs that came meanwhile need the thread. */
+static struct chosen give_back(struct sa_team *team, int seat) {
+    struct chosen chosen = {.n = 0};
+    team->sitters[seat].presence = SA_ASLEEP;
+    if (is_waiting(&team->shorts) || is_waiting(&team->longs))
+        choose(team, seat, &chosen);
+    return chosen;
+}
+
+/* About what going to sleep and being woken costs: who waits no longer than that has gained, who waits longer has lost
+ * no more than that. */
+static const int64_t SPIN_NS = 30000;
+
+static int64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void pause_a_moment(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Until the job is done, another job needs the CPU, or the time is up. */
+static bool spin(const struct sa_team *team, const struct sa_job *job) {
+    const int64_t end = now_ns() + SPIN_NS;
+    do {
+        for (int i = 0; i < 8; i++, pause_a_moment())
+            if (__atomic_load_n(&job->finished, __ATOMIC_ACQUIRE))
+                return true;
+        if (is_waiting(&team->shorts) || is_waiting(&team->longs))
+            return false;
+    } while (now_ns() < end);
+    return false;
+}
+
+static void sleep_until_finished(struct sa_team *team, struct sa_job *job) {
+    pthread_mutex_lock(&team->lock);
+    job->caller_sleeps = true;
+    while (!job->finished)
+        pthread_cond_wait(&job->done, &team->lock);
+    pthread_mutex_unlock(&team->lock);
+}
+
+/* Queues the job, works on it if there is a seat, or calls for threads. Called with the lock held, gives it back. True:
+ * the caller has worked. */
+static bool take_part(struct sa_team *team, struct sa_job *job, int seat) {
+    struct chosen chosen;
+    append(queue_of(team, job), job);
+    if (seat != NO_SEAT) {
+        work(team, job, seat);
+        chosen = give_back(team, seat);
+    } else
+        chosen = choose_for(team, untaken(job));
+    pthread_mutex_unlock(&team->lock);
+    wake(&chosen);
+    return seat != NO_SEAT;
 }
 
 bool sa_team_run(struct sa_team *team, struct sa_job *job) {
     pthread_mutex_lock(&team->lock);
     bool running = team->started || start(team);
-    if (running) {
-        append(team, job);
-        wake(team, job->plan->n_items);
+    int seat = running && job->size != SA_JOB_LONG ? borrow(team) : NO_SEAT;
+    if (!running || (job->size == SA_JOB_SMALL && seat == NO_SEAT)) {
+        pthread_mutex_unlock(&team->lock);
+        return false;
     }
-    while (running && !job->finished)
-        pthread_cond_wait(&job->done, &team->lock);
-    pthread_mutex_unlock(&team->lock);
-    return running;
+    bool took_part = take_part(team, job, seat);
+    if (!took_part || !team->may_spin || !spin(team, job))
+        sleep_until_finished(team, job);
+    return true;
+}
+
+bool sa_team_may_spin(int n_threads, int n_cores, double quota_cpus) {
+    return n_threads <= n_cores && (quota_cpus <= 0 || n_threads <= quota_cpus);
 }
 
 /* ---------------------------------------------------------------- beginning and end */
 
+static void destroy_sitters(struct sa_team *team, int n) {
+    while (n-- > 0)
+        pthread_cond_destroy(&team->sitters[n].called);
+}
+
 bool sa_team_init(struct sa_team *team) {
+    int n = 0;
     if (pthread_mutex_init(&team->lock, NULL) != 0)
         return false;
-    if (pthread_cond_init(&team->work, NULL) == 0)
+    while (n < team->shape.n_threads && pthread_cond_init(&team->sitters[n].called, NULL) == 0)
+        n++;
+    if (n == team->shape.n_threads)
         return true;
+    destroy_sitters(team, n);
     pthread_mutex_destroy(&team->lock);
     return false;
 }
 
 void sa_team_restart_in_child(struct sa_team *team) {
     team->started = false;
-    team->first = team->last = NULL;
-    team->n_formed = team->n_bound = 0;
-    for (int t = 0; t < team->shape.n_threads; t++)
+    team->shorts = team->longs = (struct sa_queue){NULL, NULL};
+    team->n_formed = team->n_bound = team->n_called = 0;
+    for (int t = 0; t < team->shape.n_threads; t++) {
         sa_workspace_forget_layout(&team->spaces[t]);
-    pthread_cond_init(&team->work, NULL); /* its waiters do not exist here */
+        team->sitters[t].presence = SA_ABSENT;
+        pthread_cond_init(&team->sitters[t].called, NULL); /* who waited for it does not exist here */
+    }
 }
 
 void sa_team_stop(struct sa_team *team) {
     if (team->started) {
         pthread_mutex_lock(&team->lock);
         team->stop = true;
-        pthread_cond_broadcast(&team->work);
+        for (int t = 0; t < team->shape.n_threads; t++)
+            pthread_cond_signal(&team->sitters[t].called);
         pthread_mutex_unlock(&team->lock);
         pthread_join(team->dispatcher, NULL);
     }
-    pthread_cond_destroy(&team->work);
+    destroy_sitters(team, team->shape.n_threads);
     pthread_mutex_destroy(&team->lock);
 }

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One team of threads per engine, and the only OpenMP region of the library. A dispatcher thread opens the region when
- * the first job comes and the region lasts as long as the engine: between jobs its threads sleep on a condition
- * variable, so an idle engine uses no CPU and the OpenMP runtime has nothing to spin for. Callers append jobs and
- * sleep. A thread that finds a job exhausted goes on to the next one at once: jobs that wait share one grid.
+ * the first job comes and the region lasts as long as the engine: between jobs its threads sleep on condition
+ * variables, so an idle engine uses no CPU and the OpenMP runtime has nothing to spin for. Callers append jobs. A
+ * thread that finds a job exhausted goes on to the next one at once: jobs that wait share one grid. Brief jobs do not
+ * wait behind long ones: threads turn to them after the item they are at, and back for an item at least.
+ *
+ * Waking a thread takes longer than a short job may last. So the caller of a brief job borrows the seat of a sleeping
+ * thread, if there is one on the core it runs on, and begins at once, while others are still waking. Working threads
+ * and working callers together never outnumber the seats. Callers of long jobs, and those who find no seat, sleep; only
+ * a small job without a seat is not worth that, and is left to the caller alone.
  */
 #ifndef SA_TEAM_H
 #define SA_TEAM_H
@@ -11,6 +17,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "bind.h"
 #include "machine.h"
 #include "plan.h"
 #include "workspace.h"
@@ -22,18 +29,26 @@ struct sa_cursor {
     _Alignas(64) int64_t next;
 };
 
+enum sa_job_size {
+    SA_JOB_SMALL, /* sleeping and waking would take longer */
+    SA_JOB_BRIEF, /* waking matters */
+    SA_JOB_LONG
+};
+
 /* One call's work. */
 struct sa_job {
     const struct sa_kernels *kernels;
     const struct sa_problem *problem;
     const struct sa_plan *plan;
     struct sa_cursor *cursors; /* [plan->n_domains] */
-    int stride;                /* items a thread expects the others to take before its next one */
-    int no_memory;             /* set by a thread that could not get its workspace */
+    enum sa_job_size size;
+    int stride;    /* items a thread expects the others to take before its next one */
+    int no_memory; /* set by a thread that could not get its workspace */
     /* Under the team's lock: */
     int n_inside;   /* threads working on it */
     bool exhausted; /* every item is taken; the job has left the queue */
-    bool finished;
+    bool finished;  /* its caller may look at it without the lock */
+    bool caller_sleeps;
     pthread_cond_t done;
     struct sa_job *next;
 };
@@ -44,20 +59,46 @@ struct sa_seat {
     int domain;
 };
 
+enum sa_presence {
+    SA_ABSENT, /* the thread has not come yet, or never will */
+    SA_ASLEEP,
+    SA_CALLED, /* on its way */
+    SA_AWAKE,
+    SA_LENT /* asleep, and a caller works on its seat */
+};
+
+/* The thread of a seat, under the team's lock. */
+struct sa_sitter {
+    enum sa_presence presence;
+    int core;              /* where it went to sleep, see sa_bind_core_here() */
+    pthread_cond_t called; /* or stop */
+};
+
 struct sa_team {
     const struct sa_machine *machine;
     struct sa_team_shape shape;
     const struct sa_seat *seats;
-    struct sa_workspace *spaces; /* one a thread, touched by it alone */
+    struct sa_workspace *spaces; /* one a seat, touched by who sits on it alone */
+    struct sa_sitter *sitters;   /* one a seat */
+    struct sa_core_map core_map;
+    bool stays_put; /* its threads are bound, by us or by the OpenMP runtime */
+    bool may_spin;  /* see sa_team_may_spin() */
 
     pthread_mutex_t lock;
-    pthread_cond_t work; /* a job came, or stop */
-    struct sa_job *first, *last;
+    struct sa_queue {
+        struct sa_job *first, *last;
+    } shorts, longs; /* not exhausted, in the order they came */
+    int n_called;    /* threads on their way */
     pthread_t dispatcher;
     bool started, stop;
     int n_formed, n_bound; /* threads the runtime gave us; how many of them are bound */
 };
 
+/* May a caller spin for a moment at the end of its job? If no other thread needs the CPU time: with a core for every
+ * thread, all within the quota (0: none). Pure. */
+bool sa_team_may_spin(int n_threads, int n_cores, double quota_cpus);
+
+/* Shape, seats, spaces and sitters are there. False: the system has no lock to give. */
 bool sa_team_init(struct sa_team *team);
 
 /* Prepares a job: every item still to be taken. */
@@ -70,7 +111,9 @@ void sa_job_drain(struct sa_job *job, int domain, struct sa_workspace *space);
  */
 bool sa_team_reserve(struct sa_team *team, size_t bytes);
 
-/* Hands the job to the team and sleeps until it is done. False: the team could not be started, nothing was done. */
+/* Hands the job to the team, works on it if it is not long and there is a seat, and waits until it is done. Runs under
+ * sa_fpmode_enter(). False: nothing was done, as the team could not be started, or the job is small and there is no
+ * seat. */
 bool sa_team_run(struct sa_team *team, struct sa_job *job);
 
 /* In the child of a fork() that was made with the lock held: the team's threads are gone, the next job starts new ones.

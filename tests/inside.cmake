@@ -29,6 +29,10 @@ target_link_options(test_team PRIVATE
 
 sa_test(test_host INSIDE)
 
+# Only a caller that spins reads the clock.
+sa_test(test_seats INSIDE)
+target_link_options(test_seats PRIVATE -Wl,--wrap=clock_gettime)
+
 # A workspace that was given back cannot be touched again.
 sa_test(test_fork INSIDE)
 target_link_options(test_fork PRIVATE -Wl,--wrap=posix_memalign,--wrap=free)

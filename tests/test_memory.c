@@ -10,6 +10,7 @@
 #include "box.h"
 #include "inside.h"
 #include "plan.h"
+#include "spied.h"
 #include "workspace.h"
 
 /* ---------------------------------------------------------------- the wrapped allocator */
@@ -222,6 +223,23 @@ START_TEST(the_second_call_in_a_team_that_is_not_all_needed) {
 }
 END_TEST
 
+/* Such a call runs where there is room, on a seat of the team or in its caller. */
+START_TEST(the_second_call_elsewhere) {
+    struct box *large = box_new(1, in_team), *small = box_new(2, (struct box_shape){1, 6, 6, 64, 64, 16, 64});
+    sa_engine *engine = engine_of(2);
+    ck_assert_int_eq(sa_batch_forward(engine, &large->batch), SA_OK);
+    wait_until_asleep(engine);
+    ck_assert_int_eq(sa_batch_forward(engine, &small->batch), SA_OK);
+    int before = asked();
+    engine->team.core_map.n_cpus = 0; /* no caller is on a core */
+    ck_assert_int_eq(sa_batch_forward(engine, &small->batch), SA_OK);
+    ck_assert_int_eq(asked(), before);
+    box_free(large);
+    box_free(small);
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 START_TEST(alternating_shapes) {
     const struct box_shape shapes[] = {{1, 4, 2, 64, 64, 300, 300}, in_team, {6, 8, 8, 16, 90, 200, 500}, in_caller};
     check_quiet(shapes, 4, 2, 20);
@@ -371,6 +389,7 @@ int main(void) {
     tcase_add_test(quiet, the_second_call_in_a_team_of_one);
     tcase_add_test(quiet, the_second_call_in_the_team);
     tcase_add_test(quiet, the_second_call_in_a_team_that_is_not_all_needed);
+    tcase_add_test(quiet, the_second_call_elsewhere);
     tcase_add_test(quiet, alternating_shapes);
     tcase_add_test(quiet, looking_at_the_engine);
     TCase *parts = add_case(suite, "parts");

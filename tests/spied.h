@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* An engine whose items are watched: who begins them (packs rows) and how many are under way (not finished yet). */
+#ifndef SA_TESTS_SPIED_H
+#define SA_TESTS_SPIED_H
+
+#include <stdatomic.h>
+
+#include "engine.h"
+#include "kernels/kernels.h"
+#include "threads.h"
+
+static struct {
+    const struct sa_kernels *real;
+    struct sa_kernels kernels;
+    void (*on_item)(void); /* NULL, or called by whoever begins an item */
+    atomic_int n_working, most_working, n_by_callers, n_by_threads;
+} spied;
+
+/* Set by threads that call; those of the team do not. */
+static _Thread_local bool is_caller;
+
+static inline void spied_pack(const float *const rows[SA_TILE_ROWS], int n_rows, int d, float factor, float *qt) {
+    int working = ++spied.n_working, most = spied.most_working;
+    while (working > most && !atomic_compare_exchange_weak(&spied.most_working, &most, working))
+        ;
+    (is_caller ? &spied.n_by_callers : &spied.n_by_threads)[0]++;
+    if (spied.on_item)
+        spied.on_item();
+    spied.real->pack(rows, n_rows, d, factor, qt);
+}
+
+static inline void spied_finish(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]) {
+    spied.real->finish(state, n_rows, d, rows);
+    spied.n_working--;
+}
+
+/* Before the engine is used by others. */
+static inline void spy_on(sa_engine *engine) {
+    spied.real = engine->cpu.kernels;
+    spied.kernels = *spied.real;
+    spied.kernels.pack = spied_pack;
+    spied.kernels.finish = spied_finish;
+#if defined(__x86_64__)
+    spied.kernels.isa = SA_ISA_AVX2; /* calls count as brief or long as with fast kernels */
+#endif
+    engine->cpu.kernels = &spied.kernels;
+}
+
+static inline void forget_items(void) { spied.n_by_callers = spied.n_by_threads = spied.most_working = 0; }
+
+/* The whole team has come and gone to sleep. */
+static inline void wait_until_asleep(sa_engine *engine) {
+    struct sa_team *team = &engine->team;
+    for (int n = 0, ms = 0; n < team->shape.n_threads; ms++, sleep_ms(1)) {
+        ck_assert_int_lt(ms, 5000);
+        pthread_mutex_lock(&team->lock);
+        for (n = 0; n < team->shape.n_threads && team->sitters[n].presence == SA_ASLEEP; n++)
+            ;
+        pthread_mutex_unlock(&team->lock);
+    }
+}
+
+#endif

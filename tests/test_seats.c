@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: MIT */
+/* Callers that work on their own jobs: on a free seat only, never more of them and of the team's threads than seats;
+ * how they wait; and what a host program notices of it. */
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "box.h"
+#include "inside.h"
+#include "spied.h"
+
+/* Some 300 us of work, and some 10 ms. */
+static const struct box_shape brief = {2, 4, 2, 64, 48, 200, 200}, lengthy = {1, 8, 8, 64, 64, 1000, 1000};
+
+/* An engine whose team sleeps. */
+static sa_engine *engine_at_rest(int n_threads, struct box *box) {
+    sa_engine *engine = engine_of(n_threads);
+    spy_on(engine);
+    is_caller = true;
+    check_forward(engine, box); /* the threads come */
+    wait_until_asleep(engine);
+    forget_items();
+    return engine;
+}
+
+/* The core that this thread is on may change at any moment: without a map nobody is on a core. */
+static void lose_the_map(sa_engine *engine) { engine->team.core_map.n_cpus = 0; }
+
+/* ---------------------------------------------------------------- who works */
+
+START_TEST(a_caller_takes_the_seat_of_a_sleeping_thread) {
+    struct box *box = box_with_answer(1, brief);
+    sa_engine *engine = engine_at_rest(1, box);
+    if (sa_bind_core_here(&engine->team.core_map) >= 0) {
+        check_forward(engine, box);
+        ck_assert_int_gt(spied.n_by_callers, 0);
+        ck_assert_int_eq(spied.n_by_threads, 0);
+    } else
+        printf("skipped: the core this thread is on is not known\n");
+    wait_until_asleep(engine); /* it did not wake */
+    sa_engine_destroy(engine);
+    box_free(box);
+}
+END_TEST
+
+START_TEST(long_jobs_are_the_teams) {
+    struct box *box = box_with_answer(1, lengthy), *little = box_with_answer(2, brief);
+    sa_engine *engine = engine_at_rest(2, little);
+    check_forward(engine, box);
+    ck_assert_int_eq(spied.n_by_callers, 0);
+    ck_assert_int_gt(spied.n_by_threads, 0);
+    sa_engine_destroy(engine);
+    box_free(box);
+    box_free(little);
+}
+END_TEST
+
+/* A bound thread's seat is only for callers on its core; no seat is for callers elsewhere. */
+START_TEST(seats_are_lent_on_their_own_core) {
+    struct box *box = box_with_answer(1, brief);
+    sa_engine *engine = engine_at_rest(2, box);
+    if (_i)
+        lose_the_map(engine);
+    else
+        engine->team.stays_put = true;
+    for (int t = 0; t < 2; t++)
+        engine->team.sitters[t].core = 1000;
+    check_forward(engine, box);
+    ck_assert_int_eq(spied.n_by_callers, 0);
+    ck_assert_int_gt(spied.n_by_threads, 0);
+    sa_engine_destroy(engine);
+    box_free(box);
+}
+END_TEST
+
+/* Small jobs that find no seat are done by the caller alone, brief ones by the team. */
+START_TEST(small_jobs_do_not_wait_for_a_seat) {
+    struct box *box = box_with_answer(1, (struct box_shape){1, 6, 6, 64, 64, 16, 64});
+    sa_engine *engine = engine_at_rest(2, box);
+    sa_batch_info info = {.struct_size = sizeof info};
+    ck_assert_int_eq(sa_batch_get_info(engine, &box->batch, &info), SA_OK);
+    if (!info.in_caller) { /* where they are that small */
+        lose_the_map(engine);
+        check_forward(engine, box);
+        ck_assert_int_eq(spied.n_by_callers, 6);
+        ck_assert_int_eq(spied.n_by_threads, 0);
+    }
+    sa_engine_destroy(engine);
+    box_free(box);
+}
+END_TEST
+
+struct caller {
+    pthread_t thread;
+    sa_engine *engine;
+    struct box *box;
+    bool wrong;
+};
+
+static void *call_often(void *argument) {
+    struct caller *caller = argument;
+    is_caller = true;
+    for (int i = 0; i < 40 && !caller->wrong; i++) {
+        box_clear(caller->box);
+        caller->wrong = sa_batch_forward(caller->engine, &caller->box->batch) != SA_OK || !box_right(caller->box);
+    }
+    return NULL;
+}
+
+/* Some brief, some long; none so small that it would stay in its caller without a seat. */
+START_TEST(workers_never_outnumber_the_seats) {
+    struct caller callers[16];
+    struct box *first = box_with_answer(1, brief);
+    const int n_threads = 1 + _i;
+    sa_engine *engine = engine_at_rest(n_threads, first);
+    for (int i = 0; i < 16; i++)
+        callers[i] = (struct caller){
+            .engine = engine, .box = box_with_answer((uint64_t)i, i % 8 == 7 ? lengthy : brief), .wrong = false};
+    for (int i = 0; i < 16; i++)
+        ck_assert_int_eq(pthread_create(&callers[i].thread, NULL, call_often, &callers[i]), 0);
+    for (int i = 0; i < 16; i++) {
+        pthread_join(callers[i].thread, NULL);
+        ck_assert(!callers[i].wrong);
+        box_free(callers[i].box);
+    }
+    wait_until_asleep(engine);
+    ck_assert_int_le(spied.most_working, n_threads);
+    ck_assert_int_eq(spied.n_working, 0);
+    ck_assert_int_eq(engine->team.n_called, 0);
+    sa_engine_destroy(engine);
+    box_free(first);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- short before long */
+
+static struct {
+    atomic_bool on;
+    sa_engine *engine;
+    struct box *box;
+    pthread_t thread;
+    atomic_int n_begun, seen;
+    bool wrong;
+} rush;
+
+static void *call_in_a_rush(void *argument) {
+    (void)argument;
+    rush.wrong = sa_batch_forward(rush.engine, &rush.box->batch) != SA_OK || !box_right(rush.box);
+    rush.seen = rush.n_begun; /* items of both jobs that had begun by then */
+    return NULL;
+}
+
+/* In the first item of a long job a brief one is handed in: the long one has not been done first. */
+static void begin_a_rush(void) {
+    if (rush.n_begun++ > 0)
+        return;
+    pthread_create(&rush.thread, NULL, call_in_a_rush, NULL);
+    while (!__atomic_load_n(&rush.engine->team.shorts.first, __ATOMIC_SEQ_CST))
+        sleep_ms(1);
+}
+
+START_TEST(brief_jobs_do_not_wait_behind_long_ones) {
+    struct box *box = box_with_answer(1, lengthy);
+    rush.box = box_with_answer(2, brief);
+    rush.engine = engine_at_rest(1, rush.box);
+    box_clear(rush.box);
+    spied.on_item = begin_a_rush;
+    check_forward(rush.engine, box);
+    pthread_join(rush.thread, NULL);
+    spied.on_item = NULL;
+    ck_assert(!rush.wrong);
+    sa_batch_info info = {.struct_size = sizeof info};
+    ck_assert_int_eq(sa_batch_get_info(rush.engine, &box->batch, &info), SA_OK);
+    ck_assert_int_lt(rush.seen, rush.n_begun);
+    ck_assert_int_lt(rush.seen, (int)info.n_items);
+    sa_engine_destroy(rush.engine);
+    box_free(box);
+    box_free(rush.box);
+}
+END_TEST
+
+static atomic_bool enough;
+static atomic_int n_brief_calls;
+
+static void *call_until_enough(void *argument) {
+    struct caller *caller = argument;
+    while (!enough) {
+        box_clear(caller->box);
+        if (sa_batch_forward(caller->engine, &caller->box->batch) != SA_OK || !box_right(caller->box))
+            caller->wrong = true;
+        n_brief_calls++;
+    }
+    return NULL;
+}
+
+/* However many brief ones come: no more of them than the long one has items, and those that are under way. */
+START_TEST(long_jobs_get_their_turn) {
+    struct caller callers[4];
+    struct box *box = box_with_answer(1, lengthy), *first = box_with_answer(2, brief);
+    sa_engine *engine = engine_at_rest(1, first);
+    sa_batch_info info = {.struct_size = sizeof info};
+    ck_assert_int_eq(sa_batch_get_info(engine, &box->batch, &info), SA_OK);
+    for (int i = 0; i < 4; i++) {
+        callers[i] = (struct caller){.engine = engine, .box = box_with_answer((uint64_t)i, brief), .wrong = false};
+        ck_assert_int_eq(pthread_create(&callers[i].thread, NULL, call_until_enough, &callers[i]), 0);
+    }
+    sleep_ms(20);
+    box_clear(box);
+    int before = n_brief_calls;
+    ck_assert_int_eq(sa_batch_forward(engine, &box->batch), SA_OK);
+    int meanwhile = n_brief_calls - before;
+    enough = true;
+    ck_assert(box_right(box));
+    ck_assert_int_gt(meanwhile, 0);
+    ck_assert_int_le(meanwhile, (int)info.n_items + 8);
+    for (int i = 0; i < 4; i++) {
+        pthread_join(callers[i].thread, NULL);
+        ck_assert(!callers[i].wrong);
+        box_free(callers[i].box);
+    }
+    sa_engine_destroy(engine);
+    box_free(box);
+    box_free(first);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- waiting */
+
+START_TEST(spinning_stays_within_cores_and_quota) {
+    ck_assert(sa_team_may_spin(1, 1, 0));
+    ck_assert(sa_team_may_spin(4, 4, 0));
+    ck_assert(sa_team_may_spin(4, 8, 4));
+    ck_assert(!sa_team_may_spin(5, 4, 0));
+    ck_assert(!sa_team_may_spin(4, 8, 3.9));
+    ck_assert(!sa_team_may_spin(1, 8, 0.5));
+}
+END_TEST
+
+int __real_clock_gettime(clockid_t clock, struct timespec *time);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
+static atomic_int n_clock_reads;
+static void (*on_clock_read)(void);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *time) {
+    n_clock_reads++;
+    if (on_clock_read)
+        on_clock_read();
+    return __real_clock_gettime(clock, time);
+}
+
+static double cpu_seconds(int who) {
+    struct rusage u;
+    getrusage(who, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
+enum { SLOW_MS = 300 };
+
+static atomic_bool thread_is_slow;
+
+/* The team's thread takes its time over its first item, and the caller waits until it is there. */
+static void be_slow(void) {
+    if (is_caller) {
+        for (int ms = 0; spied.n_by_threads == 0 && ms < 5000; ms++)
+            sleep_ms(1);
+    } else if (thread_is_slow) {
+        thread_is_slow = false;
+        sleep_ms(SLOW_MS);
+    }
+}
+
+/* A caller that has worked waits for a slow thread: for a moment awake, if it may, then asleep. */
+START_TEST(waiting_takes_little_cpu) {
+    struct box *box = box_with_answer(1, brief);
+    sa_engine *engine = engine_at_rest(2, box);
+    const bool can_help = sa_bind_core_here(&engine->team.core_map) >= 0;
+    engine->team.may_spin = _i;
+    spied.on_item = be_slow;
+    thread_is_slow = true;
+    n_clock_reads = 0;
+    double before = cpu_seconds(RUSAGE_THREAD);
+    check_forward(engine, box);
+    double used = cpu_seconds(RUSAGE_THREAD) - before;
+    ck_assert(!thread_is_slow);
+    ck_assert_msg(used < SLOW_MS / 3 * 1e-3, "%g s of CPU while a thread slept", used);
+    ck_assert_int_eq(n_clock_reads > 0, _i && can_help);
+    spied.on_item = NULL;
+    sa_engine_destroy(engine);
+    box_free(box);
+}
+END_TEST
+
+/* From the moment the call returns: a team does not look for work, it sleeps. */
+START_TEST(an_idle_engine_uses_no_cpu) {
+    struct box *box = box_with_answer(1, brief);
+    sa_engine *engine = engine_at_rest(2, box);
+    for (int i = 0; i < 20; i++)
+        check_forward(engine, box);
+    double before = cpu_seconds(RUSAGE_SELF);
+    sleep_ms(1000);
+    double used = cpu_seconds(RUSAGE_SELF) - before;
+    ck_assert_msg(used < 0.005, "%g s of CPU in a second of rest", used);
+    sa_engine_destroy(engine);
+    box_free(box);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- a host program's doings */
+
+static int child_status;
+
+static void fork_a_child(sa_engine *engine, struct box *box) {
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGALRM, SIG_DFL);
+        alarm(30);
+        spied.on_item = NULL;
+        on_clock_read = NULL;
+        int right = 0;
+        for (int i = 0; i < 5; i++) {
+            box_clear(box);
+            right += sa_batch_forward(engine, &box->batch) == SA_OK && box_right(box);
+        }
+        sa_engine_destroy(engine);
+        _exit(right != 5);
+    }
+    while (waitpid(child, &child_status, 0) < 0)
+        ;
+}
+
+static struct {
+    sem_t here, go;
+    atomic_bool armed;
+} stop;
+
+/* The caller stops where it is, in an item or while it spins, until it is told to go on. */
+static void stop_the_caller(void) {
+    if (is_caller && atomic_exchange(&stop.armed, false)) {
+        sem_post(&stop.here);
+        sem_wait(&stop.go);
+    }
+}
+
+/* The child finds a seat that is lent, a thread that was called, a caller that spins: none of them exist there. */
+START_TEST(fork_while_a_caller_sits_or_spins) {
+    struct box *box = box_with_answer(1, brief), *other = box_with_answer(2, brief);
+    sa_engine *engine = engine_at_rest(2, box);
+    struct caller caller = {.engine = engine, .box = box};
+    bool can_help = sa_bind_core_here(&engine->team.core_map) >= 0;
+    sem_init(&stop.here, 0, 0);
+    sem_init(&stop.go, 0, 0);
+    engine->team.may_spin = true;
+    thread_is_slow = _i;
+    spied.on_item = _i ? be_slow : stop_the_caller;
+    on_clock_read = _i ? stop_the_caller : NULL;
+    stop.armed = can_help;
+    if (!can_help)
+        sem_post(&stop.here);
+    ck_assert_int_eq(pthread_create(&caller.thread, NULL, call_often, &caller), 0);
+    sem_wait(&stop.here);
+    fork_a_child(engine, other);
+    sem_post(&stop.go);
+    pthread_join(caller.thread, NULL);
+    ck_assert_int_eq(child_status, 0);
+    ck_assert(!caller.wrong);
+    spied.on_item = on_clock_read = NULL;
+    check_forward(engine, other);
+    sa_engine_destroy(engine);
+    box_free(box);
+    box_free(other);
+}
+END_TEST
+
+static volatile sig_atomic_t n_alarms;
+
+static void count_alarm(int signal) {
+    (void)signal;
+    n_alarms++;
+}
+
+START_TEST(signals_do_not_harm_a_caller_that_works) {
+    struct box *box = box_with_answer(1, brief);
+    sa_engine *engine = engine_at_rest(2, box);
+    struct itimerval often = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
+    signal(SIGALRM, count_alarm);
+    setitimer(ITIMER_REAL, &often, NULL);
+    for (int i = 0; i < 500; i++)
+        check_forward(engine, box);
+    setitimer(ITIMER_REAL, &never, NULL);
+    ck_assert_int_gt(n_alarms, 0);
+    sa_engine_destroy(engine);
+    box_free(box);
+}
+END_TEST
+
+static void cancel_the_caller(void) {
+    if (is_caller) {
+        pthread_cancel(pthread_self());
+        pthread_testcancel();
+    }
+}
+
+static void *call_and_be_cancelled(void *argument) {
+    struct caller *caller = argument;
+    is_caller = true;
+    caller->wrong = sa_batch_forward(caller->engine, &caller->box->batch) != SA_OK || !box_right(caller->box);
+    pthread_testcancel();
+    return NULL;
+}
+
+START_TEST(a_caller_that_works_is_cancelled_after_the_call) {
+    struct box *box = box_with_answer(1, brief);
+    sa_engine *engine = engine_at_rest(1, box);
+    struct caller caller = {.engine = engine, .box = box, .wrong = true};
+    const bool can_help = sa_bind_core_here(&engine->team.core_map) >= 0;
+    void *result;
+    spied.on_item = cancel_the_caller;
+    box_clear(box);
+    ck_assert_int_eq(pthread_create(&caller.thread, NULL, call_and_be_cancelled, &caller), 0);
+    pthread_join(caller.thread, &result);
+    spied.on_item = NULL;
+    ck_assert(!caller.wrong);
+    ck_assert(!can_help || result == PTHREAD_CANCELED);
+    wait_until_asleep(engine);
+    check_forward(engine, box);
+    sa_engine_destroy(engine);
+    box_free(box);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("seats");
+    TCase *who = add_case(suite, "who");
+    tcase_add_test(who, a_caller_takes_the_seat_of_a_sleeping_thread);
+    tcase_add_test(who, long_jobs_are_the_teams);
+    tcase_add_loop_test(who, seats_are_lent_on_their_own_core, 0, 2);
+    tcase_add_test(who, small_jobs_do_not_wait_for_a_seat);
+    tcase_add_loop_test(who, workers_never_outnumber_the_seats, 0, 3);
+    TCase *order = add_case(suite, "order");
+    tcase_add_test(order, brief_jobs_do_not_wait_behind_long_ones);
+    tcase_add_test(order, long_jobs_get_their_turn);
+    TCase *waiting = add_case(suite, "waiting");
+    tcase_add_test(waiting, spinning_stays_within_cores_and_quota);
+    tcase_add_loop_test(waiting, waiting_takes_little_cpu, 0, 2);
+    tcase_add_test(waiting, an_idle_engine_uses_no_cpu);
+    TCase *host = add_case(suite, "host");
+    tcase_add_loop_test(host, fork_while_a_caller_sits_or_spins, 0, 2);
+    tcase_add_test(host, signals_do_not_harm_a_caller_that_works);
+    tcase_add_test(host, a_caller_that_works_is_cancelled_after_the_call);
+    return run_suite(suite);
+}

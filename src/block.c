@@ -103,7 +103,7 @@ static void open_block(struct block *b, const struct sa_tile *t, int64_t at) {
 
 /* Rows a multiple of 2048 bytes apart, as in [token][head][dimension] with many heads, share a few sets of the caches
  * and drive each other out. Copying them costs 6 % where four groups use them, leaving them 30 % and more. */
-static bool collide(ptrdiff_t stride) { return stride != 0 && stride * (ptrdiff_t)sizeof(float) % 2048 == 0; }
+static bool collide(ptrdiff_t stride) { return stride != 0 && stride % (ptrdiff_t)(2048 / sizeof(float)) == 0; }
 
 /* The rows of the block that any row of the tile sees, in place or, an odd number of cache lines apart, copied. */
 static struct sa_rows bring_near(const struct block *b, struct sa_rows rows) {

@@ -136,7 +136,7 @@ static sa_status place(const struct shape *shape, const void *data, int64_t toke
     return SA_OK;
 }
 
-static int64_t magnitude(int64_t x) { return x < 0 ? -x : x; }
+static int64_t magnitude(int64_t x) { return x < 0 ? -(x + (x == INT64_MIN)) : x; }
 
 /* Elements of an output must not share memory with one another: one axis steps over the other. */
 static sa_status check_distinct(const struct shape *shape, const struct placed *p) {
@@ -196,6 +196,11 @@ static sa_status check_overlaps(const struct shape shape[N_TENSORS], const struc
     return SA_OK;
 }
 
+/* Pointers are moved on by a token after the last one, too. Where there is one token, its stride may be anything. */
+static int64_t token_stride(const struct shape *shape, const struct placed *p) {
+    return shape->n_tokens > 1 ? p->token : shape->default_token;
+}
+
 static sa_status resolve(const sa_batch *b, int64_t i, const sa_sequence *s, struct sa_seq *seq) {
     const int64_t hq = b->n_query_heads, hk = b->n_kv_heads, dq = b->d_qk, dv = b->d_v;
     const int64_t n_lse = s->lse.data ? s->n_q : 0;
@@ -222,11 +227,11 @@ static sa_status resolve(const sa_batch *b, int64_t i, const sa_sequence *s, str
     *seq = (struct sa_seq){.n_q = s->n_q,
                            .n_k = s->n_k,
                            .q_offset = s->flags & SA_SEQ_Q_OFFSET ? s->q_offset : s->n_k - s->n_q,
-                           .q = {s->q.data, p[Q].token, p[Q].head},
-                           .k = {s->k.data, p[K].token, p[K].head},
-                           .v = {s->v.data, p[V].token, p[V].head},
-                           .o = {s->o.data, p[O].token, p[O].head},
-                           .lse = {s->lse.data, p[LSE].token, p[LSE].head}};
+                           .q = {s->q.data, token_stride(&shape[Q], &p[Q]), p[Q].head},
+                           .k = {s->k.data, token_stride(&shape[K], &p[K]), p[K].head},
+                           .v = {s->v.data, token_stride(&shape[V], &p[V]), p[V].head},
+                           .o = {s->o.data, token_stride(&shape[O], &p[O]), p[O].head},
+                           .lse = {s->lse.data, token_stride(&shape[LSE], &p[LSE]), p[LSE].head}};
     return SA_OK;
 }
 

@@ -271,6 +271,25 @@ START_TEST(zeros_are_positive) {
 }
 END_TEST
 
+/* ---------------------------------------------------------------- strides that lead nowhere */
+
+/* A second token there is not; the sanitizers watch where pointers go. Twenty heads are two groups of rows. */
+START_TEST(the_stride_of_a_single_token_may_be_anything) {
+    static const int64_t strides[] = {1, INT64_MAX, INT64_MIN, INT64_C(1) << 61, -(INT64_C(1) << 62)};
+    sa_engine *engine = engine_with(_i, 1);
+    for (int i = 0; engine && i < 5; i++) {
+        struct drawn drawn = drawn_batch(3, 20, 1, 17, 33);
+        sa_sequence *s = drawn_add(&drawn, 1, 1, PACKED, 1);
+        s->q.head_stride = 17, s->o.head_stride = 33, s->lse.head_stride = 1;
+        s->q.token_stride = s->k.token_stride = s->v.token_stride = strides[i];
+        s->o.token_stride = s->lse.token_stride = strides[i];
+        drawn_check(&drawn, engine, 20);
+        drawn_free(&drawn);
+    }
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("edges");
     TCase *tcase = add_case(suite, "edges");
@@ -285,5 +304,6 @@ int main(void) {
     tcase_add_loop_test(tcase, an_infinite_score, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, subnormals_are_honoured, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, zeros_are_positive, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(tcase, the_stride_of_a_single_token_may_be_anything, ISA_FIRST, ISA_END);
     return run_suite(suite);
 }

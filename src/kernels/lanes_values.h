@@ -38,9 +38,10 @@ INLINE void value_step(const int n_dims, const int n_vectors, const int lo, cons
 /* Keys j .. end - 1 for the vectors lo .. hi - 1 of a tile that begins at dimension c. */
 INLINE int value_keys(const int n_dims, const int n_vectors, const int lo, const int hi, const bool fetches,
                       const struct value_job *job, int c, int j, int end, struct column ahead, vf *sum) {
-    const float *p = job->p + j * W, *v = job->v.data + j * job->v.stride + c, *fetch = ahead.at;
+    const float *p = job->p + j * W, *v = job->v.data + j * job->v.stride + c, *fetch = fetches ? ahead.at : p;
+    const ptrdiff_t fetch_step = fetches ? ahead.stride : 0; /* else there may be nothing, or not so many rows */
     UNROLL_4
-    for (; j < end; j++, p += W, v += job->v.stride, fetch += ahead.stride) {
+    for (; j < end; j++, p += W, v += job->v.stride, fetch += fetch_step) {
         value_step(n_dims, n_vectors, lo, hi, p, v, sum);
         if (fetches)
             __builtin_prefetch(fetch, 0, 2);

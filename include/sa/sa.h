@@ -36,13 +36,15 @@
  *                    failed call of the calling thread. After an invalid argument no output has been written. Nothing
  *                    here prints (unless SA_VERBOSE=1 is set in the environment), aborts or exits.
  *     Threads        An engine may be used by any number of threads at once, except that sa_engine_destroy() must be
- * the last call. A process may fork() at any time; the child may go on using its copy of the engine. Environment    The
- * caller's CPU affinity, floating-point mode and flags, signal mask and OpenMP settings are the same after a call as
- * before it. Structs        Public structs that may grow start with struct_size. Zero means "the default" in every
- * field. Fields are only ever appended; a larger struct from a newer header is accepted by an older library while what
- * it does not know is zero. Bits           The bits of a row of o and lse depend on that row's q, the keys and values
- * it sees and the options of the batch, not on the number of threads, the other sequences, their order or the caller,
- *                    nor on the instruction set. (Payloads of NaNs are not part of this promise.)
+ *                    the last call. A process may fork() at any time; the child may go on using its copy of the engine.
+ *     Environment    The caller's CPU affinity, floating-point mode and flags, signal mask and OpenMP settings are the
+ *                    same after a call as before it.
+ *     Structs        Public structs that may grow start with struct_size. Zero means "the default" in every field.
+ *                    Fields are only ever appended; a larger struct from a newer header is accepted by an older
+ *                    library while what it does not know is zero.
+ *     Bits           The bits of a row of o and lse depend on that row's q, the keys and values it sees and the
+ *                    options of the batch, not on the number of threads, the other sequences, their order or the
+ *                    caller, nor on the instruction set. (Payloads of NaNs are not part of this promise.)
  */
 #ifndef SA_SA_H
 #define SA_SA_H

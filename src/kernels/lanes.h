@@ -6,14 +6,17 @@
  *
  *     LANES                         floats in a vector `vf`; `vi` as many int32, `vmask` one bit or word a lane
  *     PASS_GROUPS                   groups that a pass takes side by side in registers
- *     EACH_TILE(X)                  X(n, v) for every register tile of n keys (scores) or dimensions (values) x v
- * vectors TILE_SIZE(v)                  the largest of these n SCORE_STEPS                   dimensions a turn of the
- * score loop takes SCORE_FETCHES                 whether scores() fetches the rows ahead v_load v_store v_set1 v_fma
- * aligned memory, broadcast, fused multiply-add v_load_any                    memory of any alignment v_max a > b ? a :
- * b: the second operand if either is NaN v_keep(a)                     a, in a register of its own v_power_of_2(a)
- * 2^(k/8) for the k that a was rounded to, see lanes_exp2.h v_load_i v_set1_i v_less_i v_not_less v_equal m_and m_or
- * m_not m_any v_select(mask, a, b) v_mul_where(mask, a, b)       a * b where mask, 0 elsewhere v_fma_where(mask, a, b,
- * c)    fma where mask, c elsewhere
+ *     EACH_TILE(X)                  X(n, v) for every register tile of n keys (scores) or dimensions (values) x
+ *                                   v vectors
+ *     TILE_SIZE(v)                  the largest of these n
+ *     SCORE_STEPS                   dimensions a turn of the score loop takes
+ *     v_load v_store v_set1 v_fma   aligned memory, broadcast, fused multiply-add
+ *     v_load_any                    memory of any alignment
+ *     v_max                         a > b ? a : b: the second operand if either is NaN
+ *     v_keep(a)                     a, in a register of its own
+ *     v_power_of_2(a)               2^(k/8) for the k / 8 that a was rounded to, see lanes_exp2.h
+ *     v_load_i v_set1_i v_less_i v_equal m_and m_or m_not m_any v_select(mask, a, b)
+ *     v_fma_where(mask, a, b, c)    fma where mask, c elsewhere
  */
 #ifndef SA_LANES_H
 #define SA_LANES_H

@@ -37,14 +37,12 @@ INLINE vf v_power_of_2(vf a) {
 INLINE vi v_load_i(const int32_t *p) { return _mm256_load_si256((const __m256i *)(const void *)p); }
 INLINE vi v_set1_i(int32_t a) { return _mm256_set1_epi32(a); }
 INLINE vmask v_less_i(vi a, vi b) { return _mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a)); }
-INLINE vmask v_not_less(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_NLT_UQ); }
 INLINE vmask v_equal(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 INLINE vmask m_and(vmask a, vmask b) { return _mm256_and_ps(a, b); }
 INLINE vmask m_or(vmask a, vmask b) { return _mm256_or_ps(a, b); }
 INLINE vmask m_not(vmask a) { return _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(-1))); }
 INLINE bool m_any(vmask a) { return _mm256_movemask_ps(a) != 0; }
 INLINE vf v_select(vmask mask, vf a, vf b) { return _mm256_blendv_ps(b, a, mask); }
-INLINE vf v_mul_where(vmask mask, vf a, vf b) { return _mm256_and_ps(mask, _mm256_mul_ps(a, b)); }
 INLINE vf v_fma_where(vmask mask, vf a, vf b, vf c) { return v_select(mask, v_fma(a, b, c), c); }
 
 #endif

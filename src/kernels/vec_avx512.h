@@ -39,14 +39,12 @@ INLINE vf v_power_of_2(vf a) {
 INLINE vi v_load_i(const int32_t *p) { return _mm512_load_si512(p); }
 INLINE vi v_set1_i(int32_t a) { return _mm512_set1_epi32(a); }
 INLINE vmask v_less_i(vi a, vi b) { return _mm512_cmplt_epi32_mask(a, b); }
-INLINE vmask v_not_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ); }
 INLINE vmask v_equal(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 INLINE vmask m_and(vmask a, vmask b) { return (vmask)(a & b); }
 INLINE vmask m_or(vmask a, vmask b) { return (vmask)(a | b); }
 INLINE vmask m_not(vmask a) { return (vmask)~a; }
 INLINE bool m_any(vmask a) { return a != 0; }
 INLINE vf v_select(vmask mask, vf a, vf b) { return _mm512_mask_blend_ps(mask, b, a); }
-INLINE vf v_mul_where(vmask mask, vf a, vf b) { return _mm512_maskz_mul_ps(mask, a, b); }
 INLINE vf v_fma_where(vmask mask, vf a, vf b, vf c) { return _mm512_mask3_fmadd_ps(a, b, c, mask); }
 
 #endif

@@ -63,7 +63,6 @@ INLINE vmask m_or(vmask a, vmask b) { return a | b; }
 INLINE vmask m_not(vmask a) { return ~a; }
 INLINE bool m_any(vmask a) { return (a[0] | a[1] | a[2] | a[3]) != 0; }
 INLINE vf v_select(vmask mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
-INLINE vf v_mul_where(vmask mask, vf a, vf b) { return (vf)(mask & (vi)(a * b)); }
 INLINE vf v_max(vf a, vf b) { return v_select((vmask)(a > b), a, b); }
 INLINE vf v_power_of_2(vf a) {
     static const uint32_t table[8] = {SA_POWERS_OF_2};
@@ -80,7 +79,6 @@ INLINE vi v_load_i(const int32_t *p) {
 }
 INLINE vi v_set1_i(int32_t a) { return (vi){a, a, a, a}; }
 INLINE vmask v_less_i(vi a, vi b) { return (vmask)(a < b); }
-INLINE vmask v_not_less(vf a, vf b) { return ~(vmask)(a < b); }
 INLINE vmask v_equal(vf a, vf b) { return (vmask)(a == b); }
 INLINE vf v_fma_where(vmask mask, vf a, vf b, vf c) { return v_select(mask, v_fma(a, b, c), c); }
 

@@ -245,6 +245,28 @@ START_TEST(large_numbers_do_not_overflow) {
 }
 END_TEST
 
+/* Kernels take the groups g0 .. g1 - 1 of a tile that see any of a block: none of those between may see nothing. Rows
+ * are query heads of a token, then those of the next one. */
+START_TEST(groups_that_see_a_block_are_neighbours) {
+    struct dice dice = {8};
+    for (int i = 0; i < 300000; i++) {
+        struct sa_rule rule = roll_rule(&dice, 60);
+        int64_t n_k = roll_between(&dice, 1, 90), p = roll_between(&dice, -70, 160), heads = roll_between(&dice, 1, 40);
+        int64_t block = 16 * roll_between(&dice, 0, (n_k - 1) / 16), row = roll_between(&dice, 0, heads - 1);
+        int n_block = n_k - block < 16 ? (int)(n_k - block) : 16, last = -1;
+        for (int g = 0; g < SA_TILE_GROUPS; g++, row += SA_GROUP_ROWS) {
+            struct sa_span of_first = sa_visible(&rule, p + row / heads, n_k);
+            struct sa_span of_last = sa_visible(&rule, p + (row + SA_GROUP_ROWS - 1) / heads, n_k);
+            struct sa_zones z = sa_zones_of(of_first, of_last, block, n_block);
+            if (z.seen_begin == z.seen_end)
+                continue;
+            must(last < 0 || last == g - 1, FOR(rule, p, p + (row + SA_GROUP_ROWS - 1) / heads, n_k));
+            last = g;
+        }
+    }
+}
+END_TEST
+
 START_TEST(zones_far_out_are_those_near_by) {
     struct dice dice = {7};
     const int64_t far = MOST_TOKENS - MOST_TOKENS % SA_BLOCK_KEYS - 1024;
@@ -277,6 +299,7 @@ int main(void) {
     TCase *zones = add_case(suite, "zones");
     tcase_add_test(zones, zones_are_safe_and_tight);
     tcase_add_test(zones, zones_far_out_are_those_near_by);
+    tcase_add_test(zones, groups_that_see_a_block_are_neighbours);
     tcase_add_test(add_case(suite, "large"), large_numbers_do_not_overflow);
     return run_suite(suite);
 }

@@ -105,9 +105,9 @@ static void open_block(struct block *b, const struct sa_tile *t, int64_t at) {
  * and drive each other out. Copying them costs 6 % where four groups use them, leaving them 30 % and more. */
 static bool collide(ptrdiff_t stride) { return stride != 0 && stride % (ptrdiff_t)(2048 / sizeof(float)) == 0; }
 
-/* The rows of the block that any row of the tile sees, in place or, an odd number of cache lines apart, copied. */
+/* The rows of the block that any row of the tile sees, in place or copied. */
 static struct sa_rows bring_near(const struct block *b, struct sa_rows rows) {
-    const int lines = (rows.d + SA_LINE_FLOATS - 1) / SA_LINE_FLOATS, stride = (lines | 1) * SA_LINE_FLOATS;
+    const int stride = sa_near_stride(rows.d);
     float *near = b->tile->space->near;
     if (b->tile->n_groups < 2 || !collide(rows.stride))
         return rows;

@@ -54,11 +54,6 @@ static struct sa_state book_state(struct booking *booking, int d_v) {
     return (struct sa_state){m, l, book_rows(booking, d_v)};
 }
 
-/* An odd number of cache lines a row. */
-static size_t near_floats(int d) {
-    return (size_t)SA_BLOCK_KEYS * (size_t)((d + SA_LINE_FLOATS - 1) / SA_LINE_FLOATS | 1) * SA_LINE_FLOATS;
-}
-
 static void book_all(struct booking *booking, struct sa_workspace *space, int d_qk, int d_v) {
     space->d_qk = d_qk;
     space->d_v = d_v;
@@ -69,7 +64,7 @@ static void book_all(struct booking *booking, struct sa_workspace *space, int d_
     space->s = book_rows(booking, SA_BLOCK_KEYS);
     space->mb = book_rows(booking, 1);
     space->alpha = book_rows(booking, 1);
-    space->near = book(booking, near_floats(d_qk > d_v ? d_qk : d_v) * sizeof(float));
+    space->near = book(booking, SA_BLOCK_KEYS * (size_t)sa_near_stride(d_qk > d_v ? d_qk : d_v) * sizeof(float));
     space->result = book_state(booking, d_v);
     for (int i = 0; i < SA_TREE_LEVELS; i++)
         space->child[i] = book_state(booking, d_v);

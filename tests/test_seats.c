@@ -13,8 +13,8 @@
 #include "inside.h"
 #include "spied.h"
 
-/* Some 300 us of work, and some 10 ms. */
-static const struct box_shape brief = {2, 4, 2, 64, 48, 200, 200}, lengthy = {1, 8, 8, 64, 64, 1000, 1000};
+/* Some 300 us of work, and some 6 ms. */
+static const struct box_shape brief = {2, 4, 2, 64, 48, 200, 200}, lengthy = {1, 8, 8, 64, 64, 700, 700};
 
 /* An engine whose team sleeps. */
 static sa_engine *engine_at_rest(int n_threads, struct box *box) {
@@ -104,7 +104,7 @@ struct caller {
 static void *call_often(void *argument) {
     struct caller *caller = argument;
     is_caller = true;
-    for (int i = 0; i < 40 && !caller->wrong; i++) {
+    for (int i = 0; i < 15 && !caller->wrong; i++) {
         box_clear(caller->box);
         caller->wrong = sa_batch_forward(caller->engine, &caller->box->batch) != SA_OK || !box_right(caller->box);
     }

@@ -64,8 +64,8 @@ START_TEST(numbers_of_threads) {
     static const char *const dynamics[] = {NULL, "OMP_DYNAMIC=true"};
     const char *variables[3] = {counts[_i / 6], limits[_i / 2 % 3], dynamics[_i % 2]};
 #if defined(__clang__)
-    if (_i / 6 == 3 && variables[1]) {
-        printf("skipped: under %s and %s LLVM's OpenMP runtime aborts in any program\n", variables[0], variables[1]);
+    if (_i / 6 == 3) {
+        printf("skipped: under %s LLVM's OpenMP runtime may abort in any program\n", variables[0]);
         return;
     }
 #endif

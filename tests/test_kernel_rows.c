@@ -233,7 +233,7 @@ END_TEST
 
 struct partial {
     _Alignas(64) float m[SA_TILE_ROWS];
-    float l[SA_TILE_ROWS], o[MAX_D][SA_TILE_ROWS];
+    float l[SA_TILE_ROWS], o[MAX_D + 1][SA_TILE_ROWS];
 };
 
 static struct partial second;

@@ -102,7 +102,7 @@ static void open_block(struct block *b, const struct sa_tile *t, int64_t at) {
 /* ---------------------------------------------------------------- rows that stand badly */
 
 /* Rows a multiple of 2048 bytes apart, as in [token][head][dimension] with many heads, share a few sets of the caches
- * and drive each other out. Copying them costs 6 % where four groups use them, leaving them 30 % and more. */
+ * and drive each other out: with 8 heads of 128 AVX2 reached 55 % of the peak in place, 72 % on copies. */
 static bool collide(ptrdiff_t stride) { return stride != 0 && stride % (ptrdiff_t)(2048 / sizeof(float)) == 0; }
 
 /* The rows of the block that any row of the tile sees, in place or copied. */

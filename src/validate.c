@@ -4,10 +4,10 @@
 #include <math.h>
 #include <stdbool.h>
 
+#include "kernels/kernels.h"
 #include "options.h"
 #include "reason.h"
 
-enum { MAX_D = 576 };
 #define MAX_TOKENS ((INT64_C(1) << 31) - (INT64_C(1) << 20)) /* key positions, rounded up to chunks, fit into int32 */
 #define MAX_OFFSET (INT64_C(1) << 32)
 #define LOG2_E     1.44269504088896340736
@@ -79,9 +79,9 @@ sa_status sa_validate_batch(const sa_batch *batch, sa_batch *own) {
     if (status == SA_OK)
         status = check_heads(own);
     if (status == SA_OK)
-        status = check_range("sa_batch.d_qk", own->d_qk, 1, MAX_D);
+        status = check_range("sa_batch.d_qk", own->d_qk, 1, SA_MAX_D);
     if (status == SA_OK)
-        status = check_range("sa_batch.d_v", own->d_v, 1, MAX_D);
+        status = check_range("sa_batch.d_v", own->d_v, 1, SA_MAX_D);
     if (status == SA_OK)
         status = check_types(own);
     if (status == SA_OK)

@@ -40,7 +40,8 @@ enum {
     SA_TILE_ROWS = 64,
     SA_BLOCK_KEYS = 256, /* keys between two updates of m; positions are multiples of it */
     SA_SUM_KEYS = 16,    /* keys of one row-sum tree */
-    SA_LINE_FLOATS = 16  /* of a cache line */
+    SA_LINE_FLOATS = 16, /* of a cache line */
+    SA_MAX_D = 576       /* largest d_qk and d_v */
 };
 
 /* The bits of 2^(i/8) for i = 0 .. 7, less i << 20, see lanes_exp2.h. */

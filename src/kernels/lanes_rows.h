@@ -3,7 +3,7 @@
 #ifndef SA_LANES_ROWS_H
 #define SA_LANES_ROWS_H
 
-enum { MAX_D = 576, STRIP_ROWS = 8, STRIP_COLUMNS = 4 };
+enum { STRIP_ROWS = 8, STRIP_COLUMNS = 4 };
 
 typedef float half __attribute__((vector_size(16)));
 typedef float strip __attribute__((vector_size(32))); /* in memory order: rows i and i + 4, or 8 rows of a column */
@@ -51,7 +51,7 @@ static void pack_strip(const float *const eight[STRIP_ROWS], int d, float factor
 
 /* Lanes without a row are packed from zeros. */
 static void lanes_pack(const float *const rows[SA_TILE_ROWS], int n_rows, int d, float factor, float *qt) {
-    const float zeros[MAX_D] = {0};
+    static const float zeros[SA_MAX_D] = {0};
     const int n_lanes = (n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS * SA_GROUP_ROWS;
     for (int r = 0; r < n_lanes; r += STRIP_ROWS) {
         const float *eight[STRIP_ROWS];
@@ -91,7 +91,7 @@ INLINE float inverse_sum(float l) { return l == 0.0f ? 0.0f : 1.0f / l; }
 
 /* What stands in lanes without a row goes nowhere. */
 static void lanes_finish(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]) {
-    float nowhere[MAX_D];
+    float nowhere[SA_MAX_D];
     for (int r = 0; r < n_rows; r += STRIP_ROWS) {
         float *eight[STRIP_ROWS];
         strip inverse = {0};

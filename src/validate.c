@@ -68,7 +68,8 @@ static sa_status check_rule(const sa_batch *b) {
 sa_status sa_validate_batch(const sa_batch *batch, sa_batch *own) {
     if (!batch)
         return sa_fail(SA_INVALID, "batch is NULL");
-    sa_status status = sa_copy_in(own, sizeof *own, batch, batch->struct_size, "sa_batch");
+    sa_status status =
+        sa_copy_in_grown(own, sizeof *own, offsetof(sa_batch, scale_type), batch, batch->struct_size, "sa_batch");
     if (status != SA_OK)
         return status;
     own->n_kv_heads = own->n_kv_heads ? own->n_kv_heads : own->n_query_heads;
@@ -273,7 +274,8 @@ sa_status sa_validate_sequences(const sa_batch *own, struct sa_problem *problem)
     const char *at = (const char *)own->sequences;
     for (int64_t i = 0; i < own->n_sequences; i++, at += own->sequence_size) {
         sa_sequence s;
-        sa_status status = sa_copy_in(&s, sizeof s, at, own->sequence_size, "sa_sequence");
+        sa_status status =
+            sa_copy_in_grown(&s, sizeof s, offsetof(sa_sequence, k_pages), at, own->sequence_size, "sa_sequence");
         if (status == SA_OK)
             status = resolve(own, i, &s, &problem->seqs[i]);
         if (status == SA_OK)

@@ -93,7 +93,11 @@ SA_API const char *sa_version(void);
 
 typedef struct sa_engine sa_engine;
 
-/* Element types. Today every tensor is SA_F32; the others are answered with SA_UNSUPPORTED. */
+/* Element types, chosen apart for q, k, v and o. SA_F16 is IEEE binary16, SA_BF16 the upper half of a SA_F32. SA_I8 is
+ * for k and v only and needs scales. SA_F64 is answered with SA_UNSUPPORTED. Whatever the types, elements are converted
+ * to SA_F32, which is exact, and all arithmetic is that of SA_F32; an element of o is rounded once to its type (to
+ * nearest, ties to even; beyond the largest number of SA_F16 lies inf). So the bits of a call on 16-bit tensors are
+ * those of the same call on their SA_F32 copies. */
 typedef enum sa_type { SA_F32 = 0, SA_BF16 = 1, SA_F16 = 2, SA_F64 = 3, SA_I8 = 4 } sa_type;
 
 /* Instruction sets, slowest first. */
@@ -160,6 +164,39 @@ typedef struct sa_output {
     int64_t head_stride;
 } sa_output;
 
+/* Scales of the int8 elements of k or v: the key of a (token, kv head) is scale * element, its score
+ * (sa_batch.scale * scale) * dot(q, elements), and a value weighs p * scale. The scale of (token t, kv head h) stands
+ * at data[t * token_stride + h * head_stride], or in a paged cache at data[page * page_stride + (t % page_tokens) *
+ * token_stride + h * head_stride]. Strides count scales; 0 means packed, [token][head] and [page][token][head]. With
+ * SA_SCALES_PER_HEAD there is one scale a kv head, data[h * head_stride], and the other strides are 0. Their type is
+ * sa_batch.scale_type. data is NULL for other element types. */
+typedef struct sa_scales {
+    const void *data;
+    int64_t token_stride, head_stride, page_stride;
+} sa_scales;
+
+/* Where the tokens of a paged k or v stand. They live in a pool of n_pages pages of page_tokens tokens each; table[i]
+ * says which page holds the tokens i * page_tokens and following of the sequence. The element (token t, kv head h,
+ * dimension c) stands at
+ *
+ *     data[table[h * head_step + t / page_tokens] * page_stride + (t % page_tokens) * token_stride + h * head_stride +
+ * c]
+ *
+ * with data and the strides of the sequence's sa_tensor, which hold within a page: 0 means
+ * [page][token][head][dimension] or, with head_step, where a page holds one kv head, [page][token][dimension] and
+ * head_stride 0. k and v may stand in one pool (a page for both: v.data = k.data + something and the page_stride of
+ * both; or a page for either: a table for each) or in two. Pages may be shared between sequences. Every entry is
+ * checked against n_pages before it is used; entries of pages in which no query of the sequence sees a key are not
+ * looked at. */
+typedef struct sa_pages {
+    const int32_t *table; /* NULL: not paged */
+    int64_t head_step;    /* entries from the table of one kv head to the next; 0: all kv heads share the table */
+    int64_t n_pages;      /* pages in the pool */
+    int64_t page_stride;  /* elements from one page to the next; 0: packed */
+    int32_t page_tokens;  /* 1 or more; any number will do, from 16 on it costs next to nothing */
+    int32_t reserved;     /* 0 */
+} sa_pages;
+
 /* Flags of a sequence. */
 #define SA_SEQ_Q_OFFSET 1u /* q_offset is given; otherwise it is n_k - n_q */
 
@@ -171,17 +208,20 @@ typedef struct sa_sequence {
     sa_tensor k;      /* n_k tokens, n_kv_heads,    d_qk */
     sa_tensor v;      /* n_k tokens, n_kv_heads,    d_v  */
     sa_output o;      /* n_q tokens, n_query_heads, d_v. Must not overlap an input or lse of any sequence */
-    sa_output lse;    /* float, one a row, element (t, h) at t * token_stride + h * head_stride; data NULL: not wanted.
-                         Strides 0 mean [head][token]: head_stride = n_q, token_stride = 1 */
+    sa_output lse; /* float whatever o is, one a row, element (t, h) at t * token_stride + h * head_stride; data NULL:
+                      not wanted. Strides 0 mean [head][token]: head_stride = n_q, token_stride = 1 */
     int64_t q_offset; /* with SA_SEQ_Q_OFFSET: query i stands at position q_offset + i, key j at position j. The default
                          n_k - n_q aligns the last query with the last key (caches, chunks); 0 aligns the first ones */
     uint32_t flags;   /* SA_SEQ_* */
     uint32_t reserved;
+    sa_pages k_pages, v_pages;    /* v_pages.table NULL: as k_pages, but with a page_stride of its own */
+    sa_scales k_scales, v_scales; /* of SA_I8 */
 } sa_sequence;
 
 /* Flags of a batch. */
-#define SA_CAUSAL 1u /* key j is visible to a query at position p only if j <= p */
-#define SA_WINDOW 2u /* window_left and window_right are given: p - window_left <= j <= p + window_right */
+#define SA_CAUSAL          1u /* key j is visible to a query at position p only if j <= p */
+#define SA_WINDOW          2u /* window_left and window_right are given: p - window_left <= j <= p + window_right */
+#define SA_SCALES_PER_HEAD 4u /* sa_scales hold one scale a kv head, for all tokens */
 
 typedef struct sa_batch {
     size_t struct_size;   /* sizeof(sa_batch) */
@@ -204,6 +244,9 @@ typedef struct sa_batch {
 
     int64_t *progress; /* NULL, or a counter of finished (query, key) pairs, all heads counted, that another thread may
                           read with an atomic load while the call runs. Set to 0 first, to n_pairs at the end */
+
+    int32_t scale_type; /* of all sa_scales: SA_F32, SA_BF16 or SA_F16 */
+    int32_t reserved;   /* 0 */
 } sa_batch;
 
 /* First initialiser of a sa_batch: sa_batch b = {SA_BATCH_HEAD, .n_sequences = ...}; */
@@ -234,9 +277,47 @@ typedef struct sa_batch {
  *     |o - exact| <= sum_j p[j] t[j] (|v[j]| + |exact|) + (min(n_k, 256) + 40 + 56 L) u sum_j p[j] |v[j]|
  *                    + n_k 2^-125 max|v|,       t[j] = u ((d_qk + 4) z[j] + |s[j] - m| + 6)
  *
+ * where q, k and v are what their elements stand for, exactly. Int8 keys add u z[j] to t[j], int8 values 1 to the 40;
+ * rounding o adds 2^-9 |o| (SA_BF16) or 2^-11 |o| + 2^-25 (SA_F16).
+ *
  * Sums are formed in blocks of 256 keys, chunks of 1024 and a tree of chunks, all at fixed positions, so that in
  * practice the error is that of a few hundred keys at any length. tests/bound.h derives the terms. */
 SA_API sa_status sa_batch_forward(sa_engine *engine, const sa_batch *batch);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Caches
+ */
+
+/* New tokens of one sequence. */
+typedef struct sa_new_tokens {
+    int64_t n;   /* 0 .. n_k of the sequence: they become its last n tokens, n_k - n .. n_k - 1. 0 is valid */
+    sa_tensor k; /* n tokens, n_kv_heads, d_qk */
+    sa_tensor v; /* n tokens, n_kv_heads, d_v */
+} sa_new_tokens;
+
+typedef struct sa_append {
+    size_t struct_size;          /* sizeof(sa_append) */
+    size_t tokens_size;          /* sizeof(sa_new_tokens): the step from one element of `tokens` to the next */
+    const sa_new_tokens *tokens; /* one for each sequence of the batch */
+    int32_t k_type, v_type;      /* of the new tokens: SA_F32, SA_BF16 or SA_F16 */
+} sa_append;
+
+/* First initialiser of a sa_append. */
+#define SA_APPEND_HEAD sizeof(sa_append), sizeof(sa_new_tokens)
+
+/* Writes new keys and values into the caches that a batch describes, contiguous or paged, in their types: the same
+ * `batch` then goes to sa_batch_forward(), n_k counting the new tokens. Of the batch only the k and v of its sequences,
+ * their pages and scales, n_q, n_k, q_offset, dimensions, heads, types and flags are looked at: q, o and lse may be
+ * empty. The memory behind sa_tensor.data of k and v, and behind sa_scales.data, is written although the pointers are
+ * to const; it must not overlap the new tokens.
+ *
+ * Values are rounded to nearest, ties to even. To SA_I8 with a scale a token: scale = max |x| / 127 over the
+ * dimensions, rounded to scale_type, element = x / scale rounded and kept within -127 .. 127; a row of zeros, or one
+ * whose scale rounds to 0, gets scale 0 and zeros; a row with inf or NaN gets a NaN for its scale. With
+ * SA_SCALES_PER_HEAD the scales are the caller's and are only read. Runs in the calling thread, allocates as
+ * sa_batch_forward() does, may be called by any number of threads as long as they write to different rows. Errors:
+ * those of sa_batch_forward(). */
+SA_API sa_status sa_cache_append(sa_engine *engine, const sa_batch *batch, const sa_append *append);
 
 /* ------------------------------------------------------------------------------------------------------------------
  * What the engine decided, and why

@@ -10,8 +10,11 @@
 #include <math.h>
 #include <string.h>
 
+#include <sa/sa.h>
+
 #include "block.h"
 #include "lse.h"
+#include "near.h"
 
 /* ---------------------------------------------------------------- chunks and their tree */
 
@@ -106,28 +109,43 @@ static void set_lane_keys(struct sa_tile *t, struct sa_item item) {
     }
 }
 
+/* Rows of other types go through floats brought near. */
 static void pack_queries(const struct sa_tile *t, struct sa_item item) {
+    const struct sa_problem *problem = t->problem;
+    const int stride = sa_near_stride(problem->d_qk);
     const float *rows[SA_TILE_ROWS];
     const struct sa_strided *q = &t->seq->q;
-    const float *data = q->data + item.kv_head * t->problem->group * q->head;
+    const char *data = q->data + item.kv_head * problem->group * q->head;
     struct row row = first_row(t, item);
-    for (int r = 0; r < t->n_rows; r++, row = next_row(t, row))
-        rows[r] = data + row.token * q->token + row.head * q->head;
-    t->kernels->pack(rows, t->n_rows, t->problem->d_qk, t->problem->factor, t->space->qt);
+    for (int r = 0; r < t->n_rows; r++, row = next_row(t, row)) {
+        const char *from = data + row.token * q->token + row.head * q->head;
+        float *near = t->space->near + r * stride;
+        if (problem->q_type != SA_F32)
+            t->kernels->widen((struct sa_stored){from, 0, 1, problem->d_qk, problem->q_type}, near, 0);
+        rows[r] = problem->q_type != SA_F32 ? near : (const float *)(const void *)from;
+    }
+    t->kernels->pack(rows, t->n_rows, problem->d_qk, problem->factor, t->space->qt);
 }
 
 static void write_outputs(const struct sa_tile *t, struct sa_item item, const struct sa_state *state) {
+    const struct sa_problem *problem = t->problem;
+    const int stride = sa_near_stride(problem->d_v);
     float *rows[SA_TILE_ROWS];
+    char *to[SA_TILE_ROWS];
     const struct sa_strided_out *o = &t->seq->o;
-    float *data = o->data + item.kv_head * t->problem->group * o->head;
+    char *data = o->data + item.kv_head * problem->group * o->head;
     struct row row = first_row(t, item);
-    for (int r = 0; r < t->n_rows; r++, row = next_row(t, row))
-        rows[r] = data + row.token * o->token + row.head * o->head;
-    t->kernels->finish(state, t->n_rows, t->problem->d_v, rows);
+    for (int r = 0; r < t->n_rows; r++, row = next_row(t, row)) {
+        to[r] = data + row.token * o->token + row.head * o->head;
+        rows[r] = problem->o_type != SA_F32 ? t->space->near + r * stride : (float *)(void *)to[r];
+    }
+    t->kernels->finish(state, t->n_rows, problem->d_v, rows);
+    for (int r = 0; r < t->n_rows && problem->o_type != SA_F32; r++)
+        t->kernels->narrow(rows[r], problem->d_v, problem->o_type, to[r]);
 }
 
 static void write_lse(const struct sa_tile *t, struct sa_item item, const struct sa_state *state) {
-    const struct sa_strided_out *lse = &t->seq->lse;
+    const struct sa_lse_out *lse = &t->seq->lse;
     float *data = lse->data + item.kv_head * t->problem->group * lse->head;
     struct row row = first_row(t, item);
     for (int r = 0; r < t->n_rows; r++, row = next_row(t, row))
@@ -145,34 +163,35 @@ static int64_t tile_pairs(const struct sa_tile *t) {
 /* ---------------------------------------------------------------- what comes after it */
 
 /* Rows of q or o of a tile: tokens, with all their heads of the kv head where these follow each other in memory. */
-static struct sa_rows token_rows(const struct sa_problem *problem, struct sa_item item, const float *data,
-                                 ptrdiff_t token, ptrdiff_t head, int d) {
+static struct sa_lines token_lines(const struct sa_problem *problem, struct sa_item item, const char *data,
+                                   ptrdiff_t token, ptrdiff_t head, int d_bytes) {
     const struct sa_seq *seq = &problem->seqs[item.seq];
     const int64_t first = item.tile * SA_TILE_ROWS / problem->group;
     const int64_t last = ((item.tile + 1) * SA_TILE_ROWS - 1) / problem->group;
     const int64_t n = (last < seq->n_q ? last + 1 : seq->n_q) - first;
-    return (struct sa_rows){data + item.kv_head * problem->group * head + first * token, token, (int)n,
-                            head == d ? problem->group * d : d};
+    return (struct sa_lines){data + item.kv_head * problem->group * head + first * token, token, (int)n,
+                             head == d_bytes ? problem->group * d_bytes : d_bytes};
 }
 
-static struct sa_rows first_keys(const float *data, ptrdiff_t token, int64_t n_k, int d) {
-    return (struct sa_rows){data, token, n_k < SA_BLOCK_KEYS ? (int)n_k : SA_BLOCK_KEYS, d};
+static struct sa_lines first_keys(const struct sa_cache *cache, int kv_head, int64_t n_k) {
+    const struct sa_cache head = sa_cache_of_head(cache, kv_head);
+    return sa_lines_of(&head, 0, n_k < SA_BLOCK_KEYS ? n_k : SA_BLOCK_KEYS);
 }
 
-static void add_set(struct sa_ahead *ahead, struct sa_rows rows) { ahead->sets[ahead->n_sets++] = rows; }
+static void add_set(struct sa_ahead *ahead, struct sa_lines lines) { ahead->sets[ahead->n_sets++] = lines; }
 
 /* Where o goes, and what the next item begins with. */
 static struct sa_ahead needed_after(const struct sa_problem *problem, struct sa_item item, const struct sa_item *next) {
     const struct sa_seq *seq = &problem->seqs[item.seq];
     struct sa_ahead after = {.n_sets = 0};
-    add_set(&after, token_rows(problem, item, seq->o.data, seq->o.token, seq->o.head, problem->d_v));
+    add_set(&after, token_lines(problem, item, seq->o.data, seq->o.token, seq->o.head, problem->o_bytes));
     if (!next)
         return after;
     seq = &problem->seqs[next->seq];
-    add_set(&after, token_rows(problem, *next, seq->q.data, seq->q.token, seq->q.head, problem->d_qk));
+    add_set(&after, token_lines(problem, *next, seq->q.data, seq->q.token, seq->q.head, problem->q_bytes));
     if ((next->seq != item.seq || next->kv_head != item.kv_head) && seq->n_k > 0) {
-        add_set(&after, first_keys(seq->k.data + next->kv_head * seq->k.head, seq->k.token, seq->n_k, problem->d_qk));
-        add_set(&after, first_keys(seq->v.data + next->kv_head * seq->v.head, seq->v.token, seq->n_k, problem->d_v));
+        add_set(&after, first_keys(&seq->k, next->kv_head, seq->n_k));
+        add_set(&after, first_keys(&seq->v, next->kv_head, seq->n_k));
     }
     return after;
 }
@@ -184,8 +203,10 @@ void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *proble
     int64_t rows_left = sa_seq_rows(problem, seq) - item.tile * SA_TILE_ROWS;
     t.n_rows = rows_left < SA_TILE_ROWS ? (int)rows_left : SA_TILE_ROWS;
     t.n_groups = (t.n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS;
-    t.k = seq->n_k ? seq->k.data + item.kv_head * seq->k.head : NULL;
-    t.v = seq->n_k ? seq->v.data + item.kv_head * seq->v.head : NULL;
+    if (seq->n_k) {
+        t.k = sa_cache_of_head(&seq->k, item.kv_head);
+        t.v = sa_cache_of_head(&seq->v, item.kv_head);
+    }
     t.after = needed_after(problem, item, next);
     set_lane_keys(&t, item);
     pack_queries(&t, item);

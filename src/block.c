@@ -6,7 +6,8 @@
 #include "block.h"
 
 #include <math.h>
-#include <string.h>
+
+#include "near.h"
 
 struct pass {
     int index, row;
@@ -20,7 +21,7 @@ struct block {
     int64_t at; /* its first key */
     int n_keys;
     int seen_begin, seen_end; /* keys that any row of the tile sees */
-    struct sa_rows k, v;      /* all keys of the block, in place or brought near */
+    struct sa_rows k, v;      /* all keys of the block */
     struct sa_zones zones[SA_TILE_GROUPS];
     struct pass passes[SA_TILE_GROUPS];
     int n_passes;
@@ -31,20 +32,9 @@ enum { MIN_COMMON_KEYS = 16 };
 
 /* ---------------------------------------------------------------- where things are */
 
-static struct sa_rows rows_in_place(const float *data, ptrdiff_t stride, int64_t begin, int64_t end, int d) {
-    return (struct sa_rows){data + begin * stride, stride, (int)(end - begin), d};
-}
-
-static struct sa_rows k_in_place(const struct sa_tile *t, int64_t begin, int64_t end) {
-    return rows_in_place(t->k, t->seq->k.token, begin, end, t->problem->d_qk);
-}
-
-static struct sa_rows v_in_place(const struct sa_tile *t, int64_t begin, int64_t end) {
-    return rows_in_place(t->v, t->seq->v.token, begin, end, t->problem->d_v);
-}
-
 static struct sa_rows part_of(const struct sa_rows *rows, int begin, int end) {
-    return (struct sa_rows){rows->data + begin * rows->stride, rows->stride, end - begin, rows->d};
+    return (struct sa_rows){rows->data + begin * rows->stride, rows->stride, end - begin, rows->d,
+                            rows->scale ? rows->scale + begin : NULL};
 }
 
 static float *s_of(const struct block *b, const struct pass *p, int key) {
@@ -99,23 +89,6 @@ static void open_block(struct block *b, const struct sa_tile *t, int64_t at) {
         open_pass(b, i);
 }
 
-/* ---------------------------------------------------------------- rows that stand badly */
-
-/* Rows a multiple of 2048 bytes apart, as in [token][head][dimension] with many heads, share a few sets of the caches
- * and drive each other out: with 8 heads of 128 AVX2 reached 55 % of the peak in place, 72 % on copies. */
-static bool collide(ptrdiff_t stride) { return stride != 0 && stride % (ptrdiff_t)(2048 / sizeof(float)) == 0; }
-
-/* The rows of the block that any row of the tile sees, in place or copied. */
-static struct sa_rows bring_near(const struct block *b, struct sa_rows rows) {
-    const int stride = sa_near_stride(rows.d);
-    float *near = b->tile->space->near;
-    if (b->tile->n_groups < 2 || !collide(rows.stride))
-        return rows;
-    for (int j = b->seen_begin; j < b->seen_end; j++)
-        memcpy(near + j * stride, rows.data + j * rows.stride, (size_t)rows.d * sizeof(float));
-    return (struct sa_rows){near, stride, rows.n, rows.d};
-}
-
 /* ---------------------------------------------------------------- scores */
 
 /* Several passes take turns over runs of keys that stay in the first-level cache; of the same size as the common
@@ -165,6 +138,17 @@ static void score_group(const struct block *b, const struct pass *p, int g) {
     b->tile->kernels->scores_none(g, z->end - z->seen_end, s_of(b, p, z->seen_end));
 }
 
+/* A row's maximum is one of scores with their scales: it is looked for again. */
+static void scale_scores(const struct block *b, const struct pass *p, int g) {
+    const struct sa_zones *z = &p->zones[g];
+    const int n = z->seen_end - z->seen_begin;
+    float *s = s_of(b, p, z->seen_begin), *mb = b->tile->space->mb + p->row;
+    for (int r = g * SA_GROUP_ROWS; r < (g + 1) * SA_GROUP_ROWS; r++)
+        mb[r] = -INFINITY;
+    b->tile->kernels->scale(g, n, b->k.scale + z->seen_begin, s);
+    b->tile->kernels->mask(g, n, (int)b->at + z->seen_begin, keys_of(b, p), s, mb);
+}
+
 static void score_block(const struct block *b) {
     const int step = b->n_passes > 1 ? RUN_KEYS : SA_BLOCK_KEYS;
     for (int r = 0; r < SA_TILE_ROWS; r++)
@@ -173,8 +157,11 @@ static void score_block(const struct block *b) {
         for (int i = 0; i < b->n_passes; i++)
             score_common(b, &b->passes[i], begin, begin + step);
     for (int i = 0; i < b->n_passes; i++)
-        for (int g = b->passes[i].g0; g < b->passes[i].g1; g++)
+        for (int g = b->passes[i].g0; g < b->passes[i].g1; g++) {
             score_group(b, &b->passes[i], g);
+            if (b->k.scale)
+                scale_scores(b, &b->passes[i], g);
+        }
 }
 
 /* ---------------------------------------------------------------- weights */
@@ -190,8 +177,8 @@ static void weigh_block(const struct block *b, const struct sa_state *state) {
             const int group = p->row / SA_GROUP_ROWS + g;
             const int n = b->seen_end - b->seen_begin;
             const int64_t first = b->at + b->seen_begin;
-            const struct sa_rows ahead =
-                v_in_place(t, first + n * group / t->n_groups, first + n * (group + 1) / t->n_groups);
+            const struct sa_lines ahead =
+                sa_lines_of(&t->v, first + n * group / t->n_groups, first + n * (group + 1) / t->n_groups);
             t->kernels->weights(g, z->end - z->begin, s_of(b, p, z->begin), t->space->mb + p->row, own.m, own.l,
                                 t->space->alpha + p->row, ahead);
         }
@@ -248,7 +235,16 @@ static struct sa_ahead ahead_of(const struct block *b) {
     const int64_t end = at + SA_BLOCK_KEYS < n_k ? at + SA_BLOCK_KEYS : n_k;
     if (at >= n_k || !sa_tile_sees_any(b->tile, at, end))
         return b->tile->after;
-    return (struct sa_ahead){.sets = {k_in_place(b->tile, at, end)}, .n_sets = 1};
+    return (struct sa_ahead){.sets = {sa_lines_of(&b->tile->k, at, end)}, .n_sets = 1};
+}
+
+static void scale_weights(const struct block *b) {
+    for (int i = 0; i < b->n_passes; i++)
+        for (int g = b->passes[i].g0; g < b->passes[i].g1; g++) {
+            const struct sa_zones *z = &b->passes[i].zones[g];
+            b->tile->kernels->scale(g, z->seen_end - z->seen_begin, b->v.scale + z->seen_begin,
+                                    s_of(b, &b->passes[i], z->seen_begin));
+        }
 }
 
 static void add_block(const struct block *b, const struct sa_state *state) {
@@ -261,13 +257,16 @@ static void add_block(const struct block *b, const struct sa_state *state) {
         }
 }
 
-/* k is done with when v needs the place. */
+/* k is done with when v needs its place. */
 void sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_state *state) {
+    const bool again = tile->n_groups > 1;
     struct block b;
     open_block(&b, tile, at);
-    b.k = bring_near(&b, k_in_place(tile, at, at + b.n_keys));
+    b.k = sa_rows_of(tile->kernels, tile->space, &tile->k, at, b.seen_begin, b.seen_end, again);
     score_block(&b);
     weigh_block(&b, state);
-    b.v = bring_near(&b, v_in_place(tile, at, at + b.n_keys));
+    b.v = sa_rows_of(tile->kernels, tile->space, &tile->v, at, b.seen_begin, b.seen_end, again);
+    if (b.v.scale)
+        scale_weights(&b);
     add_block(&b, state);
 }

@@ -13,7 +13,7 @@ struct sa_tile {
     const struct sa_problem *problem;
     struct sa_workspace *space;
     const struct sa_seq *seq;
-    const float *k, *v; /* of the kv head, token 0 */
+    struct sa_cache k, v; /* of the kv head */
     int n_rows, n_groups;
     int64_t first_position, last_position;
     struct sa_span group_first[SA_TILE_GROUPS],

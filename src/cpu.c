@@ -25,7 +25,8 @@ bool sa_cpu_runs(int isa) {
     switch (isa) {
     case SA_ISA_GENERIC: return true;
 #if defined(__x86_64__)
-    case SA_ISA_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case SA_ISA_AVX2:
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     case SA_ISA_AVX512:
         return sa_cpu_runs(SA_ISA_AVX2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");

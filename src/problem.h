@@ -8,20 +8,42 @@
 
 #include "visibility.h"
 
+/* Strides are bytes everywhere but in lse. */
 struct sa_strided {
-    const float *data;
-    ptrdiff_t token, head; /* strides in elements */
+    const char *data;
+    ptrdiff_t token, head;
 };
 
 struct sa_strided_out {
-    float *data;
+    char *data;
     ptrdiff_t token, head;
+};
+
+struct sa_lse_out {
+    float *data; /* NULL: not wanted */
+    ptrdiff_t token, head;
+};
+
+/* k or v of a sequence, or of one kv head of it, see sa_cache_of_head(). */
+struct sa_cache {
+    const char *data;
+    ptrdiff_t token, head, page;
+    const int32_t *table; /* NULL: not paged, as if one page held all */
+    ptrdiff_t table_head; /* entries */
+    int32_t page_tokens;
+    int64_t n_pages;
+    int type, d, d_bytes; /* sa_type, elements and bytes of a row */
+    int scale_type;
+    const char *scales; /* of SA_I8 */
+    ptrdiff_t scale_token, scale_head, scale_page;
 };
 
 struct sa_seq {
     int64_t n_q, n_k, q_offset;
-    struct sa_strided q, k, v;
-    struct sa_strided_out o, lse; /* lse.data NULL: not wanted */
+    struct sa_strided q;
+    struct sa_cache k, v;
+    struct sa_strided_out o;
+    struct sa_lse_out lse;
 };
 
 struct sa_problem {
@@ -29,7 +51,9 @@ struct sa_problem {
     struct sa_seq *seqs;
     int n_kv_heads, group; /* group: query heads a kv head */
     int d_qk, d_v;
-    float factor; /* scale * log2(e): scores are kept in units of log2 */
+    int q_type, o_type;
+    int q_bytes, o_bytes; /* of a row */
+    float factor;         /* scale * log2(e): scores are kept in units of log2 */
     struct sa_rule rule;
     int64_t n_rows, n_pairs; /* all heads */
     int64_t *progress;       /* NULL, or the caller's counter of finished pairs */
@@ -39,6 +63,17 @@ struct sa_problem {
  * that the query heads that share a kv head stand side by side in the lanes. */
 static inline int64_t sa_seq_rows(const struct sa_problem *problem, const struct sa_seq *seq) {
     return seq->n_q * problem->group;
+}
+
+static inline struct sa_cache sa_cache_of_head(const struct sa_cache *cache, int kv_head) {
+    struct sa_cache head = *cache;
+    if (cache->data)
+        head.data += kv_head * cache->head;
+    if (cache->table)
+        head.table += kv_head * cache->table_head;
+    if (cache->scales)
+        head.scales += kv_head * cache->scale_head;
+    return head;
 }
 
 #endif

@@ -7,6 +7,7 @@
 #include "kernels/kernels.h"
 #include "options.h"
 #include "reason.h"
+#include "tensors.h"
 
 #define MAX_TOKENS ((INT64_C(1) << 31) - (INT64_C(1) << 20)) /* key positions, rounded up to chunks, fit into int32 */
 #define MAX_OFFSET (INT64_C(1) << 32)
@@ -31,28 +32,33 @@ static sa_status check_heads(const sa_batch *b) {
     return status;
 }
 
-static sa_status check_type(const char *name, int32_t type) {
-    if (type == SA_F32)
+/* Whether a tensor may be of a type. */
+static sa_status check_type(const char *name, int32_t type, bool int8) {
+    if (type == SA_F32 || type == SA_BF16 || type == SA_F16 || (int8 && type == SA_I8))
         return SA_OK;
-    if (type >= SA_BF16 && type <= SA_I8)
-        return sa_fail(SA_UNSUPPORTED, "sa_batch.%s: this version takes SA_F32 only", name);
-    return sa_fail(SA_INVALID, "sa_batch.%s is %d, no sa_type", name, (int)type);
+    if (type == SA_F64)
+        return sa_fail(SA_UNSUPPORTED, "sa_batch.%s: this version does not take SA_F64", name);
+    return sa_fail(SA_INVALID, "sa_batch.%s is %d, expected SA_F32, SA_BF16%s", name, (int)type,
+                   int8 ? ", SA_F16 or SA_I8" : " or SA_F16");
 }
 
 static sa_status check_types(const sa_batch *b) {
-    sa_status status = check_type("q_type", b->q_type);
+    sa_status status = check_type("q_type", b->q_type, false);
     if (status == SA_OK)
-        status = check_type("k_type", b->k_type);
+        status = check_type("k_type", b->k_type, true);
     if (status == SA_OK)
-        status = check_type("v_type", b->v_type);
+        status = check_type("v_type", b->v_type, true);
     if (status == SA_OK)
-        status = check_type("o_type", b->o_type);
+        status = check_type("o_type", b->o_type, false);
+    if (status == SA_OK)
+        status = check_type("scale_type", b->scale_type, false);
     return status;
 }
 
 static sa_status check_rule(const sa_batch *b) {
-    if (b->flags & ~(SA_CAUSAL | SA_WINDOW))
-        return sa_fail(SA_INVALID, "sa_batch.flags is 0x%x, has a bit this version does not know", (unsigned)b->flags);
+    if (b->flags & ~(SA_CAUSAL | SA_WINDOW | SA_SCALES_PER_HEAD) || b->reserved)
+        return sa_fail(SA_INVALID, "sa_batch.flags is 0x%x, reserved %d: has a bit this version does not know",
+                       (unsigned)b->flags, (int)b->reserved);
     sa_status status = check_range("sa_batch.n_sink_keys", b->n_sink_keys, 0, INT64_MAX);
     if (status == SA_OK && b->flags & SA_WINDOW)
         status = check_range("sa_batch.window_left", b->window_left, -1, INT64_MAX);
@@ -90,87 +96,7 @@ sa_status sa_validate_batch(const sa_batch *batch, sa_batch *own) {
     return status;
 }
 
-/* ---------------------------------------------------------------- tensors */
-
-/* A tensor as it lies in memory. */
-struct shape {
-    const char *name;
-    int64_t seq, n_tokens, n_heads, d;
-    int64_t default_token, default_head;
-};
-
-struct placed {
-    int64_t token, head;   /* strides, defaults filled in */
-    int64_t first, length; /* elements: the smallest offset from data, and how many from there to the last one */
-    uintptr_t address;     /* of the smallest offset */
-};
-
-static sa_status bad_tensor(const struct shape *shape, const char *what) {
-    return sa_fail(SA_INVALID, "sequence %lld: %s %s", (long long)shape->seq, shape->name, what);
-}
-
-/* Adds the offsets (n - 1) * stride to a range of offsets; false on overflow. */
-static bool widen(int64_t n, int64_t stride, int64_t *low, int64_t *high) {
-    int64_t reach;
-    if (__builtin_mul_overflow(n - 1, stride, &reach))
-        return false;
-    return !__builtin_add_overflow(reach < 0 ? *low : *high, reach, reach < 0 ? low : high);
-}
-
-static sa_status place(const struct shape *shape, const void *data, int64_t token, int64_t head, struct placed *out) {
-    *out = (struct placed){token ? token : shape->default_token, head ? head : shape->default_head, 0, 0, 0};
-    if (shape->n_tokens == 0)
-        return SA_OK;
-    if (!data)
-        return bad_tensor(shape, "is NULL");
-    if ((uintptr_t)data % sizeof(float) != 0)
-        return bad_tensor(shape, "is not aligned to its elements");
-    int64_t low = 0, high = shape->d, bytes, to_low;
-    bool fits = widen(shape->n_tokens, out->token, &low, &high) && widen(shape->n_heads, out->head, &low, &high);
-    if (!fits || __builtin_sub_overflow(high, low, &out->length) || __builtin_mul_overflow(out->length, 4, &bytes) ||
-        __builtin_mul_overflow(low, 4, &to_low))
-        return bad_tensor(shape, "reaches beyond the address space: strides too large");
-    out->first = low;
-    if (__builtin_add_overflow((uintptr_t)data, (intptr_t)to_low, &out->address) ||
-        out->address > UINTPTR_MAX - (uintptr_t)bytes)
-        return bad_tensor(shape, "reaches beyond the address space: strides too large");
-    return SA_OK;
-}
-
-static int64_t magnitude(int64_t x) { return x < 0 ? -(x + (x == INT64_MIN)) : x; }
-
-/* Elements of an output must not share memory with one another: one axis steps over the other. */
-static sa_status check_distinct(const struct shape *shape, const struct placed *p) {
-    int64_t token = magnitude(p->token), head = magnitude(p->head), d = shape->d;
-    int64_t nt = shape->n_tokens, nh = shape->n_heads;
-    bool tokens_inside = (nt <= 1 || token >= d) && (nh <= 1 || head >= (nt - 1) * token + d);
-    bool heads_inside = (nh <= 1 || head >= d) && (nt <= 1 || token >= (nh - 1) * head + d);
-    if (nt == 0 || tokens_inside || heads_inside)
-        return SA_OK;
-    return bad_tensor(shape, "overlaps itself: its strides let two elements share memory");
-}
-
-/* Do two tensors share memory? Tensors that interleave with a common token stride, such as the parts of a packed
- * [token][q k v o] array, lie within each other's range without sharing an element. */
-static bool overlap(const struct shape *sa, const struct placed *a, const struct shape *sb, const struct placed *b) {
-    if (sa->n_tokens == 0 || sb->n_tokens == 0)
-        return false;
-    uintptr_t a_end = a->address + (uintptr_t)a->length * 4, b_end = b->address + (uintptr_t)b->length * 4;
-    if (a_end <= b->address || b_end <= a->address)
-        return false;
-    int64_t period = magnitude(a->token);
-    if (period != magnitude(b->token) || (a->address ^ b->address) % 4 != 0)
-        return true;
-    int64_t a_width = (sa->n_heads - 1) * magnitude(a->head) + sa->d,
-            b_width = (sb->n_heads - 1) * magnitude(b->head) + sb->d;
-    int64_t apart = (int64_t)(b->address - a->address) / 4 % period;
-    apart = apart < 0 ? apart + period : apart;
-    return a_width > apart || apart + b_width > period;
-}
-
 /* ---------------------------------------------------------------- the sequences */
-
-enum { Q, K, V, O, LSE, N_TENSORS };
 
 static sa_status check_counts(int64_t i, const sa_sequence *s) {
     if (s->n_q < 0 || s->n_q > MAX_TOKENS || s->n_k < 0 || s->n_k > MAX_TOKENS)
@@ -187,53 +113,32 @@ static sa_status check_counts(int64_t i, const sa_sequence *s) {
     return SA_OK;
 }
 
-/* Two query tokens may share an output row of another kind, but nothing that is read may be written. */
-static sa_status check_overlaps(const struct shape shape[N_TENSORS], const struct placed placed[N_TENSORS]) {
-    for (int out = O; out <= LSE; out++)
-        for (int other = Q; other < out; other++)
-            if (overlap(&shape[out], &placed[out], &shape[other], &placed[other]))
-                return sa_fail(SA_INVALID, "sequence %lld: %s overlaps %s", (long long)shape[out].seq, shape[out].name,
-                               shape[other].name);
-    return SA_OK;
+/* Pages in which no query sees a key may have been given up: their entries are not looked at. */
+static sa_status check_pages(const struct sa_problem *problem, int64_t i, const struct sa_seq *seq) {
+    struct sa_span first = sa_visible(&problem->rule, seq->q_offset, seq->n_k),
+                   last = sa_visible(&problem->rule, seq->q_offset + seq->n_q - 1, seq->n_k);
+    const int64_t sink = last.sink < first.lo ? last.sink : first.lo;
+    const struct sa_cache *caches[2] = {&seq->k, &seq->v};
+    sa_status status = SA_OK;
+    for (int c = 0; c < 2 && status == SA_OK && seq->n_q > 0; c++) {
+        status = sa_check_pages(i, c ? "v" : "k", caches[c], problem->n_kv_heads, 0, sink);
+        if (status == SA_OK)
+            status = sa_check_pages(i, c ? "v" : "k", caches[c], problem->n_kv_heads, first.lo, last.hi);
+    }
+    return status;
 }
 
-/* Pointers are moved on by a token after the last one, too. Where there is one token, its stride may be anything. */
-static int64_t token_stride(const struct shape *shape, const struct placed *p) {
-    return shape->n_tokens > 1 ? p->token : shape->default_token;
-}
-
-static sa_status resolve(const sa_batch *b, int64_t i, const sa_sequence *s, struct sa_seq *seq) {
-    const int64_t hq = b->n_query_heads, hk = b->n_kv_heads, dq = b->d_qk, dv = b->d_v;
-    const int64_t n_lse = s->lse.data ? s->n_q : 0;
-    const struct shape shape[N_TENSORS] = {{"q", i, s->n_q, hq, dq, hq * dq, dq},
-                                           {"k", i, s->n_k, hk, dq, hk * dq, dq},
-                                           {"v", i, s->n_k, hk, dv, hk * dv, dv},
-                                           {"o", i, s->n_q, hq, dv, hq * dv, dv},
-                                           {"lse", i, n_lse, hq, 1, 1, s->n_q}};
-    const sa_tensor tensor[N_TENSORS] = {s->q,
-                                         s->k,
-                                         s->v,
-                                         {s->o.data, s->o.token_stride, s->o.head_stride},
-                                         {s->lse.data, s->lse.token_stride, s->lse.head_stride}};
-    struct placed p[N_TENSORS];
+static sa_status resolve(const sa_batch *b, int64_t i, const sa_sequence *s, const struct sa_problem *problem,
+                         struct sa_seq *seq) {
     sa_status status = check_counts(i, s);
-    for (int t = 0; t < N_TENSORS && status == SA_OK; t++)
-        status = place(&shape[t], tensor[t].data, tensor[t].token_stride, tensor[t].head_stride, &p[t]);
-    for (int t = O; t < N_TENSORS && status == SA_OK; t++)
-        status = check_distinct(&shape[t], &p[t]);
     if (status == SA_OK)
-        status = check_overlaps(shape, p);
+        status = sa_resolve_tensors(b, i, s, seq);
     if (status != SA_OK)
         return status;
-    *seq = (struct sa_seq){.n_q = s->n_q,
-                           .n_k = s->n_k,
-                           .q_offset = s->flags & SA_SEQ_Q_OFFSET ? s->q_offset : s->n_k - s->n_q,
-                           .q = {s->q.data, token_stride(&shape[Q], &p[Q]), p[Q].head},
-                           .k = {s->k.data, token_stride(&shape[K], &p[K]), p[K].head},
-                           .v = {s->v.data, token_stride(&shape[V], &p[V]), p[V].head},
-                           .o = {s->o.data, token_stride(&shape[O], &p[O]), p[O].head},
-                           .lse = {s->lse.data, token_stride(&shape[LSE], &p[LSE]), p[LSE].head}};
-    return SA_OK;
+    seq->n_q = s->n_q;
+    seq->n_k = s->n_k;
+    seq->q_offset = s->flags & SA_SEQ_Q_OFFSET ? s->q_offset : s->n_k - s->n_q;
+    return check_pages(problem, i, seq);
 }
 
 /* Limits that no position can reach count as none, which keeps sums of positions far from overflow. */
@@ -268,6 +173,10 @@ sa_status sa_validate_sequences(const sa_batch *own, struct sa_problem *problem)
                                    .group = own->n_query_heads / own->n_kv_heads,
                                    .d_qk = own->d_qk,
                                    .d_v = own->d_v,
+                                   .q_type = own->q_type,
+                                   .o_type = own->o_type,
+                                   .q_bytes = own->d_qk * sa_type_bytes(own->q_type),
+                                   .o_bytes = own->d_v * sa_type_bytes(own->o_type),
                                    .factor = (float)(scale * LOG2_E),
                                    .rule = rule_of(own),
                                    .progress = own->progress};
@@ -277,7 +186,7 @@ sa_status sa_validate_sequences(const sa_batch *own, struct sa_problem *problem)
         sa_status status =
             sa_copy_in_grown(&s, sizeof s, offsetof(sa_sequence, k_pages), at, own->sequence_size, "sa_sequence");
         if (status == SA_OK)
-            status = resolve(own, i, &s, &problem->seqs[i]);
+            status = resolve(own, i, &s, problem, &problem->seqs[i]);
         if (status == SA_OK)
             status = count(problem, &problem->seqs[i], own->n_query_heads);
         if (status != SA_OK)

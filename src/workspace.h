@@ -22,7 +22,8 @@ struct sa_workspace {
     int d_qk, d_v;            /* what the pointers below are laid out for */
     int32_t *lo, *hi, *sink;  /* which keys each row sees, see sa_lane_keys */
     float *qt, *s, *mb, *alpha;
-    float *near;                           /* rows of k or v of a block, where those in place stand badly */
+    float *near;                           /* rows of k or v of a block that cannot be used in place, or of q or o */
+    float *scale;                          /* factors of the rows of k or v of a block */
     struct sa_state result;                /* of the whole tile */
     struct sa_state child[SA_TREE_LEVELS]; /* child[level]: a later child of a node one level above */
 };

@@ -12,7 +12,7 @@ if(NOT SIMDE_INCLUDE_DIR)
 endif()
 
 # No sanitizers: with them this one object takes many minutes to compile. Pages that may not be touched guard the tests.
-set(emulation -mavx2 -mfma -Wno-psabi -fno-sanitize=all -include ${CMAKE_CURRENT_SOURCE_DIR}/emulated_avx512.h)
+set(emulation -mavx2 -mfma -mf16c -Wno-psabi -fno-sanitize=all -include ${CMAKE_CURRENT_SOURCE_DIR}/emulated_avx512.h)
 
 add_library(sa_emulated OBJECT ${PROJECT_SOURCE_DIR}/src/kernels/avx512.c emulated_cpu.c)
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/avx512.c PROPERTIES COMPILE_OPTIONS "${emulation}")

@@ -7,8 +7,8 @@
 #ifndef SA_TESTS_EMULATED_AVX512_H
 #define SA_TESTS_EMULATED_AVX512_H
 
-#if !defined(__AVX2__) || !defined(__FMA__)
-#error "without AVX2 and FMA SIMDe rounds a multiply-add twice"
+#if !defined(__AVX2__) || !defined(__FMA__) || !defined(__F16C__)
+#error "without AVX2, FMA and F16C SIMDe rounds a multiply-add twice"
 #endif
 #if defined(__AVX512F__)
 #error "the real instructions would be used"
@@ -78,6 +78,28 @@ EMULATED __m512 emulated_cvtepi32_ps(__m512i a) {
     return (__m512) __builtin_convertvector((emulated_ints)a, emulated_floats);
 }
 
+EMULATED __m512i emulated_cvtepu16_epi32(__m256i a) {
+    return emulated_join(simde_mm256_cvtepu16_epi32(simde_mm256_castsi256_si128(a)),
+                         simde_mm256_cvtepu16_epi32(simde_mm256_extracti128_si256(a, 1)));
+}
+
+EMULATED __m512i emulated_cvtepi8_epi32(__m128i a) {
+    return emulated_join(simde_mm256_cvtepi8_epi32(a), simde_mm256_cvtepi8_epi32(simde_mm_srli_si128(a, 8)));
+}
+
+/* F16C is there with AVX2 and FMA. */
+EMULATED __m512 emulated_cvtph_ps(__m256i a) {
+    const __m256 low = _mm256_cvtph_ps(simde_mm256_castsi256_si128(a)),
+                 high = _mm256_cvtph_ps(simde_mm256_extracti128_si256(a, 1));
+    return simde_mm512_castsi512_ps(emulated_join(simde_mm256_castps_si256(low), simde_mm256_castps_si256(high)));
+}
+
+#undef _mm512_cvtepu16_epi32
+#undef _mm512_cvtepi8_epi32
+#undef _mm512_cvtph_ps
+#define _mm512_cvtepu16_epi32(a) emulated_cvtepu16_epi32(a)
+#define _mm512_cvtepi8_epi32(a)  emulated_cvtepi8_epi32(a)
+#define _mm512_cvtph_ps(a)       emulated_cvtph_ps(a)
 #undef _mm512_cvtps_epi32
 #undef _mm512_cvttps_epi32
 #undef _mm512_cvtepi32_ps

@@ -80,7 +80,7 @@ static float row_sum(const float *p) {
 }
 
 static void weights(int g, int n_keys, float *s, const float *mb, float *m, float *l, float *alpha,
-                    struct sa_rows ahead) {
+                    struct sa_lines ahead) {
     (void)ahead;
     for (int r = 16 * g; r < 16 * g + 16; r++) {
         float m_old = m[r], sum = 0.0f;
@@ -92,6 +92,12 @@ static void weights(int g, int n_keys, float *s, const float *mb, float *m, floa
             sum = sum + row_sum(s + j * ROW + r);
         l[r] = fmaf(l[r], alpha[r], sum);
     }
+}
+
+static void scale(int g, int n_keys, const float *factor, float *s) {
+    for (int j = 0; j < n_keys; j++)
+        for (int r = 16 * g; r < 16 * g + 16; r++)
+            s[j * ROW + r] *= factor[j];
 }
 
 static void values(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v, const float *alpha,
@@ -154,6 +160,7 @@ const struct sa_kernels kernel_scalar = {.name = "scalar",
                                          .mask = mask,
                                          .scores_none = scores_none,
                                          .weights = weights,
+                                         .scale = scale,
                                          .values = values,
                                          .finite = all_finite,
                                          .values_masked = values_masked,

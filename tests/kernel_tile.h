@@ -95,7 +95,7 @@ static inline void tile_scores_none(const struct sa_kernels *kernel, int g, int 
 }
 
 static inline void tile_weights(const struct sa_kernels *kernel, int g, int n_keys, float *s, const float *mb, float *m,
-                                float *l, float *alpha, struct sa_rows ahead) {
+                                float *l, float *alpha, struct sa_lines ahead) {
     float *const vectors[3] = {m, l, alpha};
     struct pass_of_tile p;
     for (EACH_PASS(p, kernel, g, g + 1)) {
@@ -108,6 +108,17 @@ static inline void tile_weights(const struct sa_kernels *kernel, int g, int n_ke
         out_of_pass(p, s, pass_s, n_keys + 1);
         for (int i = 0; i < 3; i++)
             out_of_pass(p, vectors[i], pass_vectors[i], 1);
+    }
+}
+
+static inline void tile_scale(const struct sa_kernels *kernel, int g0, int g1, int n_keys, const float *scale,
+                              float *s) {
+    struct pass_of_tile p;
+    for (EACH_PASS(p, kernel, g0, g1)) {
+        into_pass(p, pass_s, s, n_keys + 1);
+        for (int g = p.g0; g < p.g1; g++)
+            kernel->scale(g, n_keys, scale, pass_s);
+        out_of_pass(p, s, pass_s, n_keys + 1);
     }
 }
 

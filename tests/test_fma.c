@@ -19,7 +19,8 @@ static void fma_each(const struct sa_kernels *kernel, float o[DIMS][SA_TILE_ROWS
     const struct sa_stairs one_key = {{0, 0, 0, 0}, {1, 1, 1, 1}};
     const struct sa_ahead nothing = {.step = 1};
     for (int d = 0; d < DIMS; d++)
-        tile_values(kernel, c[d], 0, SA_TILE_GROUPS, &one_key, (struct sa_rows){&one, 0, 1, 1}, b, o[d], &nothing);
+        tile_values(kernel, c[d], 0, SA_TILE_GROUPS, &one_key, (struct sa_rows){&one, 0, 1, 1, NULL}, b, o[d],
+                    &nothing);
 }
 
 static void check_call(void) {

@@ -9,7 +9,7 @@ static const int dims[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12,   13,
                            14, 15, 16, 17, 18, 19, 20, 63, 64, 65, 66, MAX_D};
 enum { N_DIMS = sizeof dims / sizeof dims[0] };
 
-static const struct sa_rows no_rows = {NULL, 0, 0, 0};
+static const struct sa_lines no_rows = {NULL, 0, 0, 0};
 
 /* ---------------------------------------------------------------- pack */
 

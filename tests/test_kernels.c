@@ -13,6 +13,7 @@ enum { N_COUNTS = sizeof counts / sizeof counts[0], N_DIMS = sizeof dims / sizeo
 
 static struct fenced fenced;
 static _Alignas(64) float qt[MAX_D][SA_TILE_ROWS];
+static float scales[SA_BLOCK_KEYS];
 static struct { int32_t lo[SA_TILE_ROWS], hi[SA_TILE_ROWS], sink[SA_TILE_ROWS]; } lane_keys;
 static const struct sa_lane_keys seen = {lane_keys.lo, lane_keys.hi, lane_keys.sink};
 
@@ -20,6 +21,7 @@ static void fill(struct dice *dice) {
     fenced = fenced_map(SA_BLOCK_KEYS * (MAX_D + 32));
     roll_floats(dice, fenced.begin, (size_t)(fenced.end - fenced.begin));
     roll_floats(dice, qt[0], sizeof qt / sizeof(float));
+    roll_floats(dice, scales, SA_BLOCK_KEYS);
     roll_floats(dice, (float *)&before, sizeof before / sizeof(float));
 }
 
@@ -31,8 +33,8 @@ static struct sa_rows roll_rows(struct dice *dice, int n, int d) {
     ptrdiff_t stride = d + roll_between(dice, 0, 20), extent = (n - 1) * stride + d;
     float *low = roll_one_in(dice, 2) ? fenced.begin : fenced.end - extent;
     if (roll_one_in(dice, 4))
-        return (struct sa_rows){low + extent - d, -stride, n, d};
-    return (struct sa_rows){low, stride, n, d};
+        return (struct sa_rows){low + extent - d, -stride, n, d, NULL};
+    return (struct sa_rows){low, stride, n, d, NULL};
 }
 
 /* Some lanes see all keys, some none, most have two stretches of them, that end within the run or far from it. */
@@ -81,8 +83,15 @@ static struct sa_stairs stairs_for(struct sa_rows rows, int first_key) {
 static void run_values(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
                        int first_key) {
     const struct sa_stairs keys = stairs_for(rows, first_key);
-    const struct sa_ahead ahead = {{rows, rows}, first_key % 2 ? 2 : 0, g0, 1 + g1 % 2};
+    const struct sa_lines lines = {(const char *)rows.data, rows.stride * 4, rows.n, rows.d * 4};
+    const struct sa_ahead ahead = {{lines, lines}, first_key % 2 ? 2 : 0, g0, 1 + g1 % 2};
     tile_values(kernel, frame->s[0], g0, g1, &keys, rows, frame->alpha, frame->o[0], &ahead);
+}
+
+static void run_scale(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
+                      int first_key) {
+    (void)first_key;
+    tile_scale(kernel, g0, g1, rows.n, scales, frame->s[0]);
 }
 
 static void run_values_masked(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
@@ -136,6 +145,7 @@ static const struct {
     bool masked;
 } kinds[] = {{"scores", run_scores, false},
              {"scores_masked", run_scores_masked, true},
+             {"scale", run_scale, false},
              {"values", run_values, false},
              {"values_masked", run_values_masked, true}};
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
@@ -157,7 +167,7 @@ START_TEST(every_alignment_has_the_contracts_bits) {
         for (int n = 1; n <= 9; n++)
             for (int d = 1; d <= 9; d++)
                 for (int shift = 0; shift < 16; shift++) {
-                    struct sa_rows rows = {fenced.begin + shift, d + (n + d) % 3, n, d};
+                    struct sa_rows rows = {fenced.begin + shift, d + (n + d) % 3, n, d, NULL};
                     roll_lane_keys(&dice, 0, n);
                     int g0 = shift % 4, g1 = kinds[kind].masked ? g0 + 1 : 4;
                     compare(kinds[kind].run, g0, g1, rows, 0);
@@ -181,7 +191,7 @@ START_TEST(bad_values_reach_those_who_see_them) {
     fill(&dice);
     for (int i = 0; i < 3000; i++) {
         int kind = (int)(roll(&dice) % N_KINDS), n = (int)roll_between(&dice, 1, 20);
-        struct sa_rows rows = {fenced.begin, 8, n, (int)roll_between(&dice, 1, 8)};
+        struct sa_rows rows = {fenced.begin, 8, n, (int)roll_between(&dice, 1, 8), NULL};
         roll_floats(&dice, fenced.begin, 20 * 8);
         poison(&dice, rows, fenced.begin);
         roll_lane_keys(&dice, 0, n);
@@ -199,7 +209,7 @@ START_TEST(a_lane_is_its_own) {
     fill(&dice);
     for (int i = 0; i < 2000; i++)
         for (EACH_KERNEL(kernel)) {
-            struct sa_rows rows = {fenced.begin, 9, (int)roll_between(&dice, 1, 20), 9};
+            struct sa_rows rows = {fenced.begin, 9, (int)roll_between(&dice, 1, 20), 9, NULL};
             run_kernel *run = roll_one_in(&dice, 2) ? run_scores_masked : run_values_masked;
             roll_lane_keys(&dice, 0, rows.n);
             int bad = (int)roll_between(&dice, 0, rows.n - 1), g = (int)roll_between(&dice, 0, 3);
@@ -263,7 +273,12 @@ START_TEST(what_is_not_finite_is_found) {
             }
         }
     }
-    must(kernel_scalar.finite((struct sa_rows){NULL, 0, 0, 5}), "no rows are not finite");
+    scales[3] = NAN;
+    for (EACH_KERNEL(kernel))
+        must(kernel->finite((struct sa_rows){NULL, 0, 3, 5, scales}) &&
+                 !kernel->finite((struct sa_rows){NULL, 0, 4, 5, scales}),
+             "%s: scales are not looked at", kernel->name);
+    must(kernel_scalar.finite((struct sa_rows){NULL, 0, 0, 5, NULL}), "no rows are not finite");
     fenced_unmap(&fenced);
 }
 END_TEST

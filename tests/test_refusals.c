@@ -75,13 +75,13 @@ START_TEST(fields_of_a_batch) {
     REFUSE(r.batch.o_type = -1, "o_type");
     REFUSE(r.batch.scale = NAN, "scale");
     REFUSE(r.batch.scale = -INFINITY, "scale");
-    REFUSE(r.batch.flags = 4, "flags");
+    REFUSE(r.batch.flags = 8, "flags");
     REFUSE(r.batch.window_left = 3, "SA_WINDOW");
     REFUSE((r.batch.flags = SA_WINDOW, r.batch.window_left = -2), "window_left");
     REFUSE((r.batch.flags = SA_WINDOW, r.batch.window_right = -2), "window_right");
     REFUSE(r.batch.n_sink_keys = -1, "n_sink_keys");
-    r.batch.k_type = SA_BF16;
-    must_refuse(engine, &r, SA_UNSUPPORTED, "k_type", "bf16");
+    r.batch.k_type = SA_F64;
+    must_refuse(engine, &r, SA_UNSUPPORTED, "k_type", "float64");
     ck_assert(sa_batch_forward(engine, NULL) == SA_INVALID);
     ck_assert(sa_batch_forward(NULL, &r.batch) == SA_INVALID);
     ck_assert(sa_batch_forward(engine, &r.batch) == SA_OK && !untouched(&r));

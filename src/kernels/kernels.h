@@ -41,7 +41,8 @@ enum {
     SA_BLOCK_KEYS = 256, /* keys between two updates of m; positions are multiples of it */
     SA_SUM_KEYS = 16,    /* keys of one row-sum tree */
     SA_LINE_FLOATS = 16, /* of a cache line */
-    SA_MAX_D = 576       /* largest d_qk and d_v */
+    SA_LINE_BYTES = 64,
+    SA_MAX_D = 576 /* largest d_qk and d_v */
 };
 
 /* The bits of 2^(i/8) for i = 0 .. 7, less i << 20, see lanes_exp2.h. */
@@ -52,12 +53,20 @@ struct sa_lane_keys {
     const int32_t *lo, *hi, *sink;
 };
 
-/* A run of rows of k or v in place. */
+/* A run of rows of k or v as floats, in place or widened. */
 struct sa_rows {
-    const float *data; /* first row */
-    ptrdiff_t stride;  /* elements from one row to the next */
-    int n;             /* number of rows */
-    int d;             /* elements of a row */
+    const float *data;  /* first row */
+    ptrdiff_t stride;   /* elements from one row to the next */
+    int n;              /* number of rows */
+    int d;              /* elements of a row */
+    const float *scale; /* NULL, or a factor a row, see sa_scales in sa.h */
+};
+
+/* A run of rows in memory, of any sa_type, at any alignment of an element. */
+struct sa_stored {
+    const char *data;
+    ptrdiff_t stride; /* bytes */
+    int n, d, type;
 };
 
 /* The keys of a run that each group of a pass goes through. Both ends grow with the group, and begin of the last group
@@ -66,13 +75,18 @@ struct sa_stairs {
     int begin[SA_TILE_GROUPS], end[SA_TILE_GROUPS];
 };
 
-/* Rows that will be needed next, to be fetched into the second-level cache meanwhile, a column at a time: elements 16 i
- * to 16 i + 15 of all rows of a set. A call fetches the columns first, first + step, ... of all sets one after the
- * other.
- */
+/* Rows that will be needed next, to be fetched into the second-level cache meanwhile, a column of cache lines at a
+ * time: bytes 64 i to 64 i + 63 of all rows of a set. A call fetches the columns first, first + step, ... of all sets
+ * one after the other. */
+struct sa_lines {
+    const char *data;
+    ptrdiff_t stride; /* bytes */
+    int n, bytes;     /* rows, bytes of a row */
+};
+
 enum { SA_AHEAD_SETS = 4 };
 struct sa_ahead {
-    struct sa_rows sets[SA_AHEAD_SETS];
+    struct sa_lines sets[SA_AHEAD_SETS];
     int n_sets;
     int first, step;
 };
@@ -88,6 +102,12 @@ struct sa_kernels {
     int isa;          /* sa_isa */
     int lanes;        /* floats in a vector */
     int pass_groups;  /* groups in a pass, 1 or 4 */
+
+    /* to[j * to_stride + c] = element (j, c) of the rows, exactly. */
+    void (*widen)(struct sa_stored rows, float *to, ptrdiff_t to_stride);
+
+    /* to[c] = row[c] rounded to SA_F32, SA_BF16 or SA_F16, to nearest, ties to even; a NaN stays one. */
+    void (*narrow)(const float *row, int d, int type, void *to);
 
     /* qt[c][r] = rows[r][c] * factor for r < n_rows, 0 * factor for the rows up to the next multiple of 16. The whole
      * tile. */
@@ -108,13 +128,16 @@ struct sa_kernels {
      * l = l alpha + sum of the new s. A row with m' = -inf gets weights 0. Meanwhile the rows `ahead` are fetched into
      * the second-level cache. */
     void (*weights)(int g, int n_keys, float *s, const float *mb, float *m, float *l, float *alpha,
-                    struct sa_rows ahead);
+                    struct sa_lines ahead);
+
+    /* s[j][r] = s[j][r] * scale[j] for n_keys keys of one group: scores of keys, or weights of values, with scales. */
+    void (*scale)(int g, int n_keys, const float *scale, float *s);
 
     /* o = o alpha + sum of p v over keys->begin[g] .. keys->end[g] - 1, for each group g. */
     void (*values)(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v, const float *alpha,
                    float *o, const struct sa_ahead *ahead);
 
-    /* Is every element finite, so that values() may pass keys that a row does not see? */
+    /* Is every element and scale finite, so that values() may pass keys that a row does not see? */
     bool (*finite)(struct sa_rows rows);
 
     /* As values(), for one group and all keys of the run, leaving out for each row the keys it does not see. */

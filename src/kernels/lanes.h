@@ -2,7 +2,7 @@
 /*
  * The one source of all micro-kernels; the contract is kernels.h. A file per instruction set includes its vec_<isa>.h,
  * this file, and names the table. The parts: lanes_exp2.h, lanes_rows.h (pack and finish), lanes_scores.h,
- * lanes_weights.h (and merge), lanes_values.h. The wrappers they rely on:
+ * lanes_types.h (widen and narrow), lanes_weights.h (and merge), lanes_values.h. The wrappers they rely on:
  *
  *     LANES                         floats in a vector `vf`; `vi` as many int32, `vmask` one bit or word a lane
  *     PASS_GROUPS                   groups that a pass takes side by side in registers
@@ -11,12 +11,14 @@
  *     TILE_SIZE(v)                  the largest of these n
  *     SCORE_STEPS                   dimensions a turn of the score loop takes
  *     v_load v_store v_set1 v_fma   aligned memory, broadcast, fused multiply-add
- *     v_load_any                    memory of any alignment
+ *     v_load_any v_store_any        memory of any alignment
  *     v_max                         a > b ? a : b: the second operand if either is NaN
  *     v_keep(a)                     a, in a register of its own
  *     v_power_of_2(a)               2^(k/8) for the k / 8 that a was rounded to, see lanes_exp2.h
  *     v_load_i v_set1_i v_less_i v_equal m_and m_or m_not m_any v_select(mask, a, b)
  *     v_fma_where(mask, a, b, c)    fma where mask, c elsewhere
+ *     v_of_bf16 v_of_f16 v_of_i8    LANES elements of that type from memory of any alignment
+ *     f16_of(float) of_f16(bits)    one element
  */
 #ifndef SA_LANES_H
 #define SA_LANES_H
@@ -62,6 +64,7 @@ INLINE struct tiling tiling_of(int n, int largest) {
 #include "kernels/lanes_exp2.h"
 #include "kernels/lanes_rows.h"
 #include "kernels/lanes_scores.h"
+#include "kernels/lanes_types.h"
 #include "kernels/lanes_values.h"
 #include "kernels/lanes_weights.h"
 
@@ -70,11 +73,14 @@ INLINE struct tiling tiling_of(int n, int largest) {
                                      .isa = its_isa,                                                                   \
                                      .lanes = LANES,                                                                   \
                                      .pass_groups = PASS_GROUPS,                                                       \
+                                     .widen = lanes_widen,                                                             \
+                                     .narrow = lanes_narrow,                                                           \
                                      .pack = lanes_pack,                                                               \
                                      .scores = lanes_scores,                                                           \
                                      .mask = lanes_mask,                                                               \
                                      .scores_none = lanes_scores_none,                                                 \
                                      .weights = lanes_weights,                                                         \
+                                     .scale = lanes_scale,                                                             \
                                      .values = lanes_values,                                                           \
                                      .finite = lanes_finite,                                                           \
                                      .values_masked = lanes_values_masked,                                             \

@@ -12,9 +12,9 @@ struct value_job {
     const struct sa_ahead *ahead;
 };
 
-/* 16 elements of each of n rows, to be fetched one row a key. */
+/* A cache line of each of n rows, to be fetched one row a key. */
 struct column {
-    const float *at;
+    const char *at;
     ptrdiff_t stride;
     int n;
 };
@@ -38,7 +38,8 @@ INLINE void value_step(const int n_dims, const int n_vectors, const int lo, cons
 /* Keys j .. end - 1 for the vectors lo .. hi - 1 of a tile that begins at dimension c. */
 INLINE int value_keys(const int n_dims, const int n_vectors, const int lo, const int hi, const bool fetches,
                       const struct value_job *job, int c, int j, int end, struct column ahead, vf *sum) {
-    const float *p = job->p + j * W, *v = job->v.data + j * job->v.stride + c, *fetch = fetches ? ahead.at : p;
+    const float *p = job->p + j * W, *v = job->v.data + j * job->v.stride + c;
+    const char *fetch = fetches ? ahead.at : (const char *)p;
     const ptrdiff_t fetch_step = fetches ? ahead.stride : 0; /* else there may be nothing, or not so many rows */
     UNROLL_4
     for (; j < end; j++, p += W, v += job->v.stride, fetch += fetch_step) {
@@ -100,10 +101,10 @@ INLINE void value_tile(const int n_dims, const int n_vectors, const struct value
 INLINE struct column column_of(const struct sa_ahead *ahead, int i) {
     int at = ahead->first + i * ahead->step;
     for (int set = 0; set < ahead->n_sets; set++) {
-        const struct sa_rows *rows = &ahead->sets[set];
-        const int n_columns = (rows->d + SA_LINE_FLOATS - 1) / SA_LINE_FLOATS;
+        const struct sa_lines *rows = &ahead->sets[set];
+        const int n_columns = (rows->bytes + SA_LINE_BYTES - 1) / SA_LINE_BYTES;
         if (at < n_columns)
-            return (struct column){rows->data + at * SA_LINE_FLOATS, rows->stride, rows->n};
+            return (struct column){rows->data + at * SA_LINE_BYTES, rows->stride, rows->n};
         at -= n_columns;
     }
     return (struct column){NULL, 0, 0};
@@ -139,8 +140,10 @@ static void lanes_values(const float *p, int g0, int g1, const struct sa_stairs 
     value_tiles(&job, n_vectors, tiling.size - 1, middle, v.d, tiling.n_large);
 }
 
-/* x * 0 is NaN for what is not finite, and NaN stays. */
+/* x * 0 is NaN for what is not finite, and NaN stays. Elements that have scales are whole numbers. */
 static bool lanes_finite(struct sa_rows rows) {
+    if (rows.scale)
+        return lanes_finite((struct sa_rows){rows.scale, 1, rows.n, 1, NULL});
     vf sum[4] = {v_set1(0.0f), v_set1(0.0f), v_set1(0.0f), v_set1(0.0f)};
     float rest = 0.0f;
     for (int j = 0; j < rows.n; j++) {

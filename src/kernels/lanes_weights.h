@@ -28,14 +28,14 @@ INLINE vf weights1(float *s, vf m) {
 }
 
 /* Rows j .. j + n - 1 of `ahead`, as far as there are so many. */
-INLINE void fetch_rows(struct sa_rows ahead, int j, int n) {
+INLINE void fetch_rows(struct sa_lines ahead, int j, int n) {
     for (int end = j + n < ahead.n ? j + n : ahead.n; j < end; j++)
-        for (int c = 0; c < ahead.d; c += SA_LINE_FLOATS)
+        for (int c = 0; c < ahead.bytes; c += SA_LINE_BYTES)
             __builtin_prefetch(ahead.data + j * ahead.stride + c, 0, 2);
 }
 
 static void lanes_weights(int g, int n_keys, float *s, const float *mb, float *m, float *l, float *alpha,
-                          struct sa_rows ahead) {
+                          struct sa_lines ahead) {
     const int n_steps = GROUP_VECTORS * n_keys / SA_SUM_KEYS, n_fetched = n_steps ? ahead.n / n_steps + 1 : 0;
     int fetched = 0;
     for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES) {
@@ -51,6 +51,12 @@ static void lanes_weights(int g, int n_keys, float *s, const float *mb, float *m
         v_store(alpha + lane, factor);
         v_store(l + lane, v_fma(v_load(l + lane), factor, sum));
     }
+}
+
+static void lanes_scale(int g, int n_keys, const float *scale, float *s) {
+    for (int j = 0; j < n_keys; j++)
+        for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES)
+            v_store(s + j * W + lane, v_load(s + j * W + lane) * v_set1(scale[j]));
 }
 
 /* ---------------------------------------------------------------- merging two partial results */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* 8 floats: AVX2 and FMA. See lanes.h for what each wrapper means. */
+/* 8 floats: AVX2, FMA and F16C. See lanes.h for what each wrapper means. */
 #ifndef SA_VEC_AVX2_H
 #define SA_VEC_AVX2_H
 
@@ -20,6 +20,7 @@ typedef __m256 vmask;
 INLINE vf v_load(const float *p) { return _mm256_load_ps(p); }
 INLINE vf v_load_any(const float *p) { return _mm256_loadu_ps(p); }
 INLINE void v_store(float *p, vf a) { _mm256_store_ps(p, a); }
+INLINE void v_store_any(float *p, vf a) { _mm256_storeu_ps(p, a); }
 INLINE vf v_set1(float a) { return _mm256_set1_ps(a); }
 /* In a register, not folded into the operations that use it: the processor loads two vectors a cycle at most. */
 INLINE vf v_keep(vf a) {
@@ -33,6 +34,14 @@ INLINE vf v_power_of_2(vf a) {
     __m256i bits = _mm256_castps_si256(a);
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_permutevar8x32_epi32(table, bits), _mm256_slli_epi32(bits, 20)));
 }
+
+INLINE vf v_of_bf16(const void *p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
+}
+INLINE vf v_of_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
+INLINE vf v_of_i8(const void *p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p))); }
+INLINE uint16_t f16_of(float a) { return (uint16_t)_cvtss_sh(a, _MM_FROUND_TO_NEAREST_INT); }
+INLINE float of_f16(uint16_t bits) { return _cvtsh_ss(bits); }
 
 INLINE vi v_load_i(const int32_t *p) { return _mm256_load_si256((const __m256i *)(const void *)p); }
 INLINE vi v_set1_i(int32_t a) { return _mm256_set1_epi32(a); }

@@ -20,6 +20,7 @@ typedef __mmask16 vmask;
 INLINE vf v_load(const float *p) { return _mm512_load_ps(p); }
 INLINE vf v_load_any(const float *p) { return _mm512_loadu_ps(p); }
 INLINE void v_store(float *p, vf a) { _mm512_store_ps(p, a); }
+INLINE void v_store_any(float *p, vf a) { _mm512_storeu_ps(p, a); }
 INLINE vf v_set1(float a) { return _mm512_set1_ps(a); }
 /* In a register, not folded into the operations that use it: the processor loads two vectors a cycle at most. */
 INLINE vf v_keep(vf a) {
@@ -35,6 +36,14 @@ INLINE vf v_power_of_2(vf a) {
     __m512i bits = _mm512_castps_si512(a);
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_permutexvar_epi32(bits, table), _mm512_slli_epi32(bits, 20)));
 }
+
+INLINE vf v_of_bf16(const void *p) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16));
+}
+INLINE vf v_of_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
+INLINE vf v_of_i8(const void *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p))); }
+INLINE uint16_t f16_of(float a) { return (uint16_t)_cvtss_sh(a, _MM_FROUND_TO_NEAREST_INT); }
+INLINE float of_f16(uint16_t bits) { return _cvtsh_ss(bits); }
 
 INLINE vi v_load_i(const int32_t *p) { return _mm512_load_si512(p); }
 INLINE vi v_set1_i(int32_t a) { return _mm512_set1_epi32(a); }

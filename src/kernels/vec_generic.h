@@ -30,6 +30,7 @@ INLINE vf v_load(const float *p) {
 }
 INLINE vf v_load_any(const float *p) { return v_load(p); }
 INLINE void v_store(float *p, vf a) { memcpy(p, &a, sizeof a); }
+INLINE void v_store_any(float *p, vf a) { v_store(p, a); }
 INLINE vf v_keep(vf a) { return a; }
 INLINE vf v_set1(float a) { return (vf){a, a, a, a}; }
 
@@ -70,6 +71,55 @@ INLINE vf v_power_of_2(vf a) {
     vu bits = (vu)a;
     vu power = {table[bits[0] & 7], table[bits[1] & 7], table[bits[2] & 7], table[bits[3] & 7]};
     return (vf)(power + (bits << 20));
+}
+
+/* An exponent of 5 bits becomes one of 8 by a multiplication that is exact for subnormal numbers as well. */
+INLINE float of_f16(uint16_t bits) {
+    uint32_t magnitude = (bits & 0x7fffu) << 13, sign = (bits & 0x8000u) << 16;
+    float a;
+    memcpy(&a, &magnitude, sizeof a);
+    a = magnitude < 0x7c00u << 13 ? a * 0x1p112f : a;
+    memcpy(&magnitude, &a, sizeof a);
+    magnitude |= sign | ((bits & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0);
+    memcpy(&a, &magnitude, sizeof a);
+    return a;
+}
+
+/* Below 2^-14 the last place is 2^-24: adding 0.5 rounds there. Above, the 13 bits that go are rounded off; 65520 and
+ * more become inf by carrying into its exponent. */
+INLINE uint16_t f16_of(float a) {
+    uint32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    const uint32_t sign = bits >> 16 & 0x8000u;
+    bits &= 0x7fffffffu;
+    if (bits > 0x7f800000u)
+        return (uint16_t)(sign | 0x7e00u);
+    if (bits >= 0x47800000u) /* 65536 */
+        return (uint16_t)(sign | 0x7c00u);
+    if (bits < 0x38800000u) {
+        memcpy(&a, &bits, sizeof a);
+        a += 0.5f;
+        memcpy(&bits, &a, sizeof bits);
+        return (uint16_t)(sign | (bits - 0x3f000000u));
+    }
+    return (uint16_t)(sign | ((bits + 0xfffu + (bits >> 13 & 1) - (112u << 23)) >> 13));
+}
+
+INLINE vf v_of_f16(const void *p) {
+    uint16_t bits[LANES];
+    memcpy(bits, p, sizeof bits);
+    return (vf){of_f16(bits[0]), of_f16(bits[1]), of_f16(bits[2]), of_f16(bits[3])};
+}
+INLINE vf v_of_bf16(const void *p) {
+    uint16_t bits[LANES];
+    memcpy(bits, p, sizeof bits);
+    typedef uint32_t vu __attribute__((vector_size(16)));
+    return (vf)((vu){bits[0], bits[1], bits[2], bits[3]} << 16);
+}
+INLINE vf v_of_i8(const void *p) {
+    int8_t a[LANES];
+    memcpy(a, p, sizeof a);
+    return (vf){a[0], a[1], a[2], a[3]};
 }
 
 INLINE vi v_load_i(const int32_t *p) {

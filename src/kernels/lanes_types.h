@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* Element types to floats and back. Included by lanes.h. */
+#ifndef SA_LANES_TYPES_H
+#define SA_LANES_TYPES_H
+
+INLINE int type_bytes(const int type) { return type == SA_F32 ? 4 : type == SA_I8 ? 1 : 2; }
+
+/* LANES elements. */
+INLINE vf v_of(const int type, const char *p) {
+    switch (type) {
+    case SA_BF16: return v_of_bf16(p);
+    case SA_F16: return v_of_f16(p);
+    case SA_I8: return v_of_i8(p);
+    default: return v_load_any((const float *)(const void *)p);
+    }
+}
+
+INLINE float of_bf16(uint16_t bits) {
+    const uint32_t upper = (uint32_t)bits << 16;
+    float a;
+    memcpy(&a, &upper, sizeof a);
+    return a;
+}
+
+INLINE float one_of(const int type, const char *p) {
+    uint16_t bits;
+    float a;
+    if (type == SA_I8)
+        return (float)*(const signed char *)p;
+    if (type == SA_F32) {
+        memcpy(&a, p, sizeof a);
+        return a;
+    }
+    memcpy(&bits, p, sizeof bits);
+    return type == SA_BF16 ? of_bf16(bits) : of_f16(bits);
+}
+
+INLINE void widen_rows(const int type, struct sa_stored rows, float *to, ptrdiff_t to_stride) {
+    for (int j = 0; j < rows.n; j++, to += to_stride) {
+        const char *row = rows.data + j * rows.stride;
+        int c = 0;
+        for (; c + LANES <= rows.d; c += LANES)
+            v_store_any(to + c, v_of(type, row + c * type_bytes(type)));
+        for (; c < rows.d; c++)
+            to[c] = one_of(type, row + c * type_bytes(type));
+    }
+}
+
+static void lanes_widen(struct sa_stored rows, float *to, ptrdiff_t to_stride) {
+    switch (rows.type) {
+    case SA_BF16: widen_rows(SA_BF16, rows, to, to_stride); break;
+    case SA_F16: widen_rows(SA_F16, rows, to, to_stride); break;
+    case SA_I8: widen_rows(SA_I8, rows, to, to_stride); break;
+    default: widen_rows(SA_F32, rows, to, to_stride);
+    }
+}
+
+/* To nearest, ties to even; a carry may reach inf. A NaN whose upper half has no bit set would turn into inf. */
+INLINE uint16_t bf16_of(float a) {
+    uint32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    const uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1)) >> 16, nan = bits >> 16 | 0x40u;
+    return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
+}
+
+static void lanes_narrow(const float *row, int d, int type, void *to) {
+    char *at = to;
+    if (type == SA_F32)
+        memcpy(to, row, (size_t)d * sizeof *row);
+    else
+        for (int c = 0; c < d; c++) {
+            const uint16_t bits = type == SA_BF16 ? bf16_of(row[c]) : f16_of(row[c]);
+            memcpy(at + 2 * c, &bits, sizeof bits);
+        }
+}
+
+#endif

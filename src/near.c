@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#include "near.h"
+
+#include <sa/sa.h>
+
+#include "workspace.h"
+
+struct sa_stored sa_stored_of(const struct sa_cache *cache, int64_t begin, int64_t end) {
+    int64_t n = end - begin, within = begin, page = 0;
+    if (cache->table) {
+        within = begin % cache->page_tokens;
+        page = cache->table[begin / cache->page_tokens];
+        n = cache->page_tokens - within < n ? cache->page_tokens - within : n;
+    }
+    return (struct sa_stored){cache->data + page * cache->page + within * cache->token, cache->token, (int)n, cache->d,
+                              cache->type};
+}
+
+/* Nobody may see the first token, and then its page has not been checked. */
+static bool exists(const struct sa_cache *cache, int64_t token) {
+    const int32_t page = cache->table ? cache->table[token / cache->page_tokens] : 0;
+    return page >= 0 && page < cache->n_pages;
+}
+
+struct sa_lines sa_lines_of(const struct sa_cache *cache, int64_t begin, int64_t end) {
+    if (begin >= end || !exists(cache, begin))
+        return (struct sa_lines){NULL, 0, 0, 0};
+    const struct sa_stored rows = sa_stored_of(cache, begin, end);
+    return (struct sa_lines){rows.data, rows.stride, rows.n, cache->d_bytes};
+}
+
+/* Rows a multiple of 2048 bytes apart, as in [token][head][dimension] with many heads, share a few sets of the caches
+ * and drive each other out: with 8 heads of 128 AVX2 reached 55 % of the peak in place, 72 % on copies. */
+static bool collide(ptrdiff_t stride) { return stride != 0 && stride % 2048 == 0; }
+
+static bool stands_well(const struct sa_cache *cache, bool again) {
+    return cache->type == SA_F32 && (!cache->table || cache->page_tokens % SA_BLOCK_KEYS == 0) &&
+           !(again && collide(cache->token));
+}
+
+/* Scales of a run of tokens in one page, or of an unpaged cache. */
+static struct sa_stored scales_of(const struct sa_cache *cache, int64_t begin, int n) {
+    int64_t within = begin, page = 0;
+    if (cache->table) {
+        within = begin % cache->page_tokens;
+        page = cache->table[begin / cache->page_tokens];
+    }
+    return (struct sa_stored){cache->scales + page * cache->scale_page + within * cache->scale_token,
+                              cache->scale_token, n, 1, cache->scale_type};
+}
+
+struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space, const struct sa_cache *cache,
+                          int64_t at, int begin, int end, bool again) {
+    const bool in_place = stands_well(cache, again);
+    const int stride = sa_near_stride(cache->d);
+    struct sa_rows rows = {space->near, stride, end, cache->d, cache->scales ? space->scale : NULL};
+    if (in_place) {
+        const struct sa_stored first = sa_stored_of(cache, at, at + end);
+        rows.data = (const float *)(const void *)first.data;
+        rows.stride = first.stride / (ptrdiff_t)sizeof(float);
+    }
+    for (int j = begin, n; j < end && !in_place; j += n) {
+        const struct sa_stored run = sa_stored_of(cache, at + j, at + end);
+        n = run.n;
+        kernels->widen(run, space->near + j * stride, stride);
+        if (cache->scales)
+            kernels->widen(scales_of(cache, at + j, n), space->scale + j, 1);
+    }
+    return rows;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* Rows of k and v wherever and however they are stored, as the kernels want them: floats, in place if possible, else
+ * brought near, a block at a time. */
+#ifndef SA_NEAR_H
+#define SA_NEAR_H
+
+#include <stdbool.h>
+
+#include "kernels/kernels.h"
+#include "problem.h"
+
+struct sa_workspace;
+
+/* As many of the tokens begin .. end - 1, at least one, as stand a stride apart in memory. */
+struct sa_stored sa_stored_of(const struct sa_cache *cache, int64_t begin, int64_t end);
+
+/* The same as cache lines to be fetched; none if there are no tokens. */
+struct sa_lines sa_lines_of(const struct sa_cache *cache, int64_t begin, int64_t end);
+
+/* The block that begins at token `at`: row j is token at + j, for begin <= j < end; others must not be read. Rows that
+ * are not used in place, and scales, stand in the workspace until the next call. `again`: they are read more than once,
+ * so that those which stand badly are worth a copy. */
+struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space, const struct sa_cache *cache,
+                          int64_t at, int begin, int end, bool again);
+
+#endif

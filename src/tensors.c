@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+#include "tensors.h"
+
+#include <stdbool.h>
+
+#include "reason.h"
+
+int sa_type_bytes(int type) { return type == SA_F32 ? 4 : type == SA_I8 ? 1 : 2; }
+
+/* A tensor as it lies in memory. Where it is paged, n_tokens is of a page. */
+struct shape {
+    const char *name;
+    int64_t seq, n_tokens, n_heads, n_pages, d;
+    int bytes; /* of an element */
+    bool paged;
+};
+
+/* In bytes. */
+struct placed {
+    int64_t token, head, page; /* strides, defaults filled in */
+    int64_t length;            /* from the smallest address to the end of the last element */
+    uintptr_t address;         /* the smallest */
+};
+
+/* In elements; 0: the default. */
+struct strides {
+    int64_t token, head, page;
+};
+
+static sa_status bad_tensor(const struct shape *shape, const char *what) {
+    return sa_fail(SA_INVALID, "sequence %lld: %s %s", (long long)shape->seq, shape->name, what);
+}
+
+static bool is_empty(const struct shape *shape) { return shape->n_tokens == 0 || shape->n_pages == 0; }
+
+/* Adds the offsets (n - 1) * stride to a range of offsets; false on overflow. */
+static bool widen(int64_t n, int64_t stride, int64_t *low, int64_t *high) {
+    int64_t reach;
+    if (__builtin_mul_overflow(n - 1, stride, &reach))
+        return false;
+    return !__builtin_add_overflow(reach < 0 ? *low : *high, reach, reach < 0 ? low : high);
+}
+
+/* Steps along an axis of one element are never made in full, but pointers are moved on: any number there becomes the
+ * default, which is small. */
+static bool to_bytes(int64_t n, int64_t stride, int64_t fallback, int bytes, int64_t *out) {
+    return !__builtin_mul_overflow(n > 1 && stride ? stride : fallback, bytes, out);
+}
+
+static sa_status place(const struct shape *shape, const void *data, struct strides given, struct strides fallback,
+                       struct placed *p) {
+    *p = (struct placed){0};
+    int64_t low = 0, high = shape->d * shape->bytes;
+    bool fits = to_bytes(shape->n_tokens, given.token, fallback.token, shape->bytes, &p->token) &&
+                to_bytes(shape->n_heads, given.head, fallback.head, shape->bytes, &p->head) &&
+                to_bytes(shape->n_pages, given.page, fallback.page, shape->bytes, &p->page);
+    if (is_empty(shape))
+        return SA_OK;
+    if (!data)
+        return bad_tensor(shape, "is NULL");
+    if ((uintptr_t)data % (unsigned)shape->bytes != 0)
+        return bad_tensor(shape, "is not aligned to its elements");
+    fits = fits && widen(shape->n_tokens, p->token, &low, &high) && widen(shape->n_heads, p->head, &low, &high) &&
+           widen(shape->n_pages, p->page, &low, &high) && !__builtin_sub_overflow(high, low, &p->length);
+    if (!fits || __builtin_add_overflow((uintptr_t)data, (intptr_t)low, &p->address) ||
+        p->address > UINTPTR_MAX - (uintptr_t)p->length)
+        return bad_tensor(shape, "reaches beyond the address space: strides too large");
+    return SA_OK;
+}
+
+static int64_t magnitude(int64_t x) { return x < 0 ? -(x + (x == INT64_MIN)) : x; }
+
+/* Elements of an output must not share memory with one another: one axis steps over the other. */
+static sa_status check_distinct(const struct shape *shape, const struct placed *p) {
+    int64_t token = magnitude(p->token), head = magnitude(p->head), row = shape->d * shape->bytes;
+    int64_t nt = shape->n_tokens, nh = shape->n_heads;
+    bool tokens_inside = (nt <= 1 || token >= row) && (nh <= 1 || head >= (nt - 1) * token + row);
+    bool heads_inside = (nh <= 1 || head >= row) && (nt <= 1 || token >= (nh - 1) * head + row);
+    if (nt == 0 || tokens_inside || heads_inside)
+        return SA_OK;
+    return bad_tensor(shape, "overlaps itself: its strides let two elements share memory");
+}
+
+/* Do two tensors share memory? Tensors that interleave with a common token stride, such as the parts of a packed
+ * [token][q k v o] array, lie within each other's range without sharing an element. A pool counts as a whole. */
+static bool overlap(const struct shape *sa, const struct placed *a, const struct shape *sb, const struct placed *b) {
+    if (is_empty(sa) || is_empty(sb))
+        return false;
+    uintptr_t a_end = a->address + (uintptr_t)a->length, b_end = b->address + (uintptr_t)b->length;
+    if (a_end <= b->address || b_end <= a->address)
+        return false;
+    int64_t period = magnitude(a->token);
+    if (sa->paged || sb->paged || period != magnitude(b->token) || period == 0)
+        return true;
+    int64_t a_width = (sa->n_heads - 1) * magnitude(a->head) + sa->d * sa->bytes,
+            b_width = (sb->n_heads - 1) * magnitude(b->head) + sb->d * sb->bytes;
+    int64_t apart = (int64_t)(b->address - a->address) % period;
+    apart = apart < 0 ? apart + period : apart;
+    return a_width > apart || apart + b_width > period;
+}
+
+/* ---------------------------------------------------------------- pages and scales */
+
+enum { Q, K, V, K_SCALES, V_SCALES, O, LSE, N_TENSORS };
+
+static const char *const pages_names[2] = {"k_pages", "v_pages"};
+
+static sa_status bad_pages(int64_t i, int v, const char *what) {
+    return sa_fail(SA_INVALID, "sequence %lld: %s: %s", (long long)i, pages_names[v], what);
+}
+
+/* v without a table stands in the pages of k. */
+static sa_status pages_of(int64_t i, const sa_sequence *s, int v, sa_pages *pages) {
+    *pages = v ? s->v_pages : s->k_pages;
+    if (pages->reserved)
+        return bad_pages(i, v, "reserved has a bit this version does not know");
+    if (!pages->table && (pages->head_step || pages->n_pages || pages->page_tokens))
+        return bad_pages(i, v, "fields are given without a table");
+    if (!pages->table && pages->page_stride && !(v && s->k_pages.table))
+        return bad_pages(i, v, "page_stride is given without a table");
+    if (!pages->table && v) {
+        int64_t stride = pages->page_stride;
+        *pages = s->k_pages;
+        pages->page_stride = stride;
+    }
+    if (!pages->table)
+        return SA_OK;
+    if ((uintptr_t)pages->table % sizeof(int32_t) != 0)
+        return bad_pages(i, v, "table is not aligned to its entries");
+    if (pages->page_tokens < 1)
+        return bad_pages(i, v, "page_tokens is less than 1");
+    if (pages->n_pages < 0 || pages->n_pages > INT32_MAX)
+        return bad_pages(i, v, "n_pages is not 0 to 2^31 - 1");
+    if (pages->head_step < 0 || pages->head_step > INT32_MAX)
+        return bad_pages(i, v, "head_step is not 0 to 2^31 - 1");
+    return SA_OK;
+}
+
+static bool is_per_head(const sa_batch *b) { return b->flags & SA_SCALES_PER_HEAD; }
+
+static sa_status check_scales(const sa_batch *b, int64_t i, const sa_sequence *s, int v) {
+    const sa_scales *scales = v ? &s->v_scales : &s->k_scales;
+    const char *name = v ? "v_scales" : "k_scales";
+    if ((v ? b->v_type : b->k_type) != SA_I8) {
+        if (scales->data || scales->token_stride || scales->head_stride || scales->page_stride)
+            return sa_fail(SA_INVALID, "sequence %lld: %s are given, but its elements are not SA_I8", (long long)i,
+                           name);
+        return SA_OK;
+    }
+    if (is_per_head(b) && (scales->token_stride || scales->page_stride))
+        return sa_fail(SA_INVALID, "sequence %lld: %s have a token or page stride with SA_SCALES_PER_HEAD",
+                       (long long)i, name);
+    return SA_OK;
+}
+
+/* ---------------------------------------------------------------- all tensors of a sequence */
+
+struct tensors {
+    struct shape shape[N_TENSORS];
+    const void *data[N_TENSORS];
+    struct strides given[N_TENSORS], fallback[N_TENSORS];
+    struct placed placed[N_TENSORS];
+    sa_pages pages[2]; /* of k, v */
+};
+
+static struct strides strides_of(const sa_tensor *t) { return (struct strides){t->token_stride, t->head_stride, 0}; }
+
+static void set(struct tensors *t, int i, struct shape shape, const void *data, struct strides given) {
+    t->shape[i] = shape;
+    t->data[i] = data;
+    t->given[i] = given;
+    t->fallback[i] = (struct strides){shape.n_heads * shape.d, shape.d, shape.n_tokens * shape.n_heads * shape.d};
+}
+
+/* Where a page holds one kv head, heads differ by their tables only. */
+static void to_one_head(struct tensors *t, int i) {
+    t->fallback[i] = (struct strides){t->shape[i].d, 0, t->shape[i].n_tokens * t->shape[i].d};
+}
+
+static void set_cache(const sa_batch *b, int64_t i, const sa_sequence *s, int v, struct tensors *t) {
+    const sa_tensor *tensor = v ? &s->v : &s->k;
+    const sa_scales *scales = v ? &s->v_scales : &s->k_scales;
+    const sa_pages *pages = &t->pages[v];
+    const int type = v ? b->v_type : b->k_type;
+    const bool paged = pages->table;
+    const int64_t tokens = paged && s->n_k ? pages->page_tokens : s->n_k, n_pages = paged ? pages->n_pages : 1;
+    struct strides strides = strides_of(tensor);
+    strides.page = pages->page_stride;
+    set(t, K + v,
+        (struct shape){v ? "v" : "k", i, tokens, b->n_kv_heads, n_pages, v ? b->d_v : b->d_qk, sa_type_bytes(type),
+                       paged},
+        tensor->data, strides);
+    const int64_t n_scales = type != SA_I8 || s->n_k == 0 ? 0 : is_per_head(b) ? 1 : tokens;
+    const bool scales_paged = paged && !is_per_head(b);
+    set(t, K_SCALES + v,
+        (struct shape){v ? "v_scales" : "k_scales", i, n_scales, b->n_kv_heads, scales_paged ? n_pages : 1, 1,
+                       sa_type_bytes(b->scale_type), scales_paged},
+        scales->data, (struct strides){scales->token_stride, scales->head_stride, scales->page_stride});
+    if (paged && pages->head_step) {
+        to_one_head(t, K + v);
+        if (scales_paged)
+            to_one_head(t, K_SCALES + v);
+    }
+    if (is_per_head(b))
+        t->fallback[K_SCALES + v] = (struct strides){0, 1, 0};
+}
+
+static void set_all(const sa_batch *b, int64_t i, const sa_sequence *s, struct tensors *t) {
+    const int64_t hq = b->n_query_heads;
+    set(t, Q, (struct shape){"q", i, s->n_q, hq, 1, b->d_qk, sa_type_bytes(b->q_type), false}, s->q.data,
+        strides_of(&s->q));
+    set(t, O, (struct shape){"o", i, s->n_q, hq, 1, b->d_v, sa_type_bytes(b->o_type), false}, s->o.data,
+        (struct strides){s->o.token_stride, s->o.head_stride, 0});
+    set(t, LSE, (struct shape){"lse", i, s->lse.data ? s->n_q : 0, hq, 1, 1, sizeof(float), false}, s->lse.data,
+        (struct strides){s->lse.token_stride, s->lse.head_stride, 0});
+    t->fallback[LSE] = (struct strides){1, s->n_q, 0};
+    for (int v = 0; v < 2; v++)
+        set_cache(b, i, s, v, t);
+}
+
+static sa_status check_all(struct tensors *t) {
+    sa_status status = SA_OK;
+    for (int i = 0; i < N_TENSORS && status == SA_OK; i++)
+        status = place(&t->shape[i], t->data[i], t->given[i], t->fallback[i], &t->placed[i]);
+    for (int i = O; i < N_TENSORS && status == SA_OK; i++)
+        status = check_distinct(&t->shape[i], &t->placed[i]);
+    return status;
+}
+
+/* Two query tokens may share an output row of another kind, but nothing that is read may be written. */
+static sa_status check_overlaps(const struct tensors *t) {
+    for (int out = O; out <= LSE; out++)
+        for (int other = Q; other < out; other++)
+            if (overlap(&t->shape[out], &t->placed[out], &t->shape[other], &t->placed[other]))
+                return sa_fail(SA_INVALID, "sequence %lld: %s overlaps %s", (long long)t->shape[out].seq,
+                               t->shape[out].name, t->shape[other].name);
+    return SA_OK;
+}
+
+static struct sa_cache cache_of(const sa_batch *b, const struct tensors *t, int v) {
+    const struct placed *p = &t->placed[K + v], *scales = &t->placed[K_SCALES + v];
+    const struct shape *shape = &t->shape[K + v];
+    const bool per_head = is_per_head(b);
+    return (struct sa_cache){.data = t->data[K + v],
+                             .token = p->token,
+                             .head = p->head,
+                             .page = p->page,
+                             .table = t->pages[v].table,
+                             .table_head = t->pages[v].head_step,
+                             .page_tokens = t->pages[v].page_tokens,
+                             .n_pages = t->pages[v].n_pages,
+                             .type = v ? b->v_type : b->k_type,
+                             .d = (int)shape->d,
+                             .d_bytes = (int)shape->d * shape->bytes,
+                             .scale_type = b->scale_type,
+                             .scales = t->data[K_SCALES + v],
+                             .scale_token = per_head ? 0 : scales->token,
+                             .scale_head = scales->head,
+                             .scale_page = per_head ? 0 : scales->page};
+}
+
+sa_status sa_resolve_tensors(const sa_batch *b, int64_t i, const sa_sequence *s, struct sa_seq *seq) {
+    struct tensors t;
+    sa_status status = SA_OK;
+    for (int v = 0; v < 2 && status == SA_OK; v++) {
+        status = pages_of(i, s, v, &t.pages[v]);
+        if (status == SA_OK)
+            status = check_scales(b, i, s, v);
+    }
+    if (status != SA_OK)
+        return status;
+    set_all(b, i, s, &t);
+    status = check_all(&t);
+    if (status == SA_OK)
+        status = check_overlaps(&t);
+    if (status != SA_OK)
+        return status;
+    const struct placed *p = t.placed;
+    *seq = (struct sa_seq){
+        .q = {s->q.data, p[Q].token, p[Q].head},
+        .k = cache_of(b, &t, 0),
+        .v = cache_of(b, &t, 1),
+        .o = {s->o.data, p[O].token, p[O].head},
+        .lse = {s->lse.data, p[LSE].token / (int64_t)sizeof(float), p[LSE].head / (int64_t)sizeof(float)}};
+    return SA_OK;
+}
+
+sa_status sa_check_pages(int64_t i, const char *name, const struct sa_cache *cache, int n_kv_heads, int64_t begin,
+                         int64_t end) {
+    if (!cache->table || begin >= end)
+        return SA_OK;
+    const int64_t first = begin / cache->page_tokens, last = (end - 1) / cache->page_tokens;
+    const int n_tables = cache->table_head ? n_kv_heads : 1;
+    for (int h = 0; h < n_tables; h++)
+        for (int64_t page = first; page <= last; page++) {
+            const int32_t entry = cache->table[h * cache->table_head + page];
+            if (entry < 0 || entry >= cache->n_pages)
+                return sa_fail(SA_INVALID, "sequence %lld: %s: entry %lld of the page table%s is %d, the pool has %lld",
+                               (long long)i, name, (long long)(h * cache->table_head + page), n_tables > 1 ? "s" : "",
+                               (int)entry, (long long)cache->n_pages);
+        }
+    return SA_OK;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* Where the tensors of a sequence stand: defaults of strides, pages and scales, and all that is checked of them. Pure
+ * but for the page tables, which are read. */
+#ifndef SA_TENSORS_H
+#define SA_TENSORS_H
+
+#include <sa/sa.h>
+
+#include "problem.h"
+
+/* Of an element. */
+int sa_type_bytes(int type);
+
+/* Sequence i of the batch: fills q, k, v, o and lse of `seq`. Its counts have been checked, page tables have not. */
+sa_status sa_resolve_tensors(const sa_batch *batch, int64_t i, const sa_sequence *sequence, struct sa_seq *seq);
+
+/* Are the entries of the page table for the tokens begin .. end - 1 pages of the pool? */
+sa_status sa_check_pages(int64_t i, const char *name, const struct sa_cache *cache, int n_kv_heads, int64_t begin,
+                         int64_t end);
+
+#endif

@@ -4,6 +4,10 @@
 #include <stddef.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <sa/sa.h>
 
 #include "kernels/kernels.h"
@@ -20,13 +24,20 @@ int sa_isa_of_name(const char *name) {
     return -1;
 }
 
+#if defined(__x86_64__)
+/* Not every compiler's builtin knows it. It needs the registers that AVX2 needs, and no others. */
+static bool has_f16c(void) {
+    unsigned a, b, c = 0, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) != 0;
+}
+#endif
+
 /* The compilers' builtins ask cpuid and, for the registers the system must save, xgetbv. */
 bool sa_cpu_runs(int isa) {
     switch (isa) {
     case SA_ISA_GENERIC: return true;
 #if defined(__x86_64__)
-    case SA_ISA_AVX2:
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    case SA_ISA_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     case SA_ISA_AVX512:
         return sa_cpu_runs(SA_ISA_AVX2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "near.h"
 
+#include <string.h>
+
 #include <sa/sa.h>
 
 #include "workspace.h"
@@ -16,9 +18,11 @@ struct sa_stored sa_stored_of(const struct sa_cache *cache, int64_t begin, int64
                               cache->type};
 }
 
-/* Nobody may see the first token, and then its page has not been checked. */
+/* Pages that nobody sees have not been checked. */
 static bool exists(const struct sa_cache *cache, int64_t token) {
-    const int32_t page = cache->table ? cache->table[token / cache->page_tokens] : 0;
+    if (!cache->table)
+        return true;
+    const int32_t page = cache->table[token / cache->page_tokens];
     return page >= 0 && page < cache->n_pages;
 }
 
@@ -49,6 +53,13 @@ static struct sa_stored scales_of(const struct sa_cache *cache, int64_t begin, i
                               cache->scale_token, n, 1, cache->scale_type};
 }
 
+/* Between sink keys and a window lie keys that nobody sees. They are computed with the others and masked. */
+static void bring_zeros(const struct sa_workspace *space, const struct sa_cache *cache, int j, int n) {
+    const int stride = sa_near_stride(cache->d);
+    memset(space->near + j * stride, 0, (size_t)(n * stride) * sizeof(float));
+    memset(space->scale + j, 0, (size_t)n * sizeof(float));
+}
+
 struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space, const struct sa_cache *cache,
                           int64_t at, int begin, int end, bool again) {
     const bool in_place = stands_well(cache, again);
@@ -62,6 +73,10 @@ struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace 
     for (int j = begin, n; j < end && !in_place; j += n) {
         const struct sa_stored run = sa_stored_of(cache, at + j, at + end);
         n = run.n;
+        if (!exists(cache, at + j)) {
+            bring_zeros(space, cache, j, n);
+            continue;
+        }
         kernels->widen(run, space->near + j * stride, stride);
         if (cache->scales)
             kernels->widen(scales_of(cache, at + j, n), space->scale + j, 1);

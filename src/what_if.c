@@ -85,7 +85,7 @@ static void fill_stage(struct stage *stage, const struct sa_engine *engine, cons
 /* ---------------------------------------------------------------- the result, in seconds and bytes */
 
 static double key_bytes(const struct sa_problem *problem) {
-    return (double)sizeof(float) * (problem->d_qk + problem->d_v);
+    return problem->n_seqs ? problem->seqs->k.d_bytes + problem->seqs->v.d_bytes : 0;
 }
 
 static sa_simulation result_of(const struct sa_sim_result *r, const struct sa_call *call, const struct stage *stage) {

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The program's readers of .npy and .safetensors against files that are right, cut off at every length, and wrong in
  * every field. A wrong file is refused with one line that names it. */
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "inside.h"
 #include "npy.h"
 #include "safetensors.h"
+#include "types.h"
 
 static char path[64];
 
@@ -62,7 +65,9 @@ START_TEST(npy_right) {
     } right[] = {{"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, 4), }", 96},
                  {"{'shape': (2,), 'fortran_order': False, 'descr': '<f4'}", 8},
                  {"{\"descr\":\"<f4\",\"fortran_order\":False,\"shape\":(0, 5)}", 0},
-                 {"{'descr': '<f4', 'fortran_order': False, 'shape': (), }", 4}};
+                 {"{'descr': '<f4', 'fortran_order': False, 'shape': (), }", 4},
+                 {"{'descr': '<f2', 'fortran_order': False, 'shape': (2, 3, 4), }", 48},
+                 {"{'descr': '<f2', 'fortran_order': False, 'shape': (5,), }", 10}};
     struct npy_bytes f = npy_of(right[_i].dict, right[_i].bytes);
     ck_assert(npy_opens(f.bytes, f.n, right[_i].dict));
 }
@@ -71,6 +76,11 @@ END_TEST
 START_TEST(npy_wrong) {
     static const char *const wrong[] = {
         "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 3), }",
+        "{'descr': '<f2', 'fortran_order': False, 'shape': (1, 3), }",
+        "{'descr': '>f2', 'fortran_order': False, 'shape': (2, 3), }",
+        "{'descr': '|V2', 'fortran_order': False, 'shape': (2, 3), }",
+        "{'descr': 'bfloat16', 'fortran_order': False, 'shape': (2, 3), }",
+        "{'descr': '|i1', 'fortran_order': False, 'shape': (4, 3), }",
         "{'descr': '>f4', 'fortran_order': False, 'shape': (1, 3), }",
         "{'descr': '<f4', 'fortran_order': True, 'shape': (1, 3), }",
         "{'descr': '<f4', 'fortran_order': 0, 'shape': (1, 3), }",
@@ -148,6 +158,8 @@ START_TEST(safetensors_wrong) {
         "{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296,3],\"data_offsets\":[0,24]}}",
         "{" A "," A "}",
         "{" A ",\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}",
+        "{\"a\":{\"dtype\":\"BF16\",\"shape\":[2,3],\"data_offsets\":[0,24]}}",
+        "{\"a\":{\"dtype\":\"bf16\",\"shape\":[4,3],\"data_offsets\":[0,24]}}",
         "{\"a\":5}",
         "[1]",
         "{",
@@ -171,15 +183,131 @@ START_TEST(safetensors_deep) {
 }
 END_TEST
 
+/* A header of each length modulo 8: the elements are read right wherever they are, or refused if the program has no
+ * such type. */
+START_TEST(safetensors_types) {
+    static const struct {
+        const char *dtype;
+        int type;
+    } types[] = {{"F32", SA_F32}, {"BF16", SA_BF16}, {"F16", SA_F16}, {"I16", -1}, {"F64", -1}, {"F8_E4M3", -1}};
+    static const unsigned char data[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    struct safetensors file;
+    struct fault fault = {""};
+    struct array array;
+    char bytes[128];
+    const bool known = types[_i].type >= 0;
+    const size_t n = 8 / (known ? type_bytes(types[_i].type) : _i == 3 ? 2 : _i == 4 ? 8 : 1);
+    for (int spaces = 0; spaces < 8; spaces++) {
+        const int length = snprintf(bytes + 8, sizeof bytes - 8,
+                                    "{\"a\":{\"dtype\":\"%s\",\"shape\":[%zu],\"data_offsets\":[0,8]}}%.*s",
+                                    types[_i].dtype, n, spaces, "        ");
+        memcpy(bytes, &(uint64_t){(uint64_t)length}, 8);
+        memcpy(bytes + 8 + length, data, sizeof data);
+        write_file(bytes, 16 + (size_t)length);
+        must(safetensors_open(&file, path, &fault), "%s", fault.text);
+        const bool taken = safetensors_array(&file, safetensors_find(&file, "a"), &array, &fault);
+        must(taken == known, "%s: %s", types[_i].dtype, fault.text);
+        if (taken)
+            must(array.type == types[_i].type && memcmp(array.data, data, sizeof data) == 0, "%s", types[_i].dtype);
+        else
+            must_complain(&fault, types[_i].dtype);
+        safetensors_close(&file);
+        unlink(path);
+    }
+}
+END_TEST
+
+/* ---------------------------------------------------------------- both */
+
+START_TEST(elements) {
+    static const struct {
+        int type;
+        uint32_t bits;
+        float value;
+    } known[] = {{SA_F16, 0x3c00, 1},        {SA_F16, 0xc100, -2.5f},
+                 {SA_F16, 0x7bff, 65504},    {SA_F16, 0x0400, 0x1p-14f},
+                 {SA_F16, 0x0001, 0x1p-24f}, {SA_F16, 0x83ff, -0x3ffp-24f},
+                 {SA_F16, 0x8000, -0.0f},    {SA_F16, 0xfc00, -INFINITY},
+                 {SA_F16, 0x7e01, NAN},      {SA_BF16, 0x3f80, 1},
+                 {SA_BF16, 0xc020, -2.5f},   {SA_BF16, 0x0001, 0x1p-133f},
+                 {SA_BF16, 0x8000, -0.0f},   {SA_BF16, 0x7f80, INFINITY},
+                 {SA_BF16, 0x7fc1, NAN},     {SA_F32, 0x3f800001, 1 + 0x1p-23f}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        const uint32_t two[2] = {0, known[i].bits};
+        const uint16_t four[4] = {0, (uint16_t)known[i].bits, 0, 0};
+        const void *data = known[i].type == SA_F32 ? (const void *)two : four;
+        const float value = type_element(known[i].type, data, 1);
+        must(same_float(value, known[i].value), "%s %x: %g", type_name(known[i].type), (unsigned)known[i].bits,
+             (double)value);
+    }
+}
+END_TEST
+
+/* Two tensors of a type into a file and back, one with an odd number of elements. */
+START_TEST(round_trip) {
+    static const unsigned char data[60] = "every bit pattern will do here, none of them is looked at...";
+    struct array written[2] = {{.name = "a.o", .type = _i, .rank = 3, .shape = {1, 5, 1}},
+                               {.name = "b.o", .type = _i, .rank = 2, .shape = {2, 5}}};
+    struct output output;
+    struct safetensors file;
+    struct fault fault = {""};
+    const size_t bytes = type_bytes(_i);
+    strcpy(path, "/tmp/sa_formats.XXXXXX");
+    close(mkstemp(path));
+    must(safetensors_create(&output, path, 2, written, &fault), "%s", fault.text);
+    memcpy((void *)(uintptr_t)written[0].data, data, 5 * bytes);
+    memcpy((void *)(uintptr_t)written[1].data, data + 20, 10 * bytes);
+    must(output_commit(&output, &fault) && safetensors_open(&file, path, &fault), "%s", fault.text);
+    output_discard(&output);
+    for (int i = 0; i < 2; i++) {
+        struct array read;
+        must(safetensors_array(&file, safetensors_find(&file, written[i].name), &read, &fault), "%s", fault.text);
+        ck_assert(read.type == _i && read.rank == written[i].rank);
+        ck_assert_int_eq(memcmp(read.shape, written[i].shape, (size_t)read.rank * sizeof read.shape[0]), 0);
+        ck_assert_int_eq(memcmp(read.data, data + 20 * i, (i ? 10 : 5) * bytes), 0);
+    }
+    safetensors_close(&file);
+    unlink(path);
+}
+END_TEST
+
+START_TEST(npy_round_trip) {
+    static const unsigned char data[60] = "every bit pattern will do here, none of them is looked at...";
+    struct array written = {.type = _i, .rank = 3, .shape = {3, 1, 5}};
+    struct output output = {0};
+    struct npy npy;
+    struct fault fault = {""};
+    strcpy(path, "/tmp/sa_formats.XXXXXX");
+    close(mkstemp(path));
+    if (npy_create(&output, path, &written, &fault)) {
+        ck_assert_int_ne(_i, SA_BF16);
+        memcpy((void *)(uintptr_t)written.data, data, 15 * type_bytes(_i));
+        must(output_commit(&output, &fault) && npy_open(&npy, path, &fault), "%s", fault.text);
+        ck_assert(npy.array.type == _i && npy.array.rank == 3 && npy.array.shape[2] == 5);
+        ck_assert_int_eq(memcmp(npy.array.data, data, 15 * type_bytes(_i)), 0);
+        npy_close(&npy);
+    } else {
+        ck_assert_int_eq(_i, SA_BF16);
+        must_complain(&fault, "bf16");
+    }
+    output_discard(&output);
+    unlink(path);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("formats");
-    TCase *npy = add_case(suite, "npy"), *safetensors = add_case(suite, "safetensors");
-    tcase_add_loop_test(npy, npy_right, 0, 4);
-    tcase_add_loop_test(npy, npy_wrong, 0, 20);
+    TCase *npy = add_case(suite, "npy"), *safetensors = add_case(suite, "safetensors"), *both = add_case(suite, "both");
+    tcase_add_loop_test(npy, npy_right, 0, 6);
+    tcase_add_loop_test(npy, npy_wrong, 0, 25);
     tcase_add_test(npy, npy_cut_off);
     tcase_add_test(safetensors, safetensors_right);
-    tcase_add_loop_test(safetensors, safetensors_wrong, 0, 17);
+    tcase_add_loop_test(safetensors, safetensors_wrong, 0, 19);
     tcase_add_test(safetensors, safetensors_cut_off);
     tcase_add_test(safetensors, safetensors_deep);
+    tcase_add_loop_test(safetensors, safetensors_types, 0, 6);
+    tcase_add_test(both, elements);
+    tcase_add_loop_test(both, round_trip, SA_F32, SA_F16 + 1);
+    tcase_add_loop_test(both, npy_round_trip, SA_F32, SA_F16 + 1);
     return run_suite(suite);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What both file formats hold: a float32 array in C order. */
+/* What both file formats hold: an array in C order. */
 #ifndef SA_CLI_ARRAY_H
 #define SA_CLI_ARRAY_H
 
@@ -12,7 +12,8 @@ struct array {
     const char *name; /* in that file, or the path of a file of its own */
     int rank;
     int64_t shape[ARRAY_MAX_RANK];
-    const float *data;
+    int type; /* sa_type: SA_F32, SA_BF16 or SA_F16 */
+    const void *data;
 };
 
 #endif

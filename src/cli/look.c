@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "types.h"
 
 static const char help[] =
     "usage: sa look DATA.safetensors --token WORD|NUMBER [OPTION...]\n"
@@ -105,10 +106,10 @@ static bool search(struct look_file *file, const struct look_options *o, int64_t
 
 /* ---------------------------------------------------------------- against the model's own output */
 
-static double largest_difference(const float *a, const float *b, int64_t n) {
+static double largest_difference(const float *a, const struct array *b) {
     double largest = 0;
-    for (int64_t i = 0; i < n; i++)
-        largest = fmax(largest, fabs((double)a[i] - (double)b[i]));
+    for (int64_t i = 0; i < array_elements(b); i++)
+        largest = fmax(largest, fabs((double)a[i] - (double)type_element(b->type, b->data, i)));
     return largest;
 }
 
@@ -127,6 +128,9 @@ static bool attend(const struct look_layer *l, float *o) {
                       .n_kv_heads = (int32_t)l->k.shape[1],
                       .d_qk = (int32_t)q[2],
                       .d_v = (int32_t)l->v.shape[2],
+                      .q_type = l->q.type,
+                      .k_type = l->k.type,
+                      .v_type = l->v.type,
                       .flags = l->causal ? SA_CAUSAL : 0};
     sa_engine *engine;
     bool good = sa_engine_create(NULL, &engine) == SA_OK;
@@ -147,7 +151,7 @@ static bool compare_with_model(const struct look_layer *layer) {
     bool good = attend(layer, o);
     if (good)
         printf("\nthe engine's output of all %lld heads against the model's own: largest difference %.2g\n",
-               (long long)layer->q.shape[1], largest_difference(o, layer->o.data, n));
+               (long long)layer->q.shape[1], largest_difference(o, &layer->o));
     free(o);
     return good;
 }

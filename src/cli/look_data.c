@@ -7,6 +7,7 @@
 
 #include "cli.h"
 #include "look.h"
+#include "types.h"
 
 /* ---------------------------------------------------------------- the file */
 
@@ -138,10 +139,11 @@ int64_t look_find_token(const struct look_file *file, const char *text, int64_t 
 
 /* ---------------------------------------------------------------- weights */
 
-static double dot(const float *a, const float *b, int64_t d) {
+/* Of the rows that begin at elements a of q and b of k. */
+static double dot(const struct look_layer *l, int64_t a, int64_t b, int64_t d) {
     double sum = 0;
     for (int64_t c = 0; c < d; c++)
-        sum += (double)a[c] * (double)b[c];
+        sum += (double)type_element(l->q.type, l->q.data, a + c) * (double)type_element(l->k.type, l->k.data, b + c);
     return sum;
 }
 
@@ -149,10 +151,10 @@ void look_weights(const struct look_layer *layer, int head, int64_t query, doubl
     const int64_t *q = layer->q.shape, *k = layer->k.shape;
     const int64_t d = q[2], kv_head = head / (q[1] / k[1]);
     const int64_t n_seen = layer->causal ? query + (k[0] - q[0]) + 1 : k[0];
-    const float *row = layer->q.data + (query * q[1] + head) * d;
+    const int64_t row = (query * q[1] + head) * d;
     double m = -HUGE_VAL, l = 0;
     for (int64_t j = 0; j < k[0]; j++) {
-        weights[j] = j < n_seen ? dot(row, layer->k.data + (j * k[1] + kv_head) * d, d) / sqrt((double)d) : -HUGE_VAL;
+        weights[j] = j < n_seen ? dot(layer, row, (j * k[1] + kv_head) * d, d) / sqrt((double)d) : -HUGE_VAL;
         m = weights[j] > m ? weights[j] : m;
     }
     for (int64_t j = 0; j < k[0]; j++)

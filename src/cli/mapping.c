@@ -16,7 +16,7 @@
 
 struct mapping_copy {
     struct mapping_copy *next;
-    float floats[];
+    float elements[]; /* of the widest type */
 };
 
 static bool map(struct mapping *mapping, int fd, struct fault *fault) {
@@ -58,20 +58,21 @@ void mapping_close(struct mapping *mapping) {
     *mapping = (struct mapping){0};
 }
 
-const float *mapping_floats(struct mapping *mapping, size_t offset, size_t n, struct fault *fault) {
+const void *mapping_elements(struct mapping *mapping, size_t offset, size_t n, size_t element_bytes,
+                             struct fault *fault) {
     static const float none;
     if (n == 0)
         return &none;
     const unsigned char *at = mapping->bytes + offset;
-    if ((uintptr_t)at % sizeof(float) == 0)
-        return (const float *)(const void *)at;
-    struct mapping_copy *copy = malloc(sizeof *copy + n * sizeof(float));
+    if ((uintptr_t)at % element_bytes == 0)
+        return at;
+    struct mapping_copy *copy = malloc(sizeof *copy + n * element_bytes);
     if (!copy) {
         fault_no_memory(fault);
         return NULL;
     }
-    memcpy(copy->floats, at, n * sizeof(float));
+    memcpy(copy->elements, at, n * element_bytes);
     copy->next = mapping->copies;
     mapping->copies = copy;
-    return copy->floats;
+    return copy->elements;
 }

@@ -18,8 +18,9 @@ struct mapping {
 bool mapping_open(struct mapping *mapping, const char *path, struct fault *fault);
 void mapping_close(struct mapping *mapping);
 
-/* The n floats at an offset that is known to be inside the file: in place, or a copy that lives as long as the mapping
- * where the file has them at an odd address. NULL: no memory. */
-const float *mapping_floats(struct mapping *mapping, size_t offset, size_t n, struct fault *fault);
+/* The n elements at an offset that is known to be inside the file: in place, or a copy that lives as long as the
+ * mapping where the file has them at an odd address. NULL: no memory. */
+const void *mapping_elements(struct mapping *mapping, size_t offset, size_t n, size_t element_bytes,
+                             struct fault *fault);
 
 #endif

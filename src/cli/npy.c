@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "npy_header.h"
+#include "types.h"
 
 /* "\x93NUMPY", major and minor version, the header's length in 2 or 4 bytes, the header, the data. */
 static const char magic[] = "\x93NUMPY";
@@ -43,7 +44,7 @@ static bool count(const struct array *array, size_t *n) {
             return false;
     }
     *n = empty ? 0 : (size_t)product;
-    return !__builtin_mul_overflow(product, (int64_t)sizeof(float), &bytes);
+    return !__builtin_mul_overflow(product, (int64_t)type_bytes(array->type), &bytes);
 }
 
 static bool read_array(struct npy *npy, struct fault *fault) {
@@ -54,10 +55,11 @@ static bool read_array(struct npy *npy, struct fault *fault) {
         return false;
     if (!count(&npy->array, &n))
         return fault_set(fault, "%s: shape: its product is too large", file->path);
-    if (file->size - begin - length != n * sizeof(float))
-        return fault_set(fault, "%s: shape: %zu elements need %zu bytes of data, found %zu", file->path, n,
-                         n * sizeof(float), file->size - begin - length);
-    npy->array.data = mapping_floats(file, begin + length, n, fault);
+    const size_t bytes = type_bytes(npy->array.type);
+    if (file->size - begin - length != n * bytes)
+        return fault_set(fault, "%s: shape: %zu elements need %zu bytes of data, found %zu", file->path, n, n * bytes,
+                         file->size - begin - length);
+    npy->array.data = mapping_elements(file, begin + length, n, bytes, fault);
     return npy->array.data != NULL;
 }
 
@@ -79,12 +81,12 @@ void npy_close(struct npy *npy) {
 enum { HEADER_MAX = 512 };
 
 /* Writes all that stands before the data, a multiple of 64 bytes. */
-static size_t format_header(char *to, int rank, const int64_t *shape) {
+static size_t format_header(char *to, const struct array *array) {
     char text[HEADER_MAX];
-    int n = snprintf(text, sizeof text, "{'descr': '<f4', 'fortran_order': False, 'shape': (");
-    for (int i = 0; i < rank; i++)
-        n += snprintf(text + n, sizeof text - (size_t)n, i ? " %" PRId64 "," : "%" PRId64 ",", shape[i]);
-    n -= rank > 1; /* only (3,) ends with a comma */
+    int n = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (", npy_descr(array->type));
+    for (int i = 0; i < array->rank; i++)
+        n += snprintf(text + n, sizeof text - (size_t)n, i ? " %" PRId64 "," : "%" PRId64 ",", array->shape[i]);
+    n -= array->rank > 1; /* only (3,) ends with a comma */
     n += snprintf(text + n, sizeof text - (size_t)n, "), }");
     size_t total = (VERSION + 2 + (size_t)n + 1 + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT, length = total - VERSION - 2;
     memset(to, ' ', total);
@@ -96,14 +98,13 @@ static size_t format_header(char *to, int rank, const int64_t *shape) {
     return total;
 }
 
-bool npy_create(struct output *output, const char *path, int rank, const int64_t *shape, float **data,
-                struct fault *fault) {
+bool npy_create(struct output *output, const char *path, struct array *array, struct fault *fault) {
     char header[2 * HEADER_MAX];
-    struct array array = {.rank = rank};
     size_t n, size;
-    memcpy(array.shape, shape, (size_t)rank * sizeof *shape);
-    size_t length = format_header(header, rank, shape);
-    if (!count(&array, &n) || __builtin_add_overflow(length, n * sizeof(float), &size))
+    if (!npy_descr(array->type))
+        return fault_set(fault, "%s: an .npy file cannot hold %s", path, type_name(array->type));
+    size_t length = format_header(header, array);
+    if (!count(array, &n) || __builtin_add_overflow(length, n * type_bytes(array->type), &size))
         return fault_set(fault, "%s: shape: its product is too large", path);
     if (!output_create(output, path, fault))
         return false;
@@ -112,6 +113,6 @@ bool npy_create(struct output *output, const char *path, int rank, const int64_t
         return false;
     }
     memcpy(output->bytes, header, length);
-    *data = (float *)(void *)(output->bytes + length);
+    array->data = output->bytes + length;
     return true;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* NumPy's .npy files of float32 in C order. */
+/* NumPy's .npy files of float32 or float16 in C order. The format has no bfloat16. */
 #ifndef SA_CLI_NPY_H
 #define SA_CLI_NPY_H
 
@@ -16,8 +16,7 @@ struct npy {
 bool npy_open(struct npy *npy, const char *path, struct fault *fault);
 void npy_close(struct npy *npy);
 
-/* Makes a file of this shape. *data becomes its elements, to be filled before output_commit(). */
-bool npy_create(struct output *output, const char *path, int rank, const int64_t *shape, float **data,
-                struct fault *fault);
+/* Makes a file of the array's shape and type. array->data becomes its elements, to be filled before output_commit(). */
+bool npy_create(struct output *output, const char *path, struct array *array, struct fault *fault);
 
 #endif

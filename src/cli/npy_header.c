@@ -4,6 +4,8 @@
 #include <ctype.h>
 #include <string.h>
 
+#include <sa/sa.h>
+
 /* What is left of the text. */
 struct cursor {
     const char *at, *end;
@@ -58,15 +60,26 @@ static bool take_string(struct cursor *c, char *string, size_t size) {
 
 /* ---------------------------------------------------------------- the three fields */
 
-static bool parse_descr(struct cursor *c) {
+const char *npy_descr(int type) { return type == SA_F32 ? "<f4" : type == SA_F16 ? "<f2" : NULL; }
+
+/* What ml_dtypes' bfloat16 is saved as: the file does not say that it is one. */
+static bool is_two_bytes(const char *descr) { return strcmp(descr, "|V2") == 0 || strcmp(descr, "<V2") == 0; }
+
+static bool parse_descr(struct cursor *c, struct array *array) {
     char descr[32];
     if (!take_string(c, descr, sizeof descr))
-        return refuse(c, "descr: expected '<f4' (float32)");
-    if (strcmp(descr, "<f4") == 0)
-        return true;
-    return fault_set(
-        c->fault, "%s: descr is '%s', expected '<f4' (float32); in numpy: np.save('%s', np.load('%s').astype('<f4'))",
-        c->file, descr, c->file, c->file);
+        return refuse(c, "descr: expected '<f4' (float32) or '<f2' (float16)");
+    for (array->type = SA_F32; array->type <= SA_F16; array->type++)
+        if (npy_descr(array->type) && strcmp(descr, npy_descr(array->type)) == 0)
+            return true;
+    if (is_two_bytes(descr))
+        return fault_set(
+            c->fault, "%s: descr is '%s', elements of two bytes without a type; for bfloat16 use a .safetensors file",
+            c->file, descr);
+    return fault_set(c->fault,
+                     "%s: descr is '%s', expected '<f4' (float32) or '<f2' (float16); in numpy: np.save('%s', "
+                     "np.load('%s').astype('<f4'))",
+                     c->file, descr, c->file, c->file);
 }
 
 static bool parse_fortran_order(struct cursor *c) {
@@ -137,7 +150,7 @@ static bool parse_item(struct cursor *c, int *seen, struct array *array) {
         return refuse(c, "expected ':'");
     if (field == SHAPE)
         return parse_shape(c, array);
-    return field == DESCR ? parse_descr(c) : parse_fortran_order(c);
+    return field == DESCR ? parse_descr(c, array) : parse_fortran_order(c);
 }
 
 static bool check_complete(struct cursor *c, int seen) {

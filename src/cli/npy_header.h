@@ -8,8 +8,11 @@
 #include "array.h"
 #include "fault.h"
 
-/* Reads {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } and fills in the shape. Anything but float32 in C
- * order is refused. */
+/* Reads {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } and fills in type and shape. Anything but float32
+ * or float16 in C order is refused. */
 bool npy_header_parse(const char *text, size_t n, struct array *array, struct fault *fault);
+
+/* "<f4", "<f2", or NULL for a type that NumPy has no name for. */
+const char *npy_descr(int type);
 
 #endif

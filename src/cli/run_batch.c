@@ -6,19 +6,21 @@
 
 #include "cli.h"
 #include "run.h"
+#include "types.h"
 
 /* One sequence's worth of an array, whatever its layout: tokens, heads, d and where they are. */
 struct view {
     int64_t n_tokens, n_heads, d;
+    int type;
     sa_tensor tensor;
 };
 
 /* `array` without its batch dimension, if it has one. */
 static struct view view_of(const struct array *array, int64_t item, bool heads_first) {
     const int64_t *s = array->shape + (array->rank - 3);
-    struct view v = {s[heads_first], s[!heads_first], s[2], {0}};
+    struct view v = {s[heads_first], s[!heads_first], s[2], array->type, {0}};
     int64_t outer = s[1] * v.d;
-    v.tensor.data = array->data + item * s[0] * outer;
+    v.tensor.data = (const char *)array->data + item * s[0] * outer * (int64_t)type_bytes(array->type);
     v.tensor.token_stride = heads_first ? v.d : outer;
     v.tensor.head_stride = heads_first ? outer : v.d;
     return v;
@@ -72,7 +74,11 @@ static bool start_batch(struct run_batch *run, int64_t n, const struct view v[3]
                             .n_query_heads = (int32_t)v[0].n_heads,
                             .n_kv_heads = (int32_t)v[1].n_heads,
                             .d_qk = (int32_t)v[0].d,
-                            .d_v = (int32_t)v[2].d};
+                            .d_v = (int32_t)v[2].d,
+                            .q_type = v[0].type,
+                            .k_type = v[1].type,
+                            .v_type = v[2].type,
+                            .o_type = v[0].type};
     set_rule(run);
     return run->seqs || complain("no memory for %lld sequences", (long long)n);
 }
@@ -94,7 +100,7 @@ static void set_output(struct run_batch *run, int64_t i, const struct array *o, 
     run->seqs[i].o = (sa_output){(void *)(uintptr_t)v.tensor.data, v.tensor.token_stride, v.tensor.head_stride};
 }
 
-static void set_lse(struct run_batch *run, int64_t i, const float *data) {
+static void set_lse(struct run_batch *run, int64_t i, const void *data) {
     run->seqs[i].lse = (sa_output){(void *)(uintptr_t)data, 1, run->seqs[i].n_q};
 }
 
@@ -141,15 +147,12 @@ static struct array lse_shape(const struct array *q, const struct view *v) {
 /* A file of the array's shape; array->data becomes its elements. */
 static bool create(struct output *output, const char *path, struct array *array) {
     struct fault fault;
-    float *data;
-    if (!npy_create(output, path, array->rank, array->shape, &data, &fault))
-        return complain("%s", fault.text);
-    array->data = data;
-    return true;
+    return npy_create(output, path, array, &fault) || complain("%s", fault.text);
 }
 
 static bool create_npy(struct run_batch *run, const struct array *q, const struct view v[3]) {
     struct array o = *q, lse = lse_shape(q, &v[0]);
+    o.type = run->batch.o_type;
     o.shape[o.rank - 1] = v[2].d;
     if (!create(&run->outputs[0], run->options->o_path, &o))
         return false;
@@ -158,7 +161,7 @@ static bool create_npy(struct run_batch *run, const struct array *q, const struc
     for (int64_t i = 0; i < run->batch.n_sequences; i++) {
         set_output(run, i, &o, i);
         if (run->has_lse)
-            set_lse(run, i, lse.data + i * v[0].n_heads * v[0].n_tokens);
+            set_lse(run, i, (const float *)lse.data + i * v[0].n_heads * v[0].n_tokens);
     }
     return true;
 }
@@ -236,6 +239,10 @@ static bool read_sequence(struct run_batch *run, const char *prefix, struct view
 
 static bool same_dims(const struct run_batch *run, const char *prefix, const struct view v[3]) {
     const sa_batch *b = &run->batch;
+    if (v[0].type != b->q_type || v[1].type != b->k_type || v[2].type != b->v_type)
+        return complain("%s: q, k and v are %s, %s and %s, but of %s they are %s, %s and %s", prefix,
+                        type_name(v[0].type), type_name(v[1].type), type_name(v[2].type), run->names[0],
+                        type_name(b->q_type), type_name(b->k_type), type_name(b->v_type));
     if (v[0].n_heads == b->n_query_heads && v[1].n_heads == b->n_kv_heads && v[0].d == b->d_qk && v[2].d == b->d_v)
         return true;
     return complain("%s: %lld query heads, %lld kv heads, d %lld and %lld, but %s has %d, %d, %d and %d", prefix,
@@ -247,6 +254,7 @@ static struct array output_shape(const struct run_batch *run, int64_t i, bool is
     const int64_t n_q = run->seqs[i].n_q, heads = run->batch.n_query_heads;
     bool heads_first = is_lse || run->options->heads_first;
     return (struct array){.rank = is_lse ? 2 : 3,
+                          .type = is_lse ? SA_F32 : run->batch.o_type,
                           .shape = {heads_first ? heads : n_q, heads_first ? n_q : heads, run->batch.d_v}};
 }
 
@@ -256,18 +264,16 @@ static bool create_archive(struct run_batch *run, const char *path, bool is_lse,
     struct fault fault = {"no memory for the names of tensors"};
     struct array *arrays = calloc(n, sizeof *arrays);
     char **names = calloc(n, sizeof *names);
-    float **data = calloc(n, sizeof *data);
-    bool good = arrays && names && data;
+    bool good = arrays && names;
     for (size_t i = 0; i < n && good; i++) {
         arrays[i] = output_shape(run, (int64_t)i, is_lse);
         arrays[i].name = names[i] = join(run->names[i], is_lse ? "lse" : "o");
         good = names[i] != NULL;
     }
-    good = (good && safetensors_create(output, path, n, arrays, data, &fault)) || complain("%s", fault.text);
+    good = (good && safetensors_create(output, path, n, arrays, &fault)) || complain("%s", fault.text);
     for (size_t i = 0; i < n && good; i++) {
-        arrays[i].data = data[i];
         if (is_lse)
-            set_lse(run, (int64_t)i, data[i]);
+            set_lse(run, (int64_t)i, arrays[i].data);
         else
             set_output(run, (int64_t)i, &arrays[i], 0);
     }
@@ -275,7 +281,6 @@ static bool create_archive(struct run_batch *run, const char *path, bool is_lse,
         free(names[i]);
     free(names);
     free(arrays);
-    free(data);
     return good;
 }
 

@@ -47,6 +47,8 @@ static bool check_row(const struct run_batch *run, int64_t row, struct reference
 
 /* Spread over all rows, the first and the last among them; the stride is odd so that it meets different heads. */
 bool run_check_rows(const struct run_batch *run, struct run_check *check) {
+    if (run->batch.q_type || run->batch.k_type || run->batch.v_type || run->batch.o_type)
+        return complain("--check knows float32 only, so far");
     int64_t n = count_rows(&run->batch), picked = n < SAMPLED_ROWS ? n : SAMPLED_ROWS;
     double *values = malloc(2 * (size_t)run->batch.d_v * sizeof *values);
     struct reference_row exact = {.o = values, .bound = values ? values + run->batch.d_v : NULL};

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "types.h"
+
 enum { LENGTH_BYTES = 8, MAX_HEADER = 100 * 1000 * 1000 }; /* the limit of the format */
 
 /* What went wrong with which tensor. */
@@ -204,15 +206,28 @@ const struct safetensors_tensor *safetensors_find(const struct safetensors *file
     return NULL;
 }
 
+const char *safetensors_dtype(int type) {
+    return type == SA_F32 ? "F32" : type == SA_BF16 ? "BF16" : type == SA_F16 ? "F16" : NULL;
+}
+
+static bool type_of(const char *dtype, int *type) {
+    for (*type = SA_F32; *type <= SA_F16; ++*type)
+        if (strcmp(dtype, safetensors_dtype(*type)) == 0)
+            return true;
+    return false;
+}
+
 bool safetensors_array(struct safetensors *file, const struct safetensors_tensor *tensor, struct array *array,
                        struct fault *fault) {
-    if (strcmp(tensor->dtype, "F32") != 0)
-        return fault_set(fault, "%s: tensor '%s': dtype is '%s', expected 'F32'; in torch: tensor.float()",
-                         file->mapping.path, tensor->name, tensor->dtype);
     *array = (struct array){.file = file->mapping.path, .name = tensor->name, .rank = tensor->rank};
+    if (!type_of(tensor->dtype, &array->type))
+        return fault_set(fault,
+                         "%s: tensor '%s': dtype is '%s', expected 'F32', 'BF16' or 'F16'; in torch: tensor.float()",
+                         file->mapping.path, tensor->name, tensor->dtype);
     memcpy(array->shape, tensor->shape, sizeof array->shape);
-    array->data = mapping_floats(&file->mapping, file->data + tensor->begin,
-                                 (tensor->end - tensor->begin) / sizeof(float), fault);
+    const size_t bytes = type_bytes(array->type);
+    array->data = mapping_elements(&file->mapping, file->data + tensor->begin, (tensor->end - tensor->begin) / bytes,
+                                   bytes, fault);
     return array->data != NULL;
 }
 

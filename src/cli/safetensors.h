@@ -32,16 +32,18 @@ void safetensors_close(struct safetensors *file);
 /* NULL if there is none of that name. */
 const struct safetensors_tensor *safetensors_find(const struct safetensors *file, const char *name);
 
-/* A tensor that has to be F32. Its data lives as long as the file is open. */
+/* A tensor that has to be F32, BF16 or F16. Its data lives as long as the file is open. */
 bool safetensors_array(struct safetensors *file, const struct safetensors_tensor *tensor, struct array *array,
                        struct fault *fault);
 
 /* An entry of __metadata__, or NULL. */
 const char *safetensors_metadata(const struct safetensors *file, const char *key);
 
-/* Makes a file of n F32 tensors from the names and shapes of `arrays`. data[i] become their elements, to be filled
- * before output_commit(). */
-bool safetensors_create(struct output *output, const char *path, size_t n, const struct array *arrays, float **data,
-                        struct fault *fault);
+/* The name of a type in such a file, or NULL if a file cannot hold it. */
+const char *safetensors_dtype(int type);
+
+/* Makes a file of n tensors from the names, shapes and types of `arrays`, whose data become their elements, to be
+ * filled before output_commit(). */
+bool safetensors_create(struct output *output, const char *path, size_t n, struct array *arrays, struct fault *fault);
 
 #endif

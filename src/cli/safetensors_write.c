@@ -3,11 +3,12 @@
 #include <string.h>
 
 #include "safetensors.h"
+#include "types.h"
 
 enum { LENGTH_BYTES = 8, ALIGNMENT = 8 };
 
 static bool bytes_of(const struct array *array, int64_t *bytes) {
-    *bytes = sizeof(float);
+    *bytes = (int64_t)type_bytes(array->type);
     for (int i = 0; i < array->rank; i++)
         if (__builtin_mul_overflow(*bytes, array->shape[i], bytes))
             return false;
@@ -29,9 +30,10 @@ static json_t *make_header(size_t n, const struct array *arrays, int64_t *data_b
         int64_t bytes, begin = *data_bytes;
         bool ok = bytes_of(&arrays[i], &bytes) && !__builtin_add_overflow(begin, bytes, data_bytes) &&
                   !json_object_get(header, arrays[i].name);
-        json_t *tensor = ok ? json_pack("{s:s, s:o, s:[I, I]}", "dtype", "F32", "shape", shape_of(&arrays[i]),
-                                        "data_offsets", (json_int_t)begin, (json_int_t)*data_bytes)
-                            : NULL;
+        json_t *tensor =
+            ok ? json_pack("{s:s, s:o, s:[I, I]}", "dtype", safetensors_dtype(arrays[i].type), "shape",
+                           shape_of(&arrays[i]), "data_offsets", (json_int_t)begin, (json_int_t)*data_bytes)
+               : NULL;
         if (json_object_set_new(header, arrays[i].name, tensor) != 0) {
             json_decref(header);
             return NULL;
@@ -65,8 +67,7 @@ static bool write_header(struct output *output, const char *text, size_t length,
     return true;
 }
 
-bool safetensors_create(struct output *output, const char *path, size_t n, const struct array *arrays, float **data,
-                        struct fault *fault) {
+bool safetensors_create(struct output *output, const char *path, size_t n, struct array *arrays, struct fault *fault) {
     int64_t data_bytes, bytes;
     size_t length = 0;
     json_t *header = make_header(n, arrays, &data_bytes);
@@ -79,7 +80,7 @@ bool safetensors_create(struct output *output, const char *path, size_t n, const
     }
     unsigned char *at = ok ? output->bytes + LENGTH_BYTES + length : NULL;
     for (size_t i = 0; ok && i < n; i++) {
-        data[i] = (float *)(void *)at;
+        arrays[i].data = at;
         at += bytes_of(&arrays[i], &bytes) ? bytes : 0;
     }
     json_decref(header);

@@ -71,6 +71,16 @@ const char *bytes_text(double bytes) {
     return text;
 }
 
+bool json_print(json_t *json) {
+    char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
+    bool good = text || complain("no memory for the report");
+    if (good)
+        puts(text);
+    free(text);
+    json_decref(json);
+    return good;
+}
+
 int64_t array_elements(const struct array *array) {
     int64_t n = 1;
     for (int i = 0; i < array->rank; i++)

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include <sa/sa.h>
 
 #include "array.h"
@@ -16,6 +18,7 @@ enum { DONE = 0, FAILED = 1, WRONG_USAGE = 2 };
 int command_run(int argc, char **argv);
 int command_info(int argc, char **argv);
 int command_look(int argc, char **argv);
+int command_decode(int argc, char **argv);
 int command_plan(int argc, char **argv);
 
 /* One line on standard error, "sa: ..."; returns false, so that a failing function can end with it. */
@@ -37,6 +40,9 @@ const char *shape_text(const struct array *array);
 
 /* Number of elements of an array whose file has been checked. */
 int64_t array_elements(const struct array *array);
+
+/* Prints a report and forgets it; complains and returns false if it is NULL for lack of memory. */
+bool json_print(json_t *json);
 
 /* "1.5 GiB" into a buffer of its own that the next seven calls leave alone. */
 const char *bytes_text(double bytes);

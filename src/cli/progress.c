@@ -66,3 +66,15 @@ void progress_stop(struct progress *progress) {
     pthread_cond_destroy(&progress->end);
     pthread_mutex_destroy(&progress->lock);
 }
+
+bool progress_forward(sa_engine *engine, sa_batch *batch, int64_t n_pairs, double *seconds) {
+    struct progress progress;
+    progress_start(&progress, n_pairs);
+    batch->progress = &progress.done;
+    const double begin = seconds_now();
+    const sa_status status = sa_batch_forward(engine, batch);
+    *seconds = seconds_now() - begin;
+    batch->progress = NULL;
+    progress_stop(&progress);
+    return status == SA_OK || complain("%s", sa_last_reason());
+}

@@ -10,20 +10,12 @@
 #define PEAK_SECONDS 0.06
 
 static bool attend(sa_engine *engine, struct run_batch *run, struct run_report *report) {
-    struct progress progress;
     report->engine.struct_size = sizeof report->engine;
     report->info.struct_size = sizeof report->info;
     if (sa_engine_get_info(engine, &report->engine) != SA_OK ||
         sa_batch_get_info(engine, &run->batch, &report->info) != SA_OK)
         return complain("%s", sa_last_reason());
-    progress_start(&progress, report->info.n_pairs);
-    run->batch.progress = &progress.done;
-    double begin = seconds_now();
-    sa_status status = sa_batch_forward(engine, &run->batch);
-    report->seconds = seconds_now() - begin;
-    run->batch.progress = NULL;
-    progress_stop(&progress);
-    return status == SA_OK || complain("%s", sa_last_reason());
+    return progress_forward(engine, &run->batch, report->info.n_pairs, &report->seconds);
 }
 
 static bool attend_and_check(struct run_batch *run, struct run_report *report) {
@@ -31,10 +23,10 @@ static bool attend_and_check(struct run_batch *run, struct run_report *report) {
     sa_engine *engine;
     if (sa_engine_create(&options, &engine) != SA_OK)
         return complain("%s", sa_last_reason());
-    bool good = attend(engine, run, report);
+    bool good = run_store(engine, run) && attend(engine, run, report);
     sa_engine_destroy(engine);
     report->check.good = true;
-    if (!good || (run->options->check && !run_check_rows(run, &report->check)))
+    if (!good || (run->options->check && !rows_compare(&run->batch, &report->check)))
         return false;
     report->peak = peak_flops(report->engine.n_threads, report->engine.isa, PEAK_SECONDS);
     return true;

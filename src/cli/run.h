@@ -8,17 +8,17 @@
 
 #include <sa/sa.h>
 
-#include "npy.h"
+#include "inputs.h"
 #include "output.h"
-#include "safetensors.h"
+#include "rows.h"
+#include "store.h"
 
 enum { MAX_KV_LENS = 65536 };
 
 struct run_options {
-    const char *files[3]; /* q, k, v as .npy, or one .safetensors */
-    int n_files;
+    struct inputs_options inputs;
+    struct store_options store;
     const char *o_path, *lse_path; /* lse_path may be NULL */
-    bool heads_first;              /* --layout bhsd */
     bool causal, has_offset, has_window, check, json;
     int64_t q_offset, window[2], n_sink_keys, n_threads;
     float scale; /* 0: the default */
@@ -29,13 +29,12 @@ struct run_options {
 /* Tensors in files as a batch. */
 struct run_batch {
     const struct run_options *options;
-    struct npy npy[3];
-    struct safetensors archive;
+    struct inputs inputs;
+    struct store store;
     struct output outputs[2]; /* o, lse */
     bool has_lse;
-    sa_batch batch;
+    sa_batch batch; /* the one that is computed, of the inputs' tensors or those in the store */
     sa_sequence *seqs;
-    char **names; /* of the sequences in a .safetensors file, else NULL */
 };
 
 /* Fills in the options; returns DONE, WRONG_USAGE, or -1 if help was asked for and printed. */
@@ -45,26 +44,19 @@ int run_parse(int argc, char **argv, struct run_options *options);
  * case. */
 bool run_open(const struct run_options *options, struct run_batch *run);
 
+/* Stores q, k and v as the options want them. */
+bool run_store(sa_engine *engine, struct run_batch *run);
+
 /* Gives the outputs their names. */
 bool run_commit(struct run_batch *run);
 void run_close(struct run_batch *run);
-
-/* What the comparison of sampled rows with the float64 reference found. */
-struct run_check {
-    int n_rows;
-    double worst_error, worst_ratio; /* largest |o - exact|, largest |o - exact| / bound */
-    bool good;
-};
-
-/* Complains and returns false if there is no memory. */
-bool run_check_rows(const struct run_batch *run, struct run_check *check);
 
 /* What there is to say at the end. */
 struct run_report {
     sa_engine_info engine;
     sa_batch_info info;
     double seconds, peak; /* peak: flop/s */
-    struct run_check check;
+    struct rows_check check;
 };
 
 void run_print(const struct run_batch *run, const struct run_report *report);

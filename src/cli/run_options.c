@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <getopt.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
+#include "options.h"
 #include "run.h"
 
 static const char help[] =
@@ -26,11 +26,32 @@ static const char help[] =
     "      --scale X          instead of 1/sqrt(d)\n"
     "      --kv-lens N,N,...  keys of each batch item, if fewer than the arrays hold\n"
     "      --threads N        size of the team; default: OMP_NUM_THREADS, or one per core\n"
+    "      --dtype TYPE       f32, bf16 or f16: converts q, k and v to it first, and writes the result in it\n"
+    "      --kv-int8          quantises k and v to int8 with a scale for each token and kv head\n"
+    "      --kv-scales TYPE   the same with scales of that type (default: f32)\n"
+    "      --page-size N      puts k and v into the shuffled pages of a pool, N tokens each; the result is the same\n"
     "      --check            compare sampled rows with float64; outside of the error bound is a failure\n"
     "      --json             say everything as one JSON object\n"
     "      --help\n";
 
-enum { LSE = 256, LAYOUT, CAUSAL, Q_OFFSET, WINDOW, SINK_KEYS, SCALE, KV_LENS, THREADS, CHECK, JSON, HELP };
+enum {
+    LSE = 256,
+    LAYOUT,
+    CAUSAL,
+    Q_OFFSET,
+    WINDOW,
+    SINK_KEYS,
+    SCALE,
+    KV_LENS,
+    THREADS,
+    DTYPE,
+    KV_INT8,
+    KV_SCALES,
+    PAGE_SIZE,
+    CHECK,
+    JSON,
+    HELP
+};
 
 static const struct option long_options[] = {{"output", required_argument, NULL, 'o'},
                                              {"lse", required_argument, NULL, LSE},
@@ -42,6 +63,10 @@ static const struct option long_options[] = {{"output", required_argument, NULL,
                                              {"scale", required_argument, NULL, SCALE},
                                              {"kv-lens", required_argument, NULL, KV_LENS},
                                              {"threads", required_argument, NULL, THREADS},
+                                             {"dtype", required_argument, NULL, DTYPE},
+                                             {"kv-int8", no_argument, NULL, KV_INT8},
+                                             {"kv-scales", required_argument, NULL, KV_SCALES},
+                                             {"page-size", required_argument, NULL, PAGE_SIZE},
                                              {"check", no_argument, NULL, CHECK},
                                              {"json", no_argument, NULL, JSON},
                                              {"help", no_argument, NULL, HELP},
@@ -49,26 +74,11 @@ static const struct option long_options[] = {{"output", required_argument, NULL,
 
 #define MAX_POSITION (INT64_C(1) << 32)
 
-static int parse_layout(struct run_options *o, const char *text) {
-    o->heads_first = strcmp(text, "bhsd") == 0;
-    if (o->heads_first || strcmp(text, "bshd") == 0)
-        return DONE;
-    return misuse("run", "--layout is '%s', expected bshd or bhsd", text);
-}
-
 static int parse_window(struct run_options *o, const char *text) {
     o->has_window = true;
     if (parse_integers(text, -1, MAX_POSITION, o->window, 2) == 2)
         return DONE;
     return misuse("run", "--window is '%s', expected LEFT,RIGHT, each -1 or more", text);
-}
-
-static int parse_scale(struct run_options *o, const char *text) {
-    char *end;
-    o->scale = strtof(text, &end);
-    if (end != text && *end == 0 && isfinite(o->scale) && o->scale != 0)
-        return DONE;
-    return misuse("run", "--scale is '%s', expected a number other than 0", text);
 }
 
 static int parse_kv_lens(struct run_options *o, const char *text) {
@@ -79,27 +89,24 @@ static int parse_kv_lens(struct run_options *o, const char *text) {
     return o->n_kv_lens ? DONE : misuse("run", "--kv-lens is '%s', expected N,N,...", text);
 }
 
-static int parse_count(const char *name, const char *text, int64_t low, int64_t high, int64_t *value) {
-    if (parse_integer(text, low, high, value))
-        return DONE;
-    return misuse("run", "%s is '%s', expected a whole number from %lld to %lld", name, text, (long long)low,
-                  (long long)high);
-}
-
 static int parse_option(struct run_options *o, int option) {
     switch (option) {
     case 'o': return o->o_path = optarg, DONE;
     case LSE: return o->lse_path = optarg, DONE;
-    case LAYOUT: return parse_layout(o, optarg);
+    case LAYOUT: return option_layout("run", optarg, &o->inputs.heads_first);
     case CAUSAL: return o->causal = true, DONE;
     case Q_OFFSET:
         o->has_offset = true;
-        return parse_count("--q-offset", optarg, -MAX_POSITION, MAX_POSITION, &o->q_offset);
+        return option_count("run", "--q-offset", optarg, -MAX_POSITION, MAX_POSITION, &o->q_offset);
     case WINDOW: return parse_window(o, optarg);
-    case SINK_KEYS: return parse_count("--sink-keys", optarg, 0, MAX_POSITION, &o->n_sink_keys);
-    case SCALE: return parse_scale(o, optarg);
+    case SINK_KEYS: return option_count("run", "--sink-keys", optarg, 0, MAX_POSITION, &o->n_sink_keys);
+    case SCALE: return option_scale("run", optarg, &o->scale);
     case KV_LENS: return parse_kv_lens(o, optarg);
-    case THREADS: return parse_count("--threads", optarg, 1, 1024, &o->n_threads);
+    case THREADS: return option_count("run", "--threads", optarg, 1, 1024, &o->n_threads);
+    case DTYPE: return option_dtype("run", optarg, &o->store);
+    case KV_INT8: return o->store.kv_int8 = true, DONE;
+    case KV_SCALES: return option_kv_scales("run", optarg, &o->store);
+    case PAGE_SIZE: return option_page_size("run", optarg, &o->store);
     case CHECK: return o->check = true, DONE;
     case JSON: return o->json = true, DONE;
     case HELP: return fputs(help, stdout), -1;
@@ -108,23 +115,16 @@ static int parse_option(struct run_options *o, int option) {
     }
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n > m && strcmp(text + n - m, end) == 0;
-}
-
 static int check_files(struct run_options *o, int n, char **files) {
-    bool archive = n == 1 && ends_with(files[0], ".safetensors");
-    if (!archive && n != 3)
-        return misuse("run", "%d input file%s, expected Q.npy K.npy V.npy or one .safetensors", n, n == 1 ? "" : "s");
-    for (int i = 0; i < n; i++)
-        o->files[i] = files[i];
-    o->n_files = n;
+    int status = option_files("run", n, files, &o->inputs);
+    if (status != DONE)
+        return status;
+    o->store.heads_first = o->inputs.heads_first;
     if (!o->o_path)
         return misuse("run", "-o is missing: where shall the result go?");
     if (o->lse_path && strcmp(o->lse_path, o->o_path) == 0)
         return misuse("run", "-o and --lse are the same file");
-    if (archive && o->n_kv_lens)
+    if (is_archive(&o->inputs) && o->n_kv_lens)
         return misuse("run", "--kv-lens is for .npy files; sequences of a .safetensors file have their own lengths");
     return DONE;
 }

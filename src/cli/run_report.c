@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "cli.h"
 #include "names.h"
 #include "run.h"
+#include "stored.h"
 
 /* What the scores of all rows and keys would have taken as float32. */
 static double n_x_n_bytes(const struct run_batch *run) {
@@ -60,13 +60,15 @@ static void print_speed(const struct run_report *r) {
         printf("           too little work for more than one thread\n");
 }
 
-static void print_check(const struct run_check *check) {
-    printf("check      %d rows against float64: largest error %.2g, at most %.2g of the bound: %s\n", check->n_rows,
-           check->worst_error, check->worst_ratio, check->good ? "good" : "WRONG");
+static void print_check(const struct rows_check *check) {
+    printf("check      ");
+    rows_print(check);
+    putchar('\n');
 }
 
 void run_print(const struct run_batch *run, const struct run_report *report) {
     print_shape(run);
+    stored_print(&run->options->store, &run->batch);
     print_speed(report);
     printf("memory     workspace %s; the n x n scores would have needed %s\n",
            bytes_text((double)report->info.workspace_bytes), bytes_text(n_x_n_bytes(run)));
@@ -74,11 +76,6 @@ void run_print(const struct run_batch *run, const struct run_report *report) {
         print_check(&report->check);
     printf("%s   %s", report->check.good ? "wrote   " : "not kept", run->options->o_path);
     printf(run->has_lse ? ", %s\n" : "\n", run->options->lse_path);
-}
-
-static json_t *check_json(const struct run_check *check) {
-    return json_pack("{s:i, s:f, s:f, s:b}", "rows", check->n_rows, "worst_error", check->worst_error, "worst_of_bound",
-                     check->worst_ratio, "good", check->good);
 }
 
 bool run_print_json(const struct run_batch *run, const struct run_report *r) {
@@ -91,14 +88,11 @@ bool run_print_json(const struct run_batch *run, const struct run_report *r) {
         r->peak * 1e-9, "share_of_peak", share(r), "isa", isa_name(r->engine.isa), "threads", (int)r->info.n_threads,
         "in_caller", (int)r->info.in_caller, "workspace_bytes", (json_int_t)r->info.workspace_bytes, "n_x_n_bytes",
         n_x_n_bytes(run), "output", run->options->o_path);
+    if (json)
+        stored_add_json(json, &run->options->store, &run->batch);
     if (json && run->has_lse)
         json_object_set_new(json, "lse", json_string(run->options->lse_path));
     if (json && run->options->check)
-        json_object_set_new(json, "check", check_json(&r->check));
-    char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
-    if (text)
-        puts(text);
-    free(text);
-    json_decref(json);
-    return text || complain("no memory for the report");
+        json_object_set_new(json, "check", rows_json(&r->check));
+    return json_print(json);
 }

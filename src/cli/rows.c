@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+#include "rows.h"
+
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "cli.h"
 #include "reference.h"
-#include "run.h"
 
 enum { SAMPLED_ROWS = 64 };
 
@@ -17,7 +19,7 @@ static int64_t count_rows(const sa_batch *b) {
     return n;
 }
 
-static void judge(double value, double exact, double bound, struct run_check *check) {
+static void judge(double value, double exact, double bound, struct rows_check *check) {
     double error = fabs(value - exact);
     if (value == exact || (isnan(value) && isnan(exact)))
         error = 0;
@@ -28,8 +30,7 @@ static void judge(double value, double exact, double bound, struct run_check *ch
 }
 
 /* Row number `row` of the batch, counted through sequences, tokens and heads. */
-static bool check_row(const struct run_batch *run, int64_t row, struct reference_row *exact, struct run_check *check) {
-    const sa_batch *b = &run->batch;
+static bool check_row(const sa_batch *b, int64_t row, struct reference_row *exact, struct rows_check *check) {
     int64_t i = 0;
     for (; row >= rows_of(b, i); i++)
         row -= rows_of(b, i);
@@ -40,24 +41,34 @@ static bool check_row(const struct run_batch *run, int64_t row, struct reference
         return complain("no memory for the reference");
     for (int c = 0; c < b->d_v; c++)
         judge((double)reference_o(b, seq, token, head)[c], exact->o[c], exact->bound[c], check);
-    if (run->has_lse)
+    if (seq->lse.data)
         judge((double)*reference_lse(b, seq, token, head), exact->lse, exact->lse_bound, check);
     return true;
 }
 
 /* Spread over all rows, the first and the last among them; the stride is odd so that it meets different heads. */
-bool run_check_rows(const struct run_batch *run, struct run_check *check) {
-    if (run->batch.q_type || run->batch.k_type || run->batch.v_type || run->batch.o_type)
+bool rows_compare(const sa_batch *batch, struct rows_check *check) {
+    if (batch->q_type || batch->k_type || batch->v_type || batch->o_type)
         return complain("--check knows float32 only, so far");
-    int64_t n = count_rows(&run->batch), picked = n < SAMPLED_ROWS ? n : SAMPLED_ROWS;
-    double *values = malloc(2 * (size_t)run->batch.d_v * sizeof *values);
-    struct reference_row exact = {.o = values, .bound = values ? values + run->batch.d_v : NULL};
-    *check = (struct run_check){.good = true};
+    int64_t n = count_rows(batch), picked = n < SAMPLED_ROWS ? n : SAMPLED_ROWS;
+    double *values = malloc(2 * (size_t)batch->d_v * sizeof *values);
+    struct reference_row exact = {.o = values, .bound = values ? values + batch->d_v : NULL};
+    *check = (struct rows_check){.good = true};
     bool enough = values || complain("no memory for the reference");
     for (; enough && check->n_rows < picked; check->n_rows++) {
         int64_t row = picked > 1 ? (int64_t)((double)check->n_rows / (double)(picked - 1) * (double)(n - 1)) : 0;
-        enough = check_row(run, row, &exact, check);
+        enough = check_row(batch, row, &exact, check);
     }
     free(values);
     return enough;
+}
+
+void rows_print(const struct rows_check *check) {
+    printf("%d rows against float64: largest error %.2g, at most %.2g of the bound: %s", check->n_rows,
+           check->worst_error, check->worst_ratio, check->good ? "good" : "WRONG");
+}
+
+json_t *rows_json(const struct rows_check *check) {
+    return json_pack("{s:i, s:f, s:f, s:b}", "rows", check->n_rows, "worst_error", check->worst_error, "worst_of_bound",
+                     check->worst_ratio, "good", check->good);
 }

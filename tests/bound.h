@@ -15,6 +15,16 @@
  *     flushed   weights below 2^-126 are anything below it: n 2^-126 of |v| and of |o|
  *
  * L is 0 up to 1024 keys and grows by one for every factor of 8. Subnormals add their 2^-149 where they may arise.
+ *
+ * Elements of 16 bits become floats exactly: they add nothing. Int8 elements do as well, their scales are factors of
+ * sums and weights:
+ *
+ *     keys      the chain over the elements times the scale of its key, rounded: u z[j] more in t[j], and what is
+ *               subnormal in the chain counts |scale| times
+ *     values    a weight times the scale of its value, rounded: u sum p |v| more. Where this product is subnormal it is
+ *               off by 2^-150 times an element of at most 128: 2^-143 a key
+ *     o         rounded from the float to SA_BF16, half a unit in the last of 8 bits: 2^-8 |o|, or of subnormal numbers
+ *               2^-134; to SA_F16, of 11 bits, 2^-11 |o| and 2^-25. |o| is that of the float
  */
 #ifndef SA_BOUND_H
 #define SA_BOUND_H
@@ -26,11 +36,24 @@
 /* Levels L of the tree of chunks over n_k keys. */
 int bound_levels(int64_t n_k);
 
-/* t[j]: relative error of a weight. z is as above, distance = m - s[j], k_sum = sum_c |k[j][c]|. */
-double bound_weight(int d_qk, double z, double distance, double k_sum);
+/* A key the row sees. */
+struct bound_key {
+    double z;        /* as above */
+    double distance; /* m - s[j] */
+    double k_sum;    /* sum_c |k[j][c]| */
+    double scale;    /* of int8 elements */
+};
 
-/* Bound of an element of o from sum p[j] |v[j]|, sum p[j] t[j] |v[j]|, sum p[j] t[j], |o| and max |v|. */
-double bound_o(int64_t n_k, double p_v, double p_t_v, double p_t, double o, double v_max);
+/* t[j]: relative error of a weight. k_type: sa_type. */
+double bound_weight(int d_qk, int k_type, const struct bound_key *key);
+
+/* What an element of o consists of: p_v = sum p[j] |v[j]|, p_t_v = sum p[j] t[j] |v[j]|, p_t = sum p[j] t[j]. */
+struct bound_sums {
+    double p_v, p_t_v, p_t, o, v_max;
+};
+
+/* Bound of an element of o. v_type, o_type: sa_type. */
+double bound_o(int64_t n_k, int v_type, int o_type, const struct bound_sums *sums);
 
 /* Bound of a log-sum-exp. */
 double bound_lse(int64_t n_k, double p_t, double lse);

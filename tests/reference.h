@@ -27,12 +27,23 @@ bool reference_visible(const sa_batch *batch, const sa_sequence *seq, int64_t i,
 /* Computes a row into `row`, whose arrays the caller provides. False: no memory. */
 bool reference_row(const sa_batch *batch, int64_t sequence, int64_t token, int head, struct reference_row *row);
 
-/* Sequence i of a batch, and an element of its tensors, with the defaults of sa.h filled in. */
+/* Sequence i of a batch, and where rows of its tensors stand, with the defaults of sa.h filled in and page tables
+ * looked up. */
 const sa_sequence *reference_sequence(const sa_batch *batch, int64_t i);
-const float *reference_q(const sa_batch *batch, const sa_sequence *seq, int64_t token, int head);
-const float *reference_k(const sa_batch *batch, const sa_sequence *seq, int64_t token, int kv_head);
-const float *reference_v(const sa_batch *batch, const sa_sequence *seq, int64_t token, int kv_head);
-float *reference_o(const sa_batch *batch, const sa_sequence *seq, int64_t token, int head);
+const void *reference_q(const sa_batch *batch, const sa_sequence *seq, int64_t token, int head);
+const void *reference_k(const sa_batch *batch, const sa_sequence *seq, int64_t token, int kv_head);
+const void *reference_v(const sa_batch *batch, const sa_sequence *seq, int64_t token, int kv_head);
 float *reference_lse(const sa_batch *batch, const sa_sequence *seq, int64_t token, int head);
+
+/* The scale of a key or value of SA_I8. */
+const void *reference_k_scale(const sa_batch *batch, const sa_sequence *seq, int64_t token, int kv_head);
+const void *reference_v_scale(const sa_batch *batch, const sa_sequence *seq, int64_t token, int kv_head);
+
+/* A row of o; as floats, it must be of SA_F32. */
+void *reference_o_row(const sa_batch *batch, const sa_sequence *seq, int64_t token, int head);
+float *reference_o(const sa_batch *batch, const sa_sequence *seq, int64_t token, int head);
+
+/* Element c of a row of o, of any type. */
+double reference_output(const sa_batch *batch, const sa_sequence *seq, int64_t token, int head, int c);
 
 #endif

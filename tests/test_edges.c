@@ -187,7 +187,7 @@ START_TEST(scores_that_are_all_alike_and_huge) {
         for (int64_t j = 0; j < 300; j++) {
             *(float *)(uintptr_t)reference_k(&drawn.batch, s, j, 0) = sizes[i];
             for (int c = 0; c < 3; c++)
-                mean[c] += (double)reference_v(&drawn.batch, s, j, 0)[c] / 300;
+                mean[c] += (double)((const float *)reference_v(&drawn.batch, s, j, 0))[c] / 300;
         }
         run(&drawn, engine);
         for (int c = 0; c < 3; c++)
@@ -210,7 +210,7 @@ START_TEST(scores_that_differ_by_a_million) {
         *(float *)(uintptr_t)reference_k(&drawn.batch, s, best, 0) = -2e6f;
         run(&drawn, engine);
         for (int c = 0; c < 3; c++)
-            ck_assert(((float *)s->o.data)[c] == reference_v(&drawn.batch, s, best, 0)[c]);
+            ck_assert(((float *)s->o.data)[c] == ((const float *)reference_v(&drawn.batch, s, best, 0))[c]);
         drawn_free(&drawn);
     }
     sa_engine_destroy(engine);

@@ -265,11 +265,12 @@ typedef struct sa_batch {
  * the CPU quota. The threads of the team never spin: an engine without a call uses no CPU. No memory is allocated once
  * a call of the same dimensions, number of sequences and concurrency has been made.
  *
- * Edge values, on every instruction set: NaN or inf in k or v at a position that is not visible or beyond n_k never
- * reaches an output bit; NaN in a visible q or k element gives NaN in that row, in a visible v element in that column;
- * a +inf score gives NaN in that row. Scores are exact up to 2^127 / log2(e): -inf is the only sentinel. Zeros in o are
- * +0. Subnormal inputs and outputs are honoured; weights below 2^-126 of the row's largest may count as anything below
- * it, those below 2^-127 as 0.
+ * Edge values, on every instruction set: NaN or inf in k, v or their scales at a position that is not visible or beyond
+ * n_k never reaches an output bit; NaN in a visible q or k element gives NaN in that row, in a visible v element in
+ * that column; a +inf score gives NaN in that row. Scores are exact up to 2^127 / log2(e), those of int8 keys with and
+ * without the key's scale: -inf is the only sentinel. Zeros in o are +0, but for negative numbers that became zero by
+ * being rounded to 16 bits. Subnormal inputs and outputs are honoured; weights below 2^-126 of the row's largest may
+ * count as anything below it, those below 2^-127 as 0.
  *
  * Error against exact arithmetic, per element of o, to first order in u = 2^-24, with p[j] the exact weights,
  * z[j] = |scale| sum_c |q[c] k[j][c]|, and L = 0 up to 1024 keys and one more for every factor of 8:
@@ -277,8 +278,8 @@ typedef struct sa_batch {
  *     |o - exact| <= sum_j p[j] t[j] (|v[j]| + |exact|) + (min(n_k, 256) + 40 + 56 L) u sum_j p[j] |v[j]|
  *                    + n_k 2^-125 max|v|,       t[j] = u ((d_qk + 4) z[j] + |s[j] - m| + 6)
  *
- * where q, k and v are what their elements stand for, exactly. Int8 keys add u z[j] to t[j], int8 values 1 to the 40;
- * rounding o adds 2^-9 |o| (SA_BF16) or 2^-11 |o| + 2^-25 (SA_F16).
+ * where q, k and v are what their elements stand for, exactly. Int8 keys add u z[j] to t[j], int8 values 1 to the 40
+ * and n_k 2^-142 to the whole; rounding o adds 2^-8 |o| + 2^-134 (SA_BF16) or 2^-11 |o| + 2^-25 (SA_F16).
  *
  * Sums are formed in blocks of 256 keys, chunks of 1024 and a tree of chunks, all at fixed positions, so that in
  * practice the error is that of a few hundred keys at any length. tests/bound.h derives the terms. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli.h"
+#include "elements.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -86,6 +87,10 @@ int64_t array_elements(const struct array *array) {
     for (int i = 0; i < array->rank; i++)
         n *= array->shape[i];
     return n;
+}
+
+double array_element(const struct array *array, int64_t i) {
+    return element_value(array->type, (const char *)array->data + i * element_bytes(array->type));
 }
 
 const char *shape_text(const struct array *array) {

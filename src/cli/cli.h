@@ -38,8 +38,9 @@ double seconds_now(void);
 /* "16 x 12 x 32", into a buffer of its own that the next four calls leave alone. */
 const char *shape_text(const struct array *array);
 
-/* Number of elements of an array whose file has been checked. */
+/* Of an array whose file has been checked: how many elements there are, and one of them. */
 int64_t array_elements(const struct array *array);
+double array_element(const struct array *array, int64_t i);
 
 /* Prints a report and forgets it; complains and returns false if it is NULL for lack of memory. */
 bool json_print(json_t *json);

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "cli.h"
-#include "types.h"
 
 static const char help[] =
     "usage: sa look DATA.safetensors --token WORD|NUMBER [OPTION...]\n"
@@ -109,7 +108,7 @@ static bool search(struct look_file *file, const struct look_options *o, int64_t
 static double largest_difference(const float *a, const struct array *b) {
     double largest = 0;
     for (int64_t i = 0; i < array_elements(b); i++)
-        largest = fmax(largest, fabs((double)a[i] - (double)type_element(b->type, b->data, i)));
+        largest = fmax(largest, fabs((double)a[i] - array_element(b, i)));
     return largest;
 }
 

@@ -7,7 +7,6 @@
 
 #include "cli.h"
 #include "look.h"
-#include "types.h"
 
 /* ---------------------------------------------------------------- the file */
 
@@ -143,7 +142,7 @@ int64_t look_find_token(const struct look_file *file, const char *text, int64_t 
 static double dot(const struct look_layer *l, int64_t a, int64_t b, int64_t d) {
     double sum = 0;
     for (int64_t c = 0; c < d; c++)
-        sum += (double)type_element(l->q.type, l->q.data, a + c) * (double)type_element(l->k.type, l->k.data, b + c);
+        sum += array_element(&l->q, a + c) * array_element(&l->k, b + c);
     return sum;
 }
 

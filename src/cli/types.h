@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include <sa/sa.h>
 
@@ -14,8 +13,5 @@ size_t type_bytes(int type);
 /* "f32", "bf16", "f16", as on the command line; "i8" is the name of caches only. */
 const char *type_name(int type);
 bool type_named(const char *name, int *type);
-
-/* Element i, exactly. */
-float type_element(int type, const void *data, int64_t i);
 
 #endif

@@ -5,10 +5,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <sa/sa.h>
+
+#include "peak_threads.h"
 
 /* ---------------------------------------------------------------- chains of multiply-adds
  * 12 chains hide a latency of up to 6 cycles on two pipes and fit into 16 registers. The factors keep the values
@@ -79,12 +79,6 @@ static struct chains widest(int max_isa) {
 
 /* ---------------------------------------------------------------- several threads at once */
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 struct runner {
     struct chains chains;
     double end;  /* when to stop */
@@ -95,10 +89,10 @@ struct runner {
 static void *run(void *argument) {
     struct runner *runner = argument;
     const double flops = 2.0 * CHAINS * STEPS * runner->chains.lanes;
-    double begin = now();
+    double begin = peak_now();
     do {
         runner->sink += runner->chains.run();
-        double end = now();
+        double end = peak_now();
         runner->best = flops / (end - begin) > runner->best ? flops / (end - begin) : runner->best;
         begin = end;
     } while (begin < runner->end);
@@ -112,17 +106,11 @@ static double sum_of_bests(const struct runner *runners, int n) {
     return sum;
 }
 
-/* Threads that take turns on a processor would each find it fast. */
-static int at_most_online(int n_threads) {
-    long n_online = sysconf(_SC_NPROCESSORS_ONLN);
-    return n_online >= 1 && n_online < n_threads ? (int)n_online : n_threads;
-}
-
 double peak_flops(int n_threads, int max_isa, double seconds) {
-    n_threads = at_most_online(n_threads);
+    n_threads = peak_at_most_online(n_threads);
     struct runner *runners = calloc((size_t)n_threads, sizeof *runners);
     pthread_t *threads = calloc((size_t)n_threads, sizeof *threads);
-    double end = now() + seconds;
+    double end = peak_now() + seconds;
     int started = 0;
     while (runners && threads && started < n_threads) {
         runners[started] = (struct runner){.chains = widest(max_isa), .end = end};

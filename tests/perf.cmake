@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: MIT
 # Do the benchmarks run, and do they verify? Timings decide nothing. Included by tests/CMakeLists.txt.
 
+if(SA_BUILD_PERF OR SA_BUILD_PROGRAM)
+  sa_test(test_read_rate)
+  target_link_libraries(test_read_rate PRIVATE sa_peak)
+  set_tests_properties(test_read_rate PROPERTIES LABELS perf)
+endif()
+
 if(SA_BUILD_PERF)
   set(smoke --repeats 1 --seconds 0.01 --threads 1,2 --quiet)
   add_test(NAME perf.bench COMMAND sa_bench --shapes smoke.txt ${smoke}

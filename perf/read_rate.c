@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+#include "read_rate.h"
+
+#include <hwloc.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "peak_threads.h"
+
+/* ---------------------------------------------------------------- how large */
+
+enum { N_CACHES = 4 };                               /* a pass reads that many times the cache */
+static const size_t least_bytes = (size_t)256 << 20; /* all threads together */
+
+size_t read_rate_cache_bytes(void) {
+    size_t bytes = 0;
+    hwloc_topology_t topology;
+    if (hwloc_topology_init(&topology) != 0)
+        return 0;
+    if (hwloc_topology_load(topology) == 0)
+        for (int depth = 0; depth < hwloc_topology_get_depth(topology); depth++) {
+            const hwloc_obj_t object = hwloc_get_obj_by_depth(topology, depth, 0);
+            if (object && hwloc_obj_type_is_dcache(object->type) && object->attr->cache.size > bytes)
+                bytes = (size_t)object->attr->cache.size;
+        }
+    hwloc_topology_destroy(topology);
+    return bytes;
+}
+
+/* Threads may sit on a cache each. */
+static size_t bytes_a_thread(int n_threads) {
+    const size_t cache = N_CACHES * read_rate_cache_bytes(), least = least_bytes / (size_t)n_threads;
+    const size_t alignment = (size_t)2 << 20; /* a huge page; and whole in every number of streams */
+    return ((cache > least ? cache : least) + alignment - 1) / alignment * alignment;
+}
+
+/* ---------------------------------------------------------------- reading */
+
+typedef uint64_t line __attribute__((vector_size(64), may_alias));
+
+struct way {
+    int n_streams;   /* parts of the buffer that are read side by side */
+    size_t distance; /* bytes ahead of a stream that are prefetched; 0: the hardware's own prefetchers only */
+};
+
+static const struct way ways[] = {{1, 0}, {1, 2048}, {2, 1024}, {4, 0}, {4, 1024}, {8, 0}, {8, 1024}};
+enum { N_WAYS = sizeof ways / sizeof *ways, LINE = 64, STEP = 4 * LINE };
+
+/* n_streams is constant where it is inlined. */
+static inline __attribute__((always_inline)) uint64_t read_streams(const char *at, size_t bytes, int n_streams,
+                                                                   size_t distance) {
+    const size_t part = bytes / (size_t)n_streams;
+    line sums[8] = {{0}}, sum = {0};
+    for (size_t i = 0; i < part; i += STEP)
+        for (int s = 0; s < n_streams; s++) {
+            const char *from = at + (size_t)s * part + i;
+            for (int k = 0; k < STEP; k += LINE) {
+                if (distance)
+                    __builtin_prefetch(from + distance + k, 0, 2);
+                sums[s] ^= *(const line *)(from + k);
+            }
+        }
+    for (int s = 0; s < n_streams; s++)
+        sum ^= sums[s];
+    return sum[0] ^ sum[1] ^ sum[2] ^ sum[3] ^ sum[4] ^ sum[5] ^ sum[6] ^ sum[7];
+}
+
+#define READ_FUNCTION(name, attributes)                                                                                \
+    attributes static uint64_t name(const char *at, size_t bytes, struct way way) {                                    \
+        switch (way.n_streams) {                                                                                       \
+        case 8: return read_streams(at, bytes, 8, way.distance);                                                       \
+        case 4: return read_streams(at, bytes, 4, way.distance);                                                       \
+        case 2: return read_streams(at, bytes, 2, way.distance);                                                       \
+        default: return read_streams(at, bytes, 1, way.distance);                                                      \
+        }                                                                                                              \
+    }
+
+READ_FUNCTION(read_plain, )
+#if defined(__x86_64__)
+READ_FUNCTION(read_avx512, __attribute__((target("avx512f"))))
+READ_FUNCTION(read_avx2, __attribute__((target("avx2"))))
+#endif
+
+static uint64_t read_once(const char *at, size_t bytes, struct way way) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        return read_avx512(at, bytes, way);
+    if (__builtin_cpu_supports("avx2"))
+        return read_avx2(at, bytes, way);
+#endif
+    return read_plain(at, bytes, way);
+}
+
+/* ---------------------------------------------------------------- several threads at once */
+
+enum { N_PASSES = 3 };
+static const double seconds_at_most = 0.6; /* then no other way is tried */
+
+struct crew {
+    pthread_mutex_t gate; /* held until it is known how many they are */
+    pthread_barrier_t barrier;
+    struct reader *readers;
+    int n;
+    size_t bytes;         /* a thread */
+    double seconds, best; /* of all passes; bytes/s of the fastest */
+    bool no_memory, enough;
+};
+
+struct reader {
+    pthread_t thread;
+    struct crew *crew;
+    double begin, end; /* of its last pass */
+    uint64_t sink;     /* so that nothing is optimised away */
+};
+
+static char *touched(size_t bytes) {
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
+    madvise(memory, bytes, MADV_HUGEPAGE);
+    return memset(memory, 1, bytes);
+}
+
+/* From the first one's begin to the last one's end. */
+static double rate_of_pass(const struct crew *crew) {
+    double begin = crew->readers[0].begin, end = crew->readers[0].end;
+    for (int i = 1; i < crew->n; i++) {
+        begin = crew->readers[i].begin < begin ? crew->readers[i].begin : begin;
+        end = crew->readers[i].end > end ? crew->readers[i].end : end;
+    }
+    return (double)crew->n * (double)crew->bytes / (end - begin);
+}
+
+/* What one of them does while the others wait. */
+static void note_pass(struct crew *crew) {
+    const double rate = rate_of_pass(crew);
+    crew->best = rate > crew->best ? rate : crew->best;
+    crew->seconds += crew->readers[0].end - crew->readers[0].begin;
+    crew->enough = crew->seconds > seconds_at_most;
+}
+
+static void read_all_ways(struct reader *reader, const char *memory) {
+    struct crew *crew = reader->crew;
+    for (int i = 0; i < N_WAYS * N_PASSES && !crew->enough; i++) {
+        pthread_barrier_wait(&crew->barrier);
+        reader->begin = peak_now();
+        reader->sink += read_once(memory, crew->bytes, ways[i % N_WAYS]);
+        reader->end = peak_now();
+        if (pthread_barrier_wait(&crew->barrier) == PTHREAD_BARRIER_SERIAL_THREAD)
+            note_pass(crew);
+        pthread_barrier_wait(&crew->barrier);
+    }
+}
+
+static void *run(void *argument) {
+    struct reader *reader = argument;
+    struct crew *crew = reader->crew;
+    pthread_mutex_lock(&crew->gate);
+    pthread_mutex_unlock(&crew->gate);
+    char *memory = touched(crew->bytes);
+    if (!memory)
+        __atomic_store_n(&crew->no_memory, true, __ATOMIC_RELAXED);
+    pthread_barrier_wait(&crew->barrier);
+    if (!__atomic_load_n(&crew->no_memory, __ATOMIC_RELAXED))
+        read_all_ways(reader, memory);
+    if (memory)
+        munmap(memory, crew->bytes);
+    return NULL;
+}
+
+/* Starts as many as there are to be had, lets them go at once and waits for them. */
+static void run_crew(struct crew *crew, int n_threads) {
+    pthread_mutex_lock(&crew->gate);
+    for (; crew->n < n_threads; crew->n++) {
+        crew->readers[crew->n].crew = crew;
+        if (pthread_create(&crew->readers[crew->n].thread, NULL, run, &crew->readers[crew->n]) != 0)
+            break;
+    }
+    if (crew->n > 0)
+        pthread_barrier_init(&crew->barrier, NULL, (unsigned)crew->n);
+    pthread_mutex_unlock(&crew->gate);
+    for (int i = 0; i < crew->n; i++)
+        pthread_join(crew->readers[i].thread, NULL);
+    if (crew->n > 0)
+        pthread_barrier_destroy(&crew->barrier);
+}
+
+double read_rate(int n_threads) {
+    n_threads = peak_at_most_online(n_threads < 1 ? 1 : n_threads);
+    struct crew crew = {.gate = PTHREAD_MUTEX_INITIALIZER,
+                        .readers = calloc((size_t)n_threads, sizeof *crew.readers),
+                        .bytes = bytes_a_thread(n_threads)};
+    if (crew.readers)
+        run_crew(&crew, n_threads);
+    free(crew.readers);
+    return crew.best;
+}

@@ -54,6 +54,8 @@ SA_MAX_ISA=generic "$sa" run "$q" "$k" "$v" -o "$dir/c.npy" >/dev/null
 for other in b c o; do cmp "$dir/a.npy" "$dir/$other.npy" || fail "bits of $other.npy differ"; done
 expect 0 'libsa: 1 seqs' env SA_VERBOSE=1 "$sa" run "$q" "$k" "$v" -o "$dir/a.npy"
 
+sed '1s/(16, 12, 32), }/(8, 24, 32), } /' "$q" >"$dir/narrow.npy"
+
 # ---- refusals ----
 head -c 3000 "$q" >"$dir/short.npy"
 refuse 1 'short.npy' "$sa" run "$dir/short.npy" "$k" "$v" -o "$dir/bad.npy"
@@ -67,6 +69,22 @@ refuse 2 'window' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --window 3
 refuse 2 'layout' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --layout sbhd
 refuse 2 'scale' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --scale nan
 refuse 2 'unknown option' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --nothing
+refuse 1 'cannot hold bf16' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --dtype bf16
+refuse 2 "dtype is 'f64'" "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --dtype f64
+refuse 2 "page-size is '0'" "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --page-size 0
+refuse 2 "kv-scales is 'int8'" "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --kv-scales int8
+refuse 2 "page-size is '0'" "$sa" decode "$archive" --page-size 0
+refuse 2 "dtype is 'i8'" "$sa" decode "$archive" --dtype i8
+refuse 2 "prompt is '-1'" "$sa" decode "$archive" --prompt -1
+refuse 2 'steps is .0' "$sa" decode "$archive" --steps 0
+refuse 2 'unknown option' "$sa" decode "$archive" -o "$dir/bad.npy"
+refuse 2 'expected' "$sa" decode "$q" "$k"
+refuse 1 'prompt is 17' "$sa" decode "$archive" --prompt 17
+refuse 1 'no token is left' "$sa" decode "$archive" --prompt 16
+refuse 1 'only 11 tokens are left' "$sa" decode "$archive" --prompt 5 --steps 12
+refuse 1 '8 queries, but 16 keys' "$sa" decode "$dir/narrow.npy" "$k" "$v"
+refuse 1 'not a multiple' "$sa" decode "$k" "$dir/narrow.npy" "$dir/narrow.npy"
+refuse 1 'expected 3 or 4' "$sa" decode "$q" "$k" "$dir/lse.npy"
 refuse 2 'no command' "$sa" dance
 expect 2 'usage' "$sa"
 
@@ -110,7 +128,7 @@ refuse 1 "no token 'elephant'" "$sa" look "$archive" --token elephant --layer 3 
 refuse 1 'no layer 9' "$sa" look "$archive" --token it --layer 9 --head 1
 refuse 1 'no head 12' "$sa" look "$archive" --token it --layer 3 --head 12
 refuse 2 'token is missing' "$sa" look "$archive"
-for command in "" run look plan info; do expect 0 usage "$sa" $command --help; done
+for command in "" run decode look plan info; do expect 0 usage "$sa" $command --help; done
 expect 0 '^sa [0-9]' "$sa" --version
 
 [ "$failures" -eq 0 ] && echo "all as expected"

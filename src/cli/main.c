@@ -11,6 +11,7 @@ static const struct {
     const char *what;
 } commands[] = {
     {"run", command_run, "attend over tensors in files (.npy, .safetensors)"},
+    {"decode", command_decode, "go token by token over tensors in files, with growing caches of k and v"},
     {"look", command_look, "show where the attention of one word goes"},
     {"plan", command_plan, "show how a batch would be scheduled, on this machine or any other"},
     {"info", command_info, "show what the engine sees of this machine, and what it decides"},

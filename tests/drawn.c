@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "elements.h"
 #include "reference.h"
 
 /* ---------------------------------------------------------------- tensors */
@@ -16,63 +17,107 @@ struct drawn drawn_batch(uint64_t seed, int n_query_heads, int n_kv_heads, int d
         .batch = {SA_BATCH_HEAD, .n_query_heads = n_query_heads, .n_kv_heads = n_kv_heads, .d_qk = d_qk, .d_v = d_v}};
 }
 
-/* `n` floats that end, or begin, where the page nobody may touch begins or ends. */
-static float *map_floats(struct drawn *drawn, size_t n) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = (n * sizeof(float) + page - 1) / page * page;
-    char *map = mmap(NULL, bytes + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    must(map != MAP_FAILED, "no memory");
-    must(bytes == 0 || mprotect(map + page, bytes, PROT_READ | PROT_WRITE) == 0, "no memory");
-    drawn->maps[drawn->n_maps] = map;
-    drawn->map_bytes[drawn->n_maps++] = bytes + 2 * page;
-    bool at_begin = roll_one_in(&drawn->dice, 3);
-    return (float *)(void *)(at_begin ? map + page : map + page + bytes - n * sizeof(float));
+void drawn_types(struct drawn *drawn) {
+    struct dice *dice = &drawn->dice;
+    sa_batch *b = &drawn->batch;
+    static const int types[] = {SA_F32, SA_BF16, SA_F16, SA_I8};
+    b->q_type = types[roll(dice) % 3];
+    b->k_type = types[roll(dice) % 4];
+    b->v_type = types[roll(dice) % 4];
+    b->o_type = types[roll(dice) % 3];
+    b->scale_type = types[roll(dice) % 3];
+    if (roll_one_in(dice, 3))
+        b->flags |= SA_SCALES_PER_HEAD;
 }
 
-static void fill(struct drawn *drawn, float *at, int64_t n, float size) {
-    for (int64_t i = 0; i < n; i++)
-        at[i] = roll_unit(&drawn->dice) * size;
+void *drawn_map(struct drawn *drawn, size_t bytes) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), mapped = (bytes + page - 1) / page * page;
+    must(drawn->n_maps < DRAWN_MAPS, "too many tensors");
+    char *map = mmap(NULL, mapped + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    must(map != MAP_FAILED, "no memory");
+    must(mapped == 0 || mprotect(map + page, mapped, PROT_READ | PROT_WRITE) == 0, "no memory");
+    drawn->maps[drawn->n_maps] = map;
+    drawn->map_bytes[drawn->n_maps++] = mapped + 2 * page;
+    return roll_one_in(&drawn->dice, 3) ? map + page : map + page + mapped - bytes;
+}
+
+/* What a tensor consists of. Values are uniform in -size .. size, as far as the type goes. */
+struct content {
+    int type;
+    float size;
+    bool scales;
+};
+
+/* Some scales are 0, some negative: both are what they are. */
+static double roll_scale(struct dice *dice, float size) {
+    const double magnitude = (double)size * (0.25 + 0.75 * fabs((double)roll_unit(dice))) / 127;
+    return roll_one_in(dice, 16) ? 0 : roll_one_in(dice, 8) ? -magnitude : magnitude;
+}
+
+static double roll_element(struct dice *dice, const struct content *content) {
+    if (content->scales)
+        return roll_scale(dice, content->size);
+    return content->type == SA_I8 ? (double)roll_between(dice, -128, 127) : (double)(roll_unit(dice) * content->size);
+}
+
+static void fill(struct drawn *drawn, char *at, int64_t n, const struct content *content) {
+    for (int64_t i = 0; i < n; i++, at += element_bytes(content->type))
+        element_store(content->type, roll_element(&drawn->dice, content), at);
 }
 
 /* What lies in the gaps must not matter. */
-static void fill_gaps(float *at, int64_t n) {
+static void fill_gaps(char *at, int64_t n, int type) {
     for (int64_t i = 0; i < n; i++)
-        at[i] = NAN;
+        element_store(type, (double)NAN, at + i * element_bytes(type));
 }
 
-static sa_output place(struct drawn *drawn, int64_t n, int64_t heads, int64_t d, int layout, float size) {
+static sa_output place(struct drawn *drawn, int64_t n, int64_t heads, int64_t d, int layout, struct content content) {
     layout = layout < 0 ? (int)roll_between(&drawn->dice, 0, N_LAYOUTS - 1) : layout;
     int64_t head_gap = layout == TOKENS_GAPS ? roll_between(&drawn->dice, 0, 3) : 0;
     int64_t token_gap = layout == TOKENS_GAPS ? roll_between(&drawn->dice, 0, 5) : 0;
     int64_t head = layout == HEADS_FIRST ? (n > 0 ? n : 1) * d : d + head_gap;
     int64_t token = layout == HEADS_FIRST ? d : (heads - 1) * head + d + token_gap;
     int64_t extent = n > 0 ? (n - 1) * token + (heads - 1) * head + d : 0;
-    float *data = map_floats(drawn, (size_t)extent);
-    fill_gaps(data, extent);
+    const int bytes = element_bytes(content.type);
+    char *data = drawn_map(drawn, (size_t)extent * (size_t)bytes);
+    fill_gaps(data, extent, content.type);
     for (int64_t t = 0; t < n; t++)
         for (int64_t h = 0; h < heads; h++)
-            fill(drawn, data + t * token + h * head, d, size);
+            fill(drawn, data + (t * token + h * head) * bytes, d, &content);
     if (layout == BACKWARDS && n > 0)
-        return (sa_output){data + (n - 1) * token, -token, head};
+        return (sa_output){data + (n - 1) * token * bytes, -token, head};
     return layout == PACKED ? (sa_output){data, 0, 0} : (sa_output){data, token, head};
 }
 
 static sa_tensor input(sa_output t) { return (sa_tensor){t.data, t.token_stride, t.head_stride}; }
 
 static sa_output place_lse(struct drawn *drawn, int64_t n, int64_t heads, int layout) {
-    float *data = map_floats(drawn, (size_t)(n * heads));
+    float *data = drawn_map(drawn, (size_t)(n * heads) * sizeof(float));
     bool by_token = layout < 0 ? roll_one_in(&drawn->dice, 2) : layout != PACKED;
     return by_token ? (sa_output){data, heads, 1} : (sa_output){data, 0, 0};
+}
+
+static sa_scales place_scales(struct drawn *drawn, int64_t n, int type, int layout) {
+    const sa_batch *b = &drawn->batch;
+    const bool per_head = b->flags & SA_SCALES_PER_HEAD;
+    if (type != SA_I8)
+        return (sa_scales){NULL, 0, 0, 0};
+    const sa_output s =
+        place(drawn, per_head ? 1 : n, b->n_kv_heads, 1, layout, (struct content){b->scale_type, 1, true});
+    return (sa_scales){s.data, per_head ? 0 : s.token_stride, s.head_stride, 0};
 }
 
 sa_sequence *drawn_add(struct drawn *drawn, int64_t n_q, int64_t n_k, int layout, float size) {
     sa_batch *b = &drawn->batch;
     sa_sequence *s = &drawn->seqs[b->n_sequences++];
     *s = (sa_sequence){.n_q = n_q, .n_k = n_k};
-    s->q = input(place(drawn, n_q, b->n_query_heads, b->d_qk, layout, size));
-    s->k = input(place(drawn, n_k, b->n_kv_heads, b->d_qk, layout, 1));
-    s->v = input(place(drawn, n_k, b->n_kv_heads, b->d_v, layout, 1));
-    s->o = place(drawn, n_q, b->n_query_heads, b->d_v, layout, 1);
+    s->q = input(place(drawn, n_q, b->n_query_heads, b->d_qk, layout, (struct content){b->q_type, size, false}));
+    s->k = input(place(drawn, n_k, b->n_kv_heads, b->d_qk, layout, (struct content){b->k_type, 1, false}));
+    s->v = input(place(drawn, n_k, b->n_kv_heads, b->d_v, layout, (struct content){b->v_type, 1, false}));
+    s->o = place(drawn, n_q, b->n_query_heads, b->d_v, layout, (struct content){b->o_type, 1, false});
     s->lse = place_lse(drawn, n_q, b->n_query_heads, layout);
+    s->k_scales = place_scales(drawn, n_k, b->k_type, layout);
+    s->v_scales = place_scales(drawn, n_k, b->v_type, layout);
     return s;
 }
 
@@ -81,7 +126,17 @@ void drawn_free(struct drawn *drawn) {
         munmap(drawn->maps[i], drawn->map_bytes[i]);
 }
 
-/* ---------------------------------------------------------------- rules */
+/* ---------------------------------------------------------------- rules and sizes */
+
+int64_t drawn_edge(struct dice *dice, int64_t most) {
+    static const int edges[] = {1,   2,   8,   15,  16,  17,  31,  33,   63,   64,   65,  127,
+                                129, 192, 255, 256, 257, 511, 513, 1023, 1024, 1025, 2049};
+    int64_t n;
+    do
+        n = edges[roll(dice) % (sizeof edges / sizeof edges[0])];
+    while (n > most);
+    return n;
+}
 
 static void draw_window(struct drawn *drawn, int64_t n) {
     struct dice *dice = &drawn->dice;
@@ -122,8 +177,7 @@ static void each_row(const struct drawn *drawn, visit_row *visit, void *argument
 
 static void forget_row(const struct drawn *drawn, const sa_sequence *seq, int64_t token, int head, void *unused) {
     (void)unused;
-    for (int c = 0; c < drawn->batch.d_v; c++)
-        reference_o(&drawn->batch, seq, token, head)[c] = NAN;
+    fill_gaps(reference_o_row(&drawn->batch, seq, token, head), drawn->batch.d_v, drawn->batch.o_type);
     *reference_lse(&drawn->batch, seq, token, head) = NAN;
 }
 
@@ -135,7 +189,7 @@ void drawn_forget(struct drawn *drawn) {
 static void copy_row(const struct drawn *drawn, const sa_sequence *seq, int64_t token, int head, void *argument) {
     float **at = argument;
     for (int c = 0; c < drawn->batch.d_v; c++)
-        *(*at)++ = reference_o(&drawn->batch, seq, token, head)[c];
+        *(*at)++ = (float)reference_output(&drawn->batch, seq, token, head, c);
     *(*at)++ = *reference_lse(&drawn->batch, seq, token, head);
 }
 
@@ -148,6 +202,18 @@ float *drawn_outputs(const struct drawn *drawn, size_t *n) {
     return outputs;
 }
 
+float *drawn_compute(struct drawn *drawn, sa_engine *engine, size_t *n) {
+    drawn_forget(drawn);
+    must(sa_batch_forward(engine, &drawn->batch) == SA_OK, "%s", sa_last_reason());
+    return drawn_outputs(drawn, n);
+}
+
+void drawn_must_equal(const float *a, const float *b, size_t n, const char *what) {
+    for (size_t i = 0; i < n; i++)
+        must(bits_of(a[i]) == bits_of(b[i]), "%s: output %zu is %.9g, expected %.9g", what, i, (double)a[i],
+             (double)b[i]);
+}
+
 /* ---------------------------------------------------------------- poison */
 
 static bool is_seen(const struct drawn *drawn, const sa_sequence *s, int64_t of_row, int64_t j) {
@@ -157,17 +223,28 @@ static bool is_seen(const struct drawn *drawn, const sa_sequence *s, int64_t of_
     return false;
 }
 
+static void set_row(const void *row, int type, int n, float value) {
+    for (int c = 0; c < n; c++)
+        element_store(type, (double)value, (char *)(uintptr_t)row + c * element_bytes(type));
+}
+
+/* Elements of SA_I8 know no NaN or inf, but their scales do. */
+static void poison_key(struct drawn *drawn, const sa_sequence *s, int64_t j, int head, float value) {
+    const sa_batch *b = &drawn->batch;
+    const bool per_head = b->flags & SA_SCALES_PER_HEAD;
+    set_row(reference_k(b, s, j, head), b->k_type, b->d_qk, b->k_type == SA_I8 ? NAN : value);
+    set_row(reference_v(b, s, j, head), b->v_type, b->d_v, b->v_type == SA_I8 ? NAN : value);
+    if (b->k_type == SA_I8 && !per_head)
+        set_row(reference_k_scale(b, s, j, head), b->scale_type, 1, value);
+    if (b->v_type == SA_I8 && !per_head)
+        set_row(reference_v_scale(b, s, j, head), b->scale_type, 1, value);
+}
+
 void drawn_poison(struct drawn *drawn, int sequence, int64_t of_row, float value) {
     const sa_sequence *s = &drawn->seqs[sequence];
     for (int64_t j = 0; j < s->n_k; j++)
-        for (int h = 0; h < drawn->batch.n_kv_heads && !is_seen(drawn, s, of_row, j); h++) {
-            float *k = (float *)(uintptr_t)reference_k(&drawn->batch, s, j, h);
-            float *v = (float *)(uintptr_t)reference_v(&drawn->batch, s, j, h);
-            for (int c = 0; c < drawn->batch.d_qk; c++)
-                k[c] = value;
-            for (int c = 0; c < drawn->batch.d_v; c++)
-                v[c] = value;
-        }
+        for (int h = 0; h < drawn->batch.n_kv_heads && !is_seen(drawn, s, of_row, j); h++)
+            poison_key(drawn, s, j, h, value);
 }
 
 /* ---------------------------------------------------------------- comparing */
@@ -176,15 +253,17 @@ void drawn_poison(struct drawn *drawn, int sequence, int64_t of_row, float value
 static void check_row(const struct drawn *drawn, int64_t i, int64_t token, int head, struct reference_row *row) {
     const sa_batch *b = &drawn->batch;
     const sa_sequence *seq = &drawn->seqs[i];
-    const float *o = reference_o(b, seq, token, head), lse = *reference_lse(b, seq, token, head);
+    const float lse = *reference_lse(b, seq, token, head);
     must(reference_row(b, i, token, head, row), "no memory");
     for (int c = 0; c < b->d_v; c++) {
+        const double o = reference_output(b, seq, token, head, c);
         must(row->bound[c] < 0.01, "the bound %g of row %lld is none", row->bound[c], (long long)token);
-        must(fabs((double)o[c] - row->o[c]) <= row->bound[c],
+        must(fabs(o - row->o[c]) <= row->bound[c],
              "sequence %lld token %lld head %d dimension %d: %.9g, exactly %.9g, bound %g (n_q %lld, n_k %lld, d %d, "
-             "%d)",
-             (long long)i, (long long)token, head, c, (double)o[c], row->o[c], row->bound[c], (long long)seq->n_q,
-             (long long)seq->n_k, (int)b->d_qk, (int)b->d_v);
+             "%d, types %d %d %d %d)",
+             (long long)i, (long long)token, head, c, o, row->o[c], row->bound[c], (long long)seq->n_q,
+             (long long)seq->n_k, (int)b->d_qk, (int)b->d_v, (int)b->q_type, (int)b->k_type, (int)b->v_type,
+             (int)b->o_type);
     }
     if (row->n_visible == 0)
         must(lse == -INFINITY, "lse of an empty row is %g", (double)lse);

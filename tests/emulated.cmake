@@ -45,6 +45,7 @@ sa_emulated_test(test_fma)
 sa_emulated_test(test_attend SOURCES drawn.c)
 sa_emulated_test(test_edges SOURCES drawn.c)
 sa_emulated_test(test_properties SOURCES drawn.c)
+sa_emulated_test(test_types SOURCES drawn.c)
 
 # The emulation itself.
 sa_test(test_emulated)

@@ -25,6 +25,9 @@ static inline const char *isa_text(int isa) {
     return isa == SA_ISA_AVX512 ? AVX512_TEXT : isa == SA_ISA_AVX2 ? "avx2" : "generic";
 }
 
+/* The generic kernels may emulate their arithmetic: fewer cases for them. */
+static inline int isa_cases(int isa, int n) { return isa == SA_ISA_GENERIC ? n / 6 + 1 : n; }
+
 /* NULL, said aloud, if this machine lacks the instruction set. */
 static inline sa_engine *engine_with(int isa, int n_threads) {
     sa_engine *engine;

@@ -4,6 +4,7 @@
 sa_test(test_attend SOURCES drawn.c)
 sa_test(test_edges SOURCES drawn.c)
 sa_test(test_properties SOURCES drawn.c)
+sa_test(test_types SOURCES drawn.c)
 sa_test(test_refusals)
 sa_test(test_environment)
 sa_test(test_real)

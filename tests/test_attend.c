@@ -7,27 +7,13 @@
 #include "engines.h"
 #include "reference.h"
 
-/* The generic kernels may emulate their arithmetic: fewer and smaller cases. */
-static int cases(int isa, int n) { return isa == SA_ISA_GENERIC ? n / 6 + 1 : n; }
-
-/* Both sides of the edges of lanes, groups, tiles, blocks and chunks. */
-static int64_t edge(struct dice *dice, int64_t most) {
-    static const int edges[] = {1,   2,   8,   15,  16,  17,  31,  33,   63,   64,   65,  127,
-                                129, 192, 255, 256, 257, 511, 513, 1023, 1024, 1025, 2049};
-    int64_t n;
-    do
-        n = edges[roll(dice) % (sizeof edges / sizeof edges[0])];
-    while (n > most);
-    return n;
-}
-
 START_TEST(sizes_around_the_edges) {
     sa_engine *engine = engine_with(_i, 2);
-    for (int i = 0; engine && i < cases(_i, 60); i++) {
+    for (int i = 0; engine && i < isa_cases(_i, 60); i++) {
         struct dice dice = {(uint64_t)i};
         int64_t most = _i == SA_ISA_GENERIC ? 257 : 2049;
         struct drawn drawn = drawn_batch((uint64_t)i, 2, 1, 8 + i % 5, 12);
-        drawn_add(&drawn, edge(&dice, 257), edge(&dice, most), -1, 3);
+        drawn_add(&drawn, drawn_edge(&dice, 257), drawn_edge(&dice, most), -1, 3);
         if (i % 2)
             drawn.batch.flags = SA_CAUSAL;
         drawn_check(&drawn, engine, 80);
@@ -65,7 +51,7 @@ END_TEST
 
 START_TEST(any_rule_on_a_ragged_batch) {
     sa_engine *engine = engine_with(_i, 2);
-    for (int i = 0; engine && i < cases(_i, 240); i++) {
+    for (int i = 0; engine && i < isa_cases(_i, 240); i++) {
         struct dice dice = {(uint64_t)(1000 + i)};
         int kv_heads = (int)roll_between(&dice, 1, 3);
         struct drawn drawn = drawn_batch((uint64_t)i, kv_heads * (int)roll_between(&dice, 1, 4), kv_heads,
@@ -83,7 +69,7 @@ END_TEST
 
 START_TEST(any_rule_over_chunks) {
     sa_engine *engine = engine_with(_i, 2);
-    for (int i = 0; engine && i < cases(_i, 40); i++) {
+    for (int i = 0; engine && i < isa_cases(_i, 40); i++) {
         struct dice dice = {(uint64_t)(2000 + i)};
         struct drawn drawn = drawn_batch((uint64_t)i, 2, 1, 8, 8);
         drawn_add(&drawn, roll_between(&dice, 1, 200), roll_between(&dice, 900, _i == SA_ISA_GENERIC ? 2500 : 18000),
@@ -100,7 +86,7 @@ END_TEST
 START_TEST(rows_that_stand_badly) {
     static const int dims[][3] = {{8, 64, 64}, {4, 128, 64}, {4, 64, 128}, {1, 512, 512}, {16, 32, 96}, {1, 512, 3}};
     sa_engine *engine = engine_with(_i, 2);
-    for (int i = 0; engine && i < cases(_i, 36); i++) {
+    for (int i = 0; engine && i < isa_cases(_i, 36); i++) {
         struct dice dice = {(uint64_t)(3000 + i)};
         const int *d = dims[i % 6];
         struct drawn drawn = drawn_batch((uint64_t)i, d[0], d[0], d[1], d[2]);

@@ -11,16 +11,6 @@ static void run(struct drawn *drawn, sa_engine *engine) {
     must(sa_batch_forward(engine, &drawn->batch) == SA_OK, "%s", sa_last_reason());
 }
 
-static float *outputs(struct drawn *drawn, sa_engine *engine, size_t *n) {
-    run(drawn, engine);
-    return drawn_outputs(drawn, n);
-}
-
-static void must_equal(const float *a, const float *b, size_t n, const char *what) {
-    for (size_t i = 0; i < n; i++)
-        must(bits_of(a[i]) == bits_of(b[i]), "%s: output %zu is %.9g, was %.9g", what, i, (double)a[i], (double)b[i]);
-}
-
 /* ---------------------------------------------------------------- what nobody sees */
 
 static void check_poison(sa_engine *engine, uint64_t seed, int64_t n_k_most, float poison) {
@@ -30,11 +20,11 @@ static void check_poison(sa_engine *engine, uint64_t seed, int64_t n_k_most, flo
     drawn_add(&drawn, roll_between(&dice, 1, 30), roll_between(&dice, 1, 40), -1, 3);
     drawn_rules(&drawn);
     size_t n;
-    float *clean = outputs(&drawn, engine, &n);
+    float *clean = drawn_compute(&drawn, engine, &n);
     for (int s = 0; s < 2; s++)
         drawn_poison(&drawn, s, -1, poison);
-    float *poisoned = outputs(&drawn, engine, &n);
-    must_equal(poisoned, clean, n, "poison that no row sees");
+    float *poisoned = drawn_compute(&drawn, engine, &n);
+    drawn_must_equal(poisoned, clean, n, "poison that no row sees");
     free(clean);
     free(poisoned);
     drawn_free(&drawn);
@@ -68,7 +58,7 @@ START_TEST(poison_that_other_rows_see) {
         for (int h = 0; h < 2; h++) {
             memcpy(after, reference_o(&drawn.batch, s, row, h), 21 * sizeof(float));
             after[21] = *reference_lse(&drawn.batch, s, row, h);
-            must_equal(after, before[h], 22, "poison that other rows see");
+            drawn_must_equal(after, before[h], 22, "poison that other rows see");
         }
         drawn_free(&drawn);
     }

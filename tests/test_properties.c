@@ -7,19 +7,6 @@
 #include "engines.h"
 #include "reference.h"
 
-static float *outputs(struct drawn *drawn, sa_engine *engine, size_t *n) {
-    drawn_forget(drawn);
-    must(sa_batch_forward(engine, &drawn->batch) == SA_OK, "%s", sa_last_reason());
-    return drawn_outputs(drawn, n);
-}
-
-/* Same bits; NaN payloads are not promised, but there are none here. */
-static void must_equal(const float *a, const float *b, size_t n, const char *what) {
-    for (size_t i = 0; i < n; i++)
-        must(bits_of(a[i]) == bits_of(b[i]), "%s: output %zu is %.9g, expected %.9g", what, i, (double)a[i],
-             (double)b[i]);
-}
-
 /* A ragged batch under some rule. */
 static struct drawn mixed(uint64_t seed, int64_t longest) {
     struct dice dice = {seed};
@@ -40,9 +27,9 @@ START_TEST(threads_do_not_matter) {
         for (int threads = 1; threads <= 8; threads++) {
             sa_engine *engine = engine_with(SA_ISA_AVX2, threads);
             for (int repeat = 0; engine && repeat < 3; repeat++) {
-                float *got = outputs(&drawn, engine, &n);
+                float *got = drawn_compute(&drawn, engine, &n);
                 if (wanted)
-                    must_equal(got, wanted, n, "threads");
+                    drawn_must_equal(got, wanted, n, "threads");
                 free(wanted);
                 wanted = got;
             }
@@ -63,9 +50,9 @@ START_TEST(instruction_sets_do_not_matter) {
             sa_engine *engine = engine_with(isa, 2);
             if (!engine)
                 continue;
-            float *got = outputs(&drawn, engine, &n);
+            float *got = drawn_compute(&drawn, engine, &n);
             if (wanted)
-                must_equal(got, wanted, n, isa_text(isa));
+                drawn_must_equal(got, wanted, n, isa_text(isa));
             free(wanted);
             wanted = got;
             sa_engine_destroy(engine);
@@ -82,21 +69,21 @@ START_TEST(company_does_not_matter) {
     for (uint64_t seed = 50; engine && seed < 58; seed++) {
         struct drawn drawn = mixed(seed, 400), alone = drawn;
         size_t n, one, at = 0;
-        float *together = outputs(&drawn, engine, &n);
+        float *together = drawn_compute(&drawn, engine, &n);
         for (int s = 0; s < DRAWN_SEQS; s++) {
             alone.seqs[0] = drawn.seqs[s];
             alone.batch.n_sequences = 1;
-            float *got = outputs(&alone, engine, &one);
-            must_equal(got, together + at, one, "a sequence alone");
+            float *got = drawn_compute(&alone, engine, &one);
+            drawn_must_equal(got, together + at, one, "a sequence alone");
             at += one;
             free(got);
         }
         struct drawn backwards = drawn;
         for (int s = 0; s < DRAWN_SEQS; s++)
             backwards.seqs[s] = drawn.seqs[DRAWN_SEQS - 1 - s];
-        free(outputs(&backwards, engine, &n));
+        free(drawn_compute(&backwards, engine, &n));
         float *again = drawn_outputs(&drawn, &n);
-        must_equal(again, together, n, "the batch backwards");
+        drawn_must_equal(again, together, n, "the batch backwards");
         free(again);
         free(together);
         drawn_free(&drawn);
@@ -115,7 +102,7 @@ START_TEST(chunks_of_queries_do_not_matter) {
         whole->q_offset = whole->flags & SA_SEQ_Q_OFFSET ? whole->q_offset : whole->n_k - whole->n_q;
         whole->flags = SA_SEQ_Q_OFFSET;
         size_t n;
-        float *wanted = outputs(&drawn, engine, &n);
+        float *wanted = drawn_compute(&drawn, engine, &n);
         drawn_forget(&drawn);
         sa_sequence all = *whole;
         for (int64_t begin = 0; begin < 140; begin += chunk) {
@@ -129,7 +116,7 @@ START_TEST(chunks_of_queries_do_not_matter) {
         }
         *whole = all;
         float *got = drawn_outputs(&drawn, &n);
-        must_equal(got, wanted, n, "chunks");
+        drawn_must_equal(got, wanted, n, "chunks");
         free(got);
         free(wanted);
         drawn_free(&drawn);
@@ -147,10 +134,10 @@ START_TEST(a_causal_prefix_stays) {
         s->lse = (sa_output){s->lse.data, 2, 1};
         drawn.batch.flags = SA_CAUSAL;
         size_t n, prefix;
-        float *whole = outputs(&drawn, engine, &n);
+        float *whole = drawn_compute(&drawn, engine, &n);
         s->n_q = s->n_k = n_short;
-        float *got = outputs(&drawn, engine, &prefix);
-        must_equal(got, whole, prefix, "causal prefix");
+        float *got = drawn_compute(&drawn, engine, &prefix);
+        drawn_must_equal(got, whole, prefix, "causal prefix");
         free(got);
         free(whole);
         s->n_q = s->n_k = 300;
@@ -180,9 +167,9 @@ START_TEST(strides_do_not_matter) {
                            reference_v(&packed.batch, from, t, h), 23 * 4);
                 }
             }
-        float *got = outputs(&drawn, engine, &n);
+        float *got = drawn_compute(&drawn, engine, &n);
         if (wanted)
-            must_equal(got, wanted, n, "layout");
+            drawn_must_equal(got, wanted, n, "layout");
         free(wanted);
         wanted = got;
         drawn_free(&packed);
@@ -226,10 +213,10 @@ START_TEST(twice_the_values_twice_the_output) {
         struct drawn drawn = drawn_batch(4, 1, 1, 16, 9);
         sa_sequence *s = drawn_add(&drawn, 60, 500, PACKED, 5);
         size_t n;
-        float *once = outputs(&drawn, engine, &n);
+        float *once = drawn_compute(&drawn, engine, &n);
         for (int64_t i = 0; i < 500 * 9; i++)
             ((float *)(uintptr_t)s->v.data)[i] *= 2;
-        float *twice = outputs(&drawn, engine, &n);
+        float *twice = drawn_compute(&drawn, engine, &n);
         for (size_t i = 0; i < n; i++)
             must(twice[i] == (i % 10 == 9 ? once[i] : 2 * once[i]), "output %zu", i);
         free(once);
@@ -247,7 +234,7 @@ START_TEST(the_order_of_keys_hardly_matters) {
         struct drawn drawn = drawn_batch(6, 1, 1, 8, 8);
         sa_sequence *s = drawn_add(&drawn, 33, 400, PACKED, 4);
         size_t n;
-        float *wanted = outputs(&drawn, engine, &n);
+        float *wanted = drawn_compute(&drawn, engine, &n);
         s->k = (sa_tensor){(const float *)s->k.data + 399 * 8, -8, 0};
         s->v = (sa_tensor){(const float *)s->v.data + 399 * 8, -8, 0};
         drawn_check(&drawn, engine, 33);

@@ -3,80 +3,82 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "bench_dice.h"
-
-/* ---------------------------------------------------------------- memory */
-
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
-struct bench_extent bench_extent_max(struct bench_extent a, struct bench_extent b) {
-    return (struct bench_extent){larger(a.q, b.q), larger(a.k, b.k), larger(a.v, b.v), larger(a.o, b.o)};
-}
-
-static size_t behind(size_t a, size_t b) { return (a + b + 15) / 16 * 16; }
-
-struct bench_extent bench_extent_add(struct bench_extent a, struct bench_extent b) {
-    return (struct bench_extent){behind(a.q, b.q), behind(a.k, b.k), behind(a.v, b.v), behind(a.o, b.o)};
-}
-
-static float *new_floats(size_t n) {
-    void *memory = NULL;
-    return posix_memalign(&memory, 64, (n ? n : 1) * sizeof(float)) == 0 ? memory : NULL;
-}
-
-static float *new_normals(size_t n, uint64_t seed) {
-    float *x = new_floats(n);
-    struct bench_dice dice = {seed};
-    for (size_t i = 0; x && i < n; i++)
-        x[i] = bench_roll_normal(&dice);
-    return x;
-}
-
-bool bench_arena_open(struct bench_arena *arena, struct bench_extent extent) {
-    arena->extent = extent;
-    arena->q = new_normals(extent.q, 1);
-    arena->k = new_normals(extent.k, 2);
-    arena->v = new_normals(extent.v, 3);
-    arena->o = new_floats(extent.o);
-    if (arena->q && arena->k && arena->v && arena->o) {
-        memset(arena->o, 0, extent.o * sizeof(float)); /* no page faults while the clock runs */
-        return true;
-    }
-    bench_arena_close(arena);
-    return false;
-}
-
-void bench_arena_close(struct bench_arena *arena) {
-    free(arena->q);
-    free(arena->k);
-    free(arena->v);
-    free(arena->o);
-    *arena = (struct bench_arena){0};
-}
+#include "elements.h"
 
 /* ---------------------------------------------------------------- tensors */
 
-/* Strides of a packed tensor; the library's default 0 is [token][head][dimension]. */
-static int64_t token_stride(const struct bench_shape *shape, int d) { return shape->token_major ? 0 : d; }
-static int64_t head_stride(const struct bench_shape *shape, int64_t n, int d) { return shape->token_major ? 0 : n * d; }
+/* What is being placed, and where: `pool`, where the case begins, and `at`, where the sequence does. */
+struct place {
+    const struct bench_shape *shape;
+    const struct bench_arena *arena;
+    struct bench_extent pool, *at;
+    int64_t n_pages; /* of the case */
+};
 
-static sa_sequence place_seq(const struct bench_shape *shape, const struct bench_seq *seq,
-                             const struct bench_arena *arena, struct bench_extent *at) {
-    const int d = shape->d_qk, d_v = shape->d_v;
+/* A tensor of n tokens, [head][token][dimension] or [token][head][dimension], the library's default. */
+static sa_tensor place(const struct place *p, enum bench_tensor tensor, int type, int64_t n, int heads, int d) {
+    const bool token_major = p->shape->token_major;
+    size_t *at = &p->at->bytes[tensor][type];
+    const sa_tensor placed = {p->arena->at[tensor][type] + *at, token_major ? 0 : d, token_major ? 0 : n * d};
+    *at += (size_t)(n * heads * d * element_bytes(type));
+    return placed;
+}
+
+/* The same of k, v or, with d = 1, their scales: where there are pages, all of the case stands in one pool of them. */
+static sa_tensor place_kv(const struct place *p, enum bench_tensor tensor, int type, int64_t n_k, int d) {
+    const int64_t page = p->shape->page, n = bench_shape_tokens(p->shape, n_k);
+    sa_tensor placed = place(p, tensor, type, n, p->shape->kv_heads, d);
+    if (page) {
+        placed.data = p->arena->at[tensor][type] + p->pool.bytes[tensor][type];
+        placed.head_stride = p->shape->token_major ? 0 : page * d;
+    }
+    return placed;
+}
+
+static sa_scales place_scales(const struct place *p, enum bench_tensor tensor, int64_t n_k) {
+    const sa_tensor placed = place_kv(p, tensor, SA_F32, n_k, 1);
+    return (sa_scales){placed.data, placed.token_stride, placed.head_stride, 0};
+}
+
+static sa_sequence place_seq(const struct place *p, const struct bench_seq *seq, const int32_t *table) {
+    const struct bench_shape *shape = p->shape;
     sa_sequence s = {.n_q = seq->n_q, .n_k = seq->n_k, .q_offset = shape->offset};
     s.flags = shape->has_offset ? SA_SEQ_Q_OFFSET : 0;
-    s.q = (sa_tensor){arena->q + at->q, token_stride(shape, d), head_stride(shape, seq->n_q, d)};
-    s.k = (sa_tensor){arena->k + at->k, token_stride(shape, d), head_stride(shape, seq->n_k, d)};
-    s.v = (sa_tensor){arena->v + at->v, token_stride(shape, d_v), head_stride(shape, seq->n_k, d_v)};
-    s.o = (sa_output){arena->o + at->o, token_stride(shape, d_v), head_stride(shape, seq->n_q, d_v)};
-    at->q += (size_t)(seq->n_q * shape->heads * d);
-    at->k += (size_t)(seq->n_k * shape->kv_heads * d);
-    at->v += (size_t)(seq->n_k * shape->kv_heads * d_v);
-    at->o += (size_t)(seq->n_q * shape->heads * d_v);
+    s.q = place(p, BENCH_Q, shape->q_type, seq->n_q, shape->heads, shape->d_qk);
+    s.k = place_kv(p, BENCH_K, shape->kv_type, seq->n_k, shape->d_qk);
+    s.v = place_kv(p, BENCH_V, shape->kv_type, seq->n_k, shape->d_v);
+    const sa_tensor o = place(p, BENCH_O, shape->o_type, seq->n_q, shape->heads, shape->d_v);
+    s.o = (sa_output){(void *)(uintptr_t)o.data, o.token_stride, o.head_stride};
+    if (shape->kv_type == SA_I8) {
+        s.k_scales = place_scales(p, BENCH_K_SCALES, seq->n_k);
+        s.v_scales = place_scales(p, BENCH_V_SCALES, seq->n_k);
+    }
+    if (table)
+        s.k_pages = (sa_pages){.table = table, .n_pages = p->n_pages, .page_tokens = (int32_t)shape->page};
     return s;
 }
+
+/* ---------------------------------------------------------------- pages */
+
+static int64_t n_pages_of(const struct bench_shape *shape, int64_t i) {
+    return shape->page ? bench_shape_tokens(shape, shape->seqs[i].n_k) / shape->page : 0;
+}
+
+/* A cache that has been in use for a while: no page lies where the one before it would make one expect it. */
+static int32_t *new_table(int64_t n) {
+    int32_t *table = calloc((size_t)n + 1, sizeof *table);
+    struct bench_dice dice = {6};
+    for (int64_t i = 0; table && i < n; i++) {
+        const int64_t k = (int64_t)(bench_roll(&dice) % (uint64_t)(i + 1));
+        table[i] = table[k];
+        table[k] = (int32_t)i;
+    }
+    return table;
+}
+
+/* ---------------------------------------------------------------- cases */
 
 static sa_batch make_batch(const struct bench_shape *shape, const sa_sequence *seqs, double logit_scale) {
     sa_batch batch = {SA_BATCH_HEAD, .n_sequences = shape->n_seqs, .sequences = seqs};
@@ -84,6 +86,9 @@ static sa_batch make_batch(const struct bench_shape *shape, const sa_sequence *s
     batch.n_kv_heads = shape->kv_heads;
     batch.d_qk = shape->d_qk;
     batch.d_v = shape->d_v;
+    batch.q_type = shape->q_type;
+    batch.k_type = batch.v_type = shape->kv_type;
+    batch.o_type = shape->o_type;
     batch.scale = (float)(logit_scale / sqrt(shape->d_qk));
     batch.flags = (shape->causal ? SA_CAUSAL : 0) | (shape->windowed ? SA_WINDOW : 0);
     batch.window_left = shape->windowed ? shape->left : 0;
@@ -92,14 +97,27 @@ static sa_batch make_batch(const struct bench_shape *shape, const sa_sequence *s
     return batch;
 }
 
+static bool place_seqs(struct bench_case *c, struct place *p) {
+    const struct bench_shape *shape = c->shape;
+    for (int64_t i = 0; i < shape->n_seqs; i++)
+        p->n_pages += n_pages_of(shape, i);
+    if (shape->page && !(c->table = new_table(p->n_pages)))
+        return false;
+    const int32_t *table = c->table;
+    for (int64_t i = 0; i < shape->n_seqs; i++) {
+        c->seqs[i] = place_seq(p, &shape->seqs[i], table);
+        table = table ? table + n_pages_of(shape, i) : NULL;
+    }
+    return true;
+}
+
 bool bench_case_open(struct bench_case *c, const struct bench_shape *shape, const struct bench_arena *arena,
                      struct bench_extent *at, double logit_scale) {
     *c = (struct bench_case){.shape = shape, .seqs = calloc((size_t)shape->n_seqs, sizeof *c->seqs)};
-    if (!c->seqs)
-        return false;
     struct bench_extent inside = *at;
-    for (int64_t i = 0; i < shape->n_seqs; i++)
-        c->seqs[i] = place_seq(shape, &shape->seqs[i], arena, &inside);
+    struct place p = {.shape = shape, .arena = arena, .pool = *at, .at = &inside};
+    if (!c->seqs || !place_seqs(c, &p))
+        return false;
     *at = bench_extent_add(*at, bench_shape_extent(shape));
     c->batch = make_batch(shape, c->seqs, logit_scale);
     c->pairs = bench_shape_pairs(shape);
@@ -110,11 +128,12 @@ bool bench_case_open(struct bench_case *c, const struct bench_shape *shape, cons
 
 void bench_case_close(struct bench_case *c) {
     free(c->seqs);
+    free(c->table);
     *c = (struct bench_case){0};
 }
 
 bool bench_shapes_join(const struct bench_shape *a, const struct bench_shape *b) {
     return a->heads == b->heads && a->kv_heads == b->kv_heads && a->d_qk == b->d_qk && a->d_v == b->d_v &&
-           a->causal == b->causal && a->windowed == b->windowed && a->left == b->left && a->right == b->right &&
-           a->sink == b->sink;
+           a->q_type == b->q_type && a->kv_type == b->kv_type && a->o_type == b->o_type && a->causal == b->causal &&
+           a->windowed == b->windowed && a->left == b->left && a->right == b->right && a->sink == b->sink;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "peak.h"
+#include "read_rate.h"
 
 static bool open_config(struct bench_config *config, int n_threads, int isa, int binding) {
     sa_engine_options options = {
@@ -37,6 +38,7 @@ void bench_configs_close(struct bench_configs *configs) {
     for (int i = 0; i < configs->n; i++) {
         sa_engine_destroy(configs->at[i].engine);
         bench_samples_free(&configs->at[i].peaks);
+        bench_samples_free(&configs->at[i].reads);
     }
     free(configs->at);
     *configs = (struct bench_configs){0};
@@ -51,7 +53,13 @@ void bench_config_measure_peak(struct bench_config *config) {
         bench_samples_add(&config->peaks, peak_flops(config->info.n_threads, config->info.isa, seconds));
 }
 
+void bench_config_measure_read(struct bench_config *config) {
+    bench_samples_add(&config->reads, read_rate(config->info.n_threads));
+}
+
 void bench_configs_summarize(struct bench_configs *configs) {
-    for (int i = 0; i < configs->n; i++)
+    for (int i = 0; i < configs->n; i++) {
         configs->at[i].peak = bench_summarize(&configs->at[i].peaks);
+        configs->at[i].read = bench_summarize(&configs->at[i].reads);
+    }
 }

@@ -13,6 +13,8 @@ struct bench_config {
     sa_engine_info info;
     struct bench_samples peaks; /* flop/s of all its threads together */
     struct bench_summary peak;
+    struct bench_samples reads; /* bytes/s that they read from memory; none if no shape is limited by that */
+    struct bench_summary read;
 };
 
 struct bench_configs {
@@ -27,7 +29,10 @@ void bench_configs_close(struct bench_configs *configs);
 /* Measures the multiply-add peak once more, for as many threads as the engine has. */
 void bench_config_measure_peak(struct bench_config *config);
 
-/* Of all peaks measured so far. */
+/* Measures the read rate once more, for as many threads as the engine has. Takes most of a second. */
+void bench_config_measure_read(struct bench_config *config);
+
+/* Of all peaks and rates measured so far. */
 void bench_configs_summarize(struct bench_configs *configs);
 
 #endif

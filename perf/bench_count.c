@@ -1,26 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /* How much work a shape is: memory, visible pairs, bytes to read. */
 #include "bench_shape.h"
+#include "elements.h"
 
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+int64_t bench_shape_tokens(const struct bench_shape *shape, int64_t n_k) {
+    return shape->page ? (n_k + shape->page - 1) / shape->page * shape->page : n_k;
+}
+
+static size_t row_bytes(int type, int heads, int d) { return (size_t)heads * (size_t)d * (size_t)element_bytes(type); }
 
 struct bench_extent bench_shape_extent(const struct bench_shape *shape) {
     struct bench_extent extent = {0};
     size_t n_q = 0, n_k = 0;
     for (int64_t i = 0; i < shape->n_seqs; i++) {
         n_q += (size_t)shape->seqs[i].n_q;
-        n_k += (size_t)shape->seqs[i].n_k;
+        n_k += (size_t)bench_shape_tokens(shape, shape->seqs[i].n_k);
     }
-    extent.q = n_q * (size_t)shape->heads * (size_t)shape->d_qk;
-    extent.k = n_k * (size_t)shape->kv_heads * (size_t)shape->d_qk;
-    extent.v = n_k * (size_t)shape->kv_heads * (size_t)shape->d_v;
-    extent.o = n_q * (size_t)shape->heads * (size_t)shape->d_v;
+    extent.bytes[BENCH_Q][shape->q_type] = n_q * row_bytes(shape->q_type, shape->heads, shape->d_qk);
+    extent.bytes[BENCH_K][shape->kv_type] = n_k * row_bytes(shape->kv_type, shape->kv_heads, shape->d_qk);
+    extent.bytes[BENCH_V][shape->kv_type] = n_k * row_bytes(shape->kv_type, shape->kv_heads, shape->d_v);
+    extent.bytes[BENCH_O][shape->o_type] = n_q * row_bytes(shape->o_type, shape->heads, shape->d_v);
+    if (shape->kv_type == SA_I8) {
+        extent.bytes[BENCH_K_SCALES][SA_F32] = n_k * row_bytes(SA_F32, shape->kv_heads, 1);
+        extent.bytes[BENCH_V_SCALES][SA_F32] = n_k * row_bytes(SA_F32, shape->kv_heads, 1);
+    }
     return extent;
-}
-
-size_t bench_extent_bytes(struct bench_extent extent) {
-    return (extent.q + extent.k + extent.v + extent.o) * sizeof(float);
 }
 
 /* ---------------------------------------------------------------- what a query sees: the rule of sa.h, spelled out */
@@ -58,7 +65,8 @@ double bench_shape_pairs(const struct bench_shape *shape) {
     return pairs;
 }
 
-double bench_shape_kv_bytes(const struct bench_shape *shape) {
+/* Tokens of all sequences that some query sees. */
+static double seen_keys(const struct bench_shape *shape) {
     double keys = 0;
     for (int64_t i = 0; i < shape->n_seqs; i++) {
         const struct bench_seq *seq = &shape->seqs[i];
@@ -67,10 +75,18 @@ double bench_shape_kv_bytes(const struct bench_shape *shape) {
             continue;
         keys += (double)span_keys(seen(shape, seq->n_k, first, first + seq->n_q - 1));
     }
-    return keys * shape->kv_heads * (shape->d_qk + shape->d_v) * (double)sizeof(float);
+    return keys;
 }
 
-/* Flops a byte are n_q * heads / kv_heads / 2; processors turn from one limit to the other at 2 to 10. */
+double bench_shape_kv_bytes(const struct bench_shape *shape) {
+    const size_t scales = shape->kv_type == SA_I8 ? 2 * row_bytes(SA_F32, shape->kv_heads, 1) : 0;
+    return seen_keys(shape) * (double)(row_bytes(shape->kv_type, shape->kv_heads, shape->d_qk + shape->d_v) + scales);
+}
+
+/* Multiply-adds an element are n_q * heads / kv_heads; processors turn from one limit to the other at 4 to 40. */
 bool bench_shape_is_decode(const struct bench_shape *shape) {
-    return bench_shape_pairs(shape) * 2 * (shape->d_qk + shape->d_v) <= 8 * bench_shape_kv_bytes(shape);
+    for (int64_t i = 0; i < shape->n_seqs; i++)
+        if (shape->seqs[i].n_q >= shape->seqs[i].n_k && shape->seqs[i].n_q > 1)
+            return false;
+    return bench_shape_pairs(shape) <= 16 * seen_keys(shape) * shape->kv_heads;
 }

@@ -29,8 +29,12 @@ static void write_row(FILE *file, const struct bench_result *result) {
             shape->d_qk, shape->d_v, result->c->pairs, result->c->flops, result->c->kv_bytes);
     fprintf(file, "%zu,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,", time->n, time->min, time->quarter, time->median,
             time->three_quarters, time->max, result->cpu_time.median);
-    fprintf(file, "%.6g,%.6g,%.6g,%.4f,%.4f,%.4f,%.6g,%.3g\n", rates.gflops, rates.peak_median, rates.peak_best,
+    fprintf(file, "%.6g,%.6g,%.6g,%.4f,%.4f,%.4f,%.6g,%.3g,", rates.gflops, rates.peak_median, rates.peak_best,
             rates.share, rates.share_best, rates.share_cpu, rates.gbytes, result->error_share);
+    fprintf(file, "%s,%s,%s,%lld,%d,", bench_type_name(shape->q_type), bench_type_name(shape->kv_type),
+            bench_type_name(shape->o_type), (long long)shape->page, result->n_copies);
+    fprintf(file, "%.6g,%.6g,%.4f,%.4f,%.4f\n", rates.read_median, rates.read_best, rates.share_read,
+            rates.share_read_best, result->ratio.median);
 }
 
 bool bench_write_csv(const char *path, const struct bench_results *results) {
@@ -40,7 +44,8 @@ bool bench_write_csv(const char *path, const struct bench_results *results) {
     fputs("shape,kernel,threads,binding,sequences,heads,kv_heads,d_qk,d_v,pairs,flops,kv_bytes,samples,min_s,quarter_s,"
           "median_s,three_quarters_s,max_s,cpu_median_s,gflops,peak_median_gflops,peak_best_gflops,share_median,share_"
           "best,share_cpu,"
-          "kv_gbytes_per_s,error_over_bound\n",
+          "kv_gbytes_per_s,error_over_bound,q_type,kv_type,o_type,page,copies,read_median_gbytes_per_s,"
+          "read_best_gbytes_per_s,share_read,share_read_best,over_parts\n",
           file);
     for (int i = 0; i < results->n; i++)
         write_row(file, &results->at[i]);
@@ -82,6 +87,8 @@ void bench_json_head(FILE *file, const struct bench_machine *machine, const stru
         fprintf(file, "%s\n  {\"kernel\": \"%s\", \"threads\": %d, ", i ? "," : "", bench_isa_name(config->info.isa),
                 config->info.n_threads);
         bench_json_samples(file, "flops_per_s", &config->peaks);
+        fputs(", ", file);
+        bench_json_samples(file, "read_bytes_per_s", &config->reads);
         fputc('}', file);
     }
     fputs("],\n", file);
@@ -102,6 +109,12 @@ static void write_result(FILE *file, const struct bench_result *result) {
     fprintf(file, "   \"gflops\": %.6g, \"share_median\": %.4f, \"share_best\": %.4f, \"share_cpu\": %.4f,\n   ",
             rates.gflops, rates.share, rates.share_best, rates.share_cpu);
     fprintf(file, "\"kv_gbytes_per_s\": %.6g, \"error_over_bound\": %.3g,\n   ", rates.gbytes, result->error_share);
+    fprintf(file, "\"q_type\": \"%s\", \"kv_type\": \"%s\", \"o_type\": \"%s\", \"page\": %lld, \"copies\": %d,\n   ",
+            bench_type_name(shape->q_type), bench_type_name(shape->kv_type), bench_type_name(shape->o_type),
+            (long long)shape->page, result->n_copies);
+    fprintf(file, "\"share_read\": %.4f, \"share_read_best\": %.4f, ", rates.share_read, rates.share_read_best);
+    bench_json_samples(file, "over_parts", &result->ratio_samples);
+    fputs(",\n   ", file);
     bench_json_samples(file, "samples_s", &result->samples);
     fputs(",\n   ", file);
     bench_json_samples(file, "cpu_samples_s", &result->cpu_samples);

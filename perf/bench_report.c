@@ -20,6 +20,12 @@ static void print_engine(const struct bench_config *config) {
            info->block_keys);
 }
 
+static void print_read(const struct bench_config *config) {
+    if (config->read.n)
+        printf("memory     %.1f GB/s read by %d thread%s before the first round\n", config->read.median * 1e-9,
+               config->info.n_threads, config->info.n_threads == 1 ? "" : "s");
+}
+
 void bench_print_header(const struct bench_machine *machine, const struct bench_configs *configs) {
     const sa_engine_info *info = &configs->at[0].info;
     printf("libsa      %s\n", sa_version());
@@ -30,6 +36,8 @@ void bench_print_header(const struct bench_machine *machine, const struct bench_
     printf("; load %.2f\n", machine->load);
     for (int i = 0; i < configs->n; i++)
         print_engine(&configs->at[i]);
+    for (int i = 0; i < configs->n; i++)
+        print_read(&configs->at[i]);
     print_environment();
     printf("compiler   %s: %s\n\n", bench_compiler, bench_flags);
     fflush(stdout);
@@ -47,11 +55,29 @@ struct bench_rates bench_rates_of(const struct bench_result *result) {
         rates.share_best = result->c->flops / time->min / peak->max;
         rates.share_cpu = result->c->flops / result->cpu_time.median / (peak->median / result->config->info.n_threads);
     }
+    const struct bench_summary *read = &result->config->read;
+    rates.read_median = read->median * 1e-9;
+    rates.read_best = read->max * 1e-9;
+    if (read->median > 0 && time->median > 0 && bench_shape_is_decode(result->c->shape)) {
+        rates.share_read = rates.gbytes / rates.read_median;
+        rates.share_read_best = result->c->kv_bytes / time->min / read->max;
+    }
     return rates;
 }
 
+/* What k and v come to where memory is the limit. */
+static void print_read_share(const struct bench_result *result, const struct bench_rates *rates) {
+    char copies[16];
+    snprintf(copies, sizeof copies, "%d", result->n_copies);
+    if (bench_shape_is_decode(result->c->shape))
+        printf("%8.1f%8.1f %%%7.1f %%%8s", rates->gbytes, 100 * rates->share_read, 100 * rates->share_read_best,
+               result->c->shape->warm ? "warm" : copies);
+    else
+        printf("%8s%10s%9s%8s", "", "", "", "");
+}
+
 /* `first`: the same shape with the first engine, NULL if there is only one. */
-static void print_result(const struct bench_result *result, const struct bench_result *first) {
+static void print_result(const struct bench_result *result, const struct bench_result *first, bool reads) {
     const struct bench_rates rates = bench_rates_of(result);
     char min[BENCH_TIME_CHARS], median[BENCH_TIME_CHARS];
     printf("%-26s %-7s%4d%10s%10s%7.1f %%%9.1f%7.1f %%%7.1f %%%7.1f %%", result->c->shape->name,
@@ -59,21 +85,46 @@ static void print_result(const struct bench_result *result, const struct bench_r
            bench_time_text(result->time.min, min), bench_time_text(result->time.median, median),
            100 * bench_spread(&result->time), rates.gflops, 100 * rates.share, 100 * rates.share_best,
            100 * rates.share_cpu);
-    if (bench_shape_is_decode(result->c->shape))
-        printf("%8.1f", rates.gbytes);
-    else if (first)
-        printf("%8s", "");
+    if (reads)
+        print_read_share(result, &rates);
     if (first)
-        printf("%7.2fx", first->time.median / result->time.median);
+        printf("%8.2fx", first->time.median / result->time.median);
     putchar('\n');
+}
+
+static void print_titles(bool reads, bool several) {
+    printf("%-26s %-7s%4s%10s%10s%9s%9s%9s%9s%9s", "shape", "kernel", "thr", "min", "median", "spread", "GFLOP/s",
+           "of peak", "at best", "by cpu");
+    if (reads)
+        printf("%8s%10s%9s%8s", "GB/s", "of read", "at best", "copies");
+    puts(several ? "    speed" : "");
+}
+
+/* A batch against its prefills and its decodes, each alone. */
+static void print_parts(const struct bench_result *result) {
+    char prefills[BENCH_TIME_CHARS], decodes[BENCH_TIME_CHARS];
+    if (result->ratio.n)
+        printf("%s, %d thread%s: %.3f x the sum of its prefills alone, %s, and its decodes alone, %s; spread %.1f %%\n",
+               result->c->shape->name, result->config->info.n_threads, result->config->info.n_threads == 1 ? "" : "s",
+               result->ratio.median, bench_time_text(result->part_time[0].median, prefills),
+               bench_time_text(result->part_time[1].median, decodes), 100 * bench_spread(&result->ratio));
+}
+
+static void print_limit(const char *what, const struct bench_config *config, const struct bench_summary *limit,
+                        const char *unit) {
+    printf("%s, %d thread%s: median %.1f, best %.1f %s, spread %.1f %% of %zu\n", what, config->info.n_threads,
+           config->info.n_threads == 1 ? "" : "s", limit->median * 1e-9, limit->max * 1e-9, unit,
+           100 * bench_spread(limit), limit->n);
 }
 
 void bench_print_peaks(const struct bench_configs *configs) {
     for (int i = 0; i < configs->n; i++) {
         const struct bench_config *config = &configs->at[i];
-        printf("peak of multiply-adds, %s, %d thread%s: median %.1f, best %.1f GFLOP/s, spread %.1f %% of %zu\n",
-               bench_isa_name(config->info.isa), config->info.n_threads, config->info.n_threads == 1 ? "" : "s",
-               config->peak.median * 1e-9, config->peak.max * 1e-9, 100 * bench_spread(&config->peak), config->peak.n);
+        char what[64];
+        snprintf(what, sizeof what, "peak of multiply-adds, %s", bench_isa_name(config->info.isa));
+        print_limit(what, config, &config->peak, "GFLOP/s");
+        if (config->read.n)
+            print_limit("memory read", config, &config->read, "GB/s");
     }
 }
 
@@ -86,17 +137,22 @@ static double worst_error(const struct bench_results *results) {
 
 void bench_print_results(const struct bench_results *results) {
     const bool several = results->configs.n > 1;
-    printf("%-26s %-7s%4s%10s%10s%9s%9s%9s%9s%9s%8s%s\n", "shape", "kernel", "thr", "min", "median", "spread",
-           "GFLOP/s", "of peak", "at best", "by cpu", "GB/s", several ? "   speed" : "");
-    for (int i = 0; i < results->n_cases; i++)
+    print_titles(results->reads, several);
+    for (int i = 0; i < results->n_shapes; i++)
         for (int c = 0; c < results->configs.n; c++)
-            print_result(&results->at[c * results->n_cases + i], several ? &results->at[i] : NULL);
+            print_result(&results->at[c * results->n_shapes + i], several ? &results->at[i] : NULL, results->reads);
+    for (int i = 0; i < results->n; i++)
+        print_parts(&results->at[i]);
     putchar('\n');
     bench_print_peaks(&results->configs);
     printf(
         "of peak: median time against median peak; at best: shortest time against highest peak; by cpu: the time that\n"
         "threads computed instead of the clock's. Only visible (query, key) pairs count. spread: quartiles over\n"
-        "median. GB/s: bytes of k and v, where memory is the limit.\n");
+        "median.\n");
+    if (results->reads)
+        printf(
+            "GB/s: bytes of k and v and their scales, where memory is the limit; of read: of what these threads read\n"
+            "from memory in the same run. Calls take turns with copies, so that each has left the caches.\n");
     if (several)
         printf("speed: the first engine's median time on the same shape over this one's.\n");
     if (worst_error(results) >= 0)

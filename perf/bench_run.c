@@ -1,70 +1,129 @@
 /* SPDX-License-Identifier: MIT */
 #include "bench_run.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "bench_progress.h"
 #include "bench_verify.h"
+#include "read_rate.h"
 
 /* ---------------------------------------------------------------- memory */
+
+static double cache_bytes(void) {
+    static const double guess = 64e6;
+    const size_t bytes = read_rate_cache_bytes();
+    return bytes ? (double)bytes : guess;
+}
+
+/* What memory limits is measured with so many copies that each has left the caches when its turn comes again. */
+static int copies_of(const struct bench_shape *shape, double cold_bytes) {
+    enum { MAX_COPIES = 1024 };
+    if (shape->warm || !bench_shape_is_decode(shape))
+        return 1;
+    const double copies = ceil(cold_bytes / (bench_shape_kv_bytes(shape) + 1));
+    return copies > MAX_COPIES ? MAX_COPIES : (int)copies;
+}
+
+static struct bench_extent extent_of(const struct bench_shape *shape, int n_copies) {
+    struct bench_extent extent = {0};
+    for (int i = 0; i < n_copies; i++)
+        extent = bench_extent_add(extent, bench_shape_extent(shape));
+    return extent;
+}
+
+static void keep_shape(struct bench_results *results, const struct bench_shape *shape, int n_copies, size_t max_bytes) {
+    const struct bench_extent extent = bench_extent_max(results->extent, extent_of(shape, n_copies));
+    if (bench_extent_bytes(extent) > max_bytes) {
+        fprintf(stderr, "bench: %s skipped: %.3g GiB of tensors, more than --max-memory\n", shape->name,
+                (double)bench_extent_bytes(extent) * 0x1p-30);
+        return;
+    }
+    results->copies[results->n_shapes] = n_copies;
+    results->shapes[results->n_shapes++] = shape;
+    results->extent = extent;
+    results->reads = results->reads || bench_shape_is_decode(shape);
+}
 
 /* The tensors of all shapes share one memory, so that is what is limited. The shapes that are left, in order. */
 static bool choose_shapes(struct bench_results *results, const struct bench_options *options) {
     results->shapes = calloc((size_t)options->shapes.n + 1, sizeof(const struct bench_shape *));
-    for (int i = 0; results->shapes && i < options->shapes.n; i++) {
-        const struct bench_shape *shape = &options->shapes.at[i];
-        struct bench_extent extent = bench_extent_max(results->extent, bench_shape_extent(shape));
-        if (bench_extent_bytes(extent) <= options->max_memory_bytes) {
-            results->shapes[results->n_shapes++] = shape;
-            results->extent = extent;
-        } else
-            fprintf(stderr, "bench: %s skipped: %.3g GiB of tensors, more than --max-memory\n", shape->name,
-                    (double)bench_extent_bytes(extent) * 0x1p-30);
-    }
-    if (results->shapes && !results->n_shapes)
+    results->copies = calloc((size_t)options->shapes.n + 1, sizeof *results->copies);
+    if (!results->shapes || !results->copies)
+        return perror("bench"), false;
+    const double cold_bytes = READ_RATE_CACHES * cache_bytes();
+    for (int i = 0; i < options->shapes.n; i++)
+        keep_shape(results, &options->shapes.at[i], copies_of(&options->shapes.at[i], cold_bytes),
+                   options->max_memory_bytes);
+    if (!results->n_shapes)
         fprintf(stderr, "bench: nothing is left to measure\n");
     return results->n_shapes > 0;
 }
 
-static bool open_cases(struct bench_results *results, double logit_scale) {
-    results->cases = calloc((size_t)results->n_shapes + 1, sizeof *results->cases);
-    for (int i = 0; results->cases && i < results->n_shapes; i++) {
-        struct bench_extent at = {0};
-        if (!bench_case_open(&results->cases[i], results->shapes[i], &results->arena, &at, logit_scale))
+static bool open_copies(struct bench_results *results, int shape, double logit_scale) {
+    struct bench_extent at = {0};
+    for (int i = 0; i < results->copies[shape]; i++)
+        if (!bench_case_open(&results->cases[results->n_cases++], results->shapes[shape], &results->arena, &at,
+                             logit_scale))
             return false;
-        results->n_cases++;
-    }
+    return true;
+}
+
+static bool open_cases(struct bench_results *results, double logit_scale) {
+    size_t n = 1;
+    for (int i = 0; i < results->n_shapes; i++)
+        n += (size_t)results->copies[i];
+    results->cases = calloc(n, sizeof *results->cases);
+    for (int i = 0; results->cases && i < results->n_shapes; i++)
+        if (!open_copies(results, i, logit_scale))
+            return false;
     return results->cases != NULL;
+}
+
+static bool open_results(struct bench_results *results) {
+    results->n = results->configs.n * results->n_shapes;
+    results->at = calloc((size_t)results->n + 1, sizeof *results->at);
+    for (int i = 0, first = 0; results->at && i < results->n; i++) {
+        const int shape = i % results->n_shapes;
+        first = shape ? first + results->copies[shape - 1] : 0;
+        results->at[i].config = &results->configs.at[i / results->n_shapes];
+        results->at[i].c = &results->cases[first];
+        results->at[i].n_copies = results->copies[shape];
+        results->at[i].error_share = -1;
+    }
+    return results->at != NULL;
 }
 
 bool bench_open(struct bench_results *results, const struct bench_options *options) {
     *results = (struct bench_results){0};
-    if (!bench_configs_open(&results->configs, options))
+    if (!bench_configs_open(&results->configs, options) || !choose_shapes(results, options))
         return false;
-    if (!choose_shapes(results, options))
-        return false;
-    if (!bench_arena_open(&results->arena, results->extent) || !open_cases(results, options->logit_scale))
+    if (!bench_arena_open(&results->arena, results->extent) || !open_cases(results, options->logit_scale) ||
+        !open_results(results))
         return perror("bench"), false;
-    results->n = results->configs.n * results->n_cases;
-    results->at = calloc((size_t)results->n + 1, sizeof *results->at);
-    for (int i = 0; results->at && i < results->n; i++) {
-        results->at[i].config = &results->configs.at[i / results->n_cases];
-        results->at[i].c = &results->cases[i % results->n_cases];
-        results->at[i].error_share = -1;
-    }
-    return results->at || (perror("bench"), false);
+    for (int i = 0; results->reads && i < results->configs.n; i++)
+        bench_config_measure_read(&results->configs.at[i]);
+    bench_configs_summarize(&results->configs);
+    return true;
+}
+
+static void close_result(struct bench_result *result) {
+    bench_samples_free(&result->samples);
+    bench_samples_free(&result->cpu_samples);
+    bench_samples_free(&result->ratio_samples);
+    for (int i = 0; i < BENCH_PARTS; i++)
+        bench_samples_free(&result->part_samples[i]);
 }
 
 void bench_close(struct bench_results *results) {
-    for (int i = 0; i < results->n && results->at; i++) {
-        bench_samples_free(&results->at[i].samples);
-        bench_samples_free(&results->at[i].cpu_samples);
-    }
+    for (int i = 0; i < results->n && results->at; i++)
+        close_result(&results->at[i]);
     for (int i = 0; i < results->n_cases; i++)
         bench_case_close(&results->cases[i]);
     free(results->at);
     free(results->cases);
+    free(results->copies);
     free(results->shapes);
     bench_arena_close(&results->arena);
     bench_configs_close(&results->configs);
@@ -72,11 +131,18 @@ void bench_close(struct bench_results *results) {
 
 /* ---------------------------------------------------------------- calls */
 
-static bool call(const struct bench_result *result) {
-    if (sa_batch_forward(result->config->engine, &result->c->batch) == SA_OK)
+static bool forward(const struct bench_result *result, const sa_batch *batch) {
+    if (sa_batch_forward(result->config->engine, batch) == SA_OK)
         return true;
     fprintf(stderr, "bench: %s failed: %s\n", result->c->shape->name, sa_last_reason());
     return false;
+}
+
+/* With the copy whose turn it is. */
+static bool call(struct bench_result *result) {
+    const int turn = result->turn;
+    result->turn = (turn + 1) % result->n_copies;
+    return forward(result, &result->c[turn].batch);
 }
 
 static const double sample_seconds =
@@ -88,6 +154,32 @@ static int calls_a_sample(const struct bench_result *result) {
     return calls < 1 ? 1 : calls > MAX_CALLS ? MAX_CALLS : (int)calls;
 }
 
+/* The prefills or the decodes of a batch as one of their own. */
+static sa_batch part_of(const struct bench_case *c, int part) {
+    const int64_t first = bench_shape_first_decode(c->shape);
+    sa_batch batch = c->batch;
+    batch.sequences = part ? c->seqs + first : c->seqs;
+    batch.n_sequences = part ? c->shape->n_seqs - first : first;
+    return batch;
+}
+
+/* Right after the whole, which the last sample is of. */
+static bool take_parts(struct bench_result *result) {
+    double sum = 0;
+    for (int i = 0; i < BENCH_PARTS; i++) {
+        const sa_batch batch = part_of(result->c, i);
+        const double begin = bench_now();
+        if (!forward(result, &batch))
+            return false;
+        const double seconds = bench_now() - begin;
+        bench_samples_add(&result->part_samples[i], seconds);
+        sum += seconds;
+    }
+    if (result->samples.n)
+        bench_samples_add(&result->ratio_samples, result->samples.at[result->samples.n - 1] / sum);
+    return true;
+}
+
 static bool take_sample(struct bench_result *result, int n_calls) {
     const double cpu_begin = bench_cpu_time(), begin = bench_now();
     for (int i = 0; i < n_calls; i++)
@@ -95,7 +187,7 @@ static bool take_sample(struct bench_result *result, int n_calls) {
             return false;
     bench_samples_add(&result->samples, (bench_now() - begin) / n_calls);
     bench_samples_add(&result->cpu_samples, (bench_cpu_time() - cpu_begin) / n_calls);
-    return true;
+    return !result->c->shape->parts || take_parts(result);
 }
 
 static bool time_call(struct bench_result *result) {
@@ -152,11 +244,14 @@ static double expected(const struct bench_result *result, double seconds) {
     return result->call_seconds > seconds ? result->call_seconds : seconds;
 }
 
-static bool run_round(struct bench_results *results, double seconds, struct bench_progress *progress) {
+/* The first round's read rate is that of the report's header. */
+static bool run_round(struct bench_results *results, int round, double seconds, struct bench_progress *progress) {
     for (int c = 0; c < results->configs.n; c++) {
         bench_config_measure_peak(&results->configs.at[c]);
-        for (int i = 0; i < results->n_cases; i++) {
-            struct bench_result *result = &results->at[c * results->n_cases + i];
+        if (results->reads && round > 0)
+            bench_config_measure_read(&results->configs.at[c]);
+        for (int i = 0; i < results->n_shapes; i++) {
+            struct bench_result *result = &results->at[c * results->n_shapes + i];
             bench_progress_step(progress, expected(result, seconds), result->c->shape->name);
             if (!visit(result, seconds))
                 return false;
@@ -173,18 +268,24 @@ static bool run_rounds(struct bench_results *results, const struct bench_options
     struct bench_progress progress = bench_progress_begin(options->quiet, total);
     bool good = true;
     for (int round = 0; good && round < options->rounds; round++)
-        good = run_round(results, seconds, &progress);
+        good = run_round(results, round, seconds, &progress);
     bench_progress_end(&progress);
     return good;
+}
+
+static void summarize(struct bench_result *result) {
+    result->time = bench_summarize(&result->samples);
+    result->cpu_time = bench_summarize(&result->cpu_samples);
+    result->ratio = bench_summarize(&result->ratio_samples);
+    for (int i = 0; i < BENCH_PARTS; i++)
+        result->part_time[i] = bench_summarize(&result->part_samples[i]);
 }
 
 bool bench_run(struct bench_results *results, const struct bench_options *options) {
     if (!prepare_all(results, options) || !run_rounds(results, options))
         return false;
     bench_configs_summarize(&results->configs);
-    for (int i = 0; i < results->n; i++) {
-        results->at[i].time = bench_summarize(&results->at[i].samples);
-        results->at[i].cpu_time = bench_summarize(&results->at[i].cpu_samples);
-    }
+    for (int i = 0; i < results->n; i++)
+        summarize(&results->at[i]);
     return true;
 }

@@ -6,24 +6,31 @@
 #include "bench_case.h"
 #include "bench_config.h"
 
+enum { BENCH_PARTS = 2 }; /* prefills, decodes */
+
 struct bench_result {
-    const struct bench_case *c;
+    const struct bench_case *c; /* the first of n_copies, which the calls take turns with */
+    int n_copies, turn;
     const struct bench_config *config;
     double call_seconds;                       /* of the first timed call: how many make a sample */
     struct bench_samples samples, cpu_samples; /* seconds a call, by the clock and computed by all threads */
     struct bench_summary time, cpu_time;
+    struct bench_samples part_samples[BENCH_PARTS], ratio_samples; /* a call over the sum of its parts; see `parts` */
+    struct bench_summary part_time[BENCH_PARTS], ratio;
     double error_share; /* largest error over its bound, of the rows looked at; -1: not verified */
 };
 
 struct bench_results {
     struct bench_configs configs;
     const struct bench_shape **shapes; /* those that fit into max_memory_bytes */
+    int *copies;                       /* of each shape */
     int n_shapes;
+    bool reads; /* is any of them limited by memory? */
     struct bench_extent extent;
     struct bench_arena arena;
-    struct bench_case *cases;
+    struct bench_case *cases; /* [shape][copy] */
     int n_cases;
-    struct bench_result *at; /* [config][case] */
+    struct bench_result *at; /* [config][shape] */
     int n;
 };
 

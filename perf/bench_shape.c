@@ -11,7 +11,8 @@
 
 /* A line as it was written, before its parts are put together. 0: not given. */
 struct draft {
-    int64_t heads, kv, d, dv, n_q, n_k, batch, sink;
+    int64_t heads, kv, d, dv, n_q, n_k, batch, sink, page;
+    int type, kv_type, o_type; /* 1 + sa_type */
     struct bench_lengths lens, q_lens;
 };
 
@@ -42,6 +43,25 @@ static bool parse_layout(const char *text, struct bench_shape *shape) {
     return shape->token_major || strcmp(text, "bhsd") == 0;
 }
 
+/* Int8 is for k and v. */
+static bool parse_type(const char *text, int last, int *given) {
+    int type;
+    const bool good = bench_type_named(text, &type) && type <= last;
+    *given = good ? 1 + type : 0;
+    return good;
+}
+
+static bool parse_types(const char *key, const char *value, struct draft *draft, bool *known) {
+    *known = true;
+    if (strcmp(key, "type") == 0)
+        return parse_type(value, SA_F16, &draft->type);
+    if (strcmp(key, "kv_type") == 0)
+        return parse_type(value, SA_I8, &draft->kv_type);
+    if (strcmp(key, "o_type") == 0)
+        return parse_type(value, SA_F16, &draft->o_type);
+    return *known = false;
+}
+
 static bool parse_plain(const char *key, const char *value, struct draft *draft, bool *known) {
     const struct {
         const char *key;
@@ -49,7 +69,7 @@ static bool parse_plain(const char *key, const char *value, struct draft *draft,
     } keys[] = {
         {"heads", 1, 65536, &draft->heads},   {"kv", 1, 65536, &draft->kv},         {"d", 1, 576, &draft->d},
         {"dv", 1, 576, &draft->dv},           {"nq", 1, INT32_MAX, &draft->n_q},    {"nk", 1, INT32_MAX, &draft->n_k},
-        {"batch", 1, 1 << 20, &draft->batch}, {"sink", 0, INT32_MAX, &draft->sink},
+        {"batch", 1, 1 << 20, &draft->batch}, {"sink", 0, INT32_MAX, &draft->sink}, {"page", 1, 65536, &draft->page},
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if ((*known = strcmp(key, keys[i].key) == 0))
@@ -60,12 +80,18 @@ static bool parse_plain(const char *key, const char *value, struct draft *draft,
 static bool parse_word(char *word, const char *where, struct draft *draft, struct bench_shape *shape) {
     if (strcmp(word, "causal") == 0)
         return shape->causal = true;
+    if (strcmp(word, "warm") == 0)
+        return shape->warm = true;
+    if (strcmp(word, "parts") == 0)
+        return shape->parts = true;
     char *equals = strchr(word, '=');
     if (!equals)
-        return complain(where, word, "expected key=value or 'causal'");
+        return complain(where, word, "expected key=value, 'causal', 'warm' or 'parts'");
     *equals = 0;
     const char *value = equals + 1;
     bool known, good = parse_plain(word, value, draft, &known);
+    if (!known)
+        good = parse_types(word, value, draft, &known);
     if (!known && (known = strcmp(word, "window") == 0))
         good = parse_window(value, shape);
     if (!known && (known = strcmp(word, "layout") == 0))
@@ -111,11 +137,25 @@ static bool finish_shape(const struct draft *draft, struct bench_shape *shape) {
     shape->d_qk = (int)draft->d;
     shape->d_v = (int)or_else(draft->dv, draft->d);
     shape->sink = draft->sink;
+    shape->page = draft->page;
+    shape->q_type = draft->type ? draft->type - 1 : SA_F32;
+    shape->kv_type = draft->kv_type ? draft->kv_type - 1 : shape->q_type;
+    shape->o_type = draft->o_type ? draft->o_type - 1 : shape->q_type;
     shape->n_seqs = n_lens * or_else(draft->batch, 1);
     shape->seqs = calloc((size_t)shape->n_seqs, sizeof *shape->seqs);
     for (int64_t i = 0; shape->seqs && i < shape->n_seqs; i++)
         shape->seqs[i] = draft_seq(draft, i % n_lens);
     return shape->seqs != NULL;
+}
+
+int64_t bench_shape_first_decode(const struct bench_shape *shape) {
+    int64_t first = 0;
+    while (first < shape->n_seqs && shape->seqs[first].n_q > 1)
+        first++;
+    for (int64_t i = first; i < shape->n_seqs; i++)
+        if (shape->seqs[i].n_q > 1)
+            return shape->n_seqs;
+    return first == 0 ? shape->n_seqs : first;
 }
 
 static bool append(struct bench_shapes *shapes, const struct bench_shape *shape) {
@@ -139,6 +179,17 @@ static bool parse_words(char *line, const char *where, struct draft *draft, stru
     return !problem || complain(where, name, problem);
 }
 
+static bool add_words(struct bench_shapes *shapes, char *line, const char *where, struct draft *draft,
+                      struct bench_shape *shape) {
+    if (!parse_words(line, where, draft, shape))
+        return false;
+    if (!finish_shape(draft, shape))
+        return complain(where, shape->name, "no memory");
+    if (shape->parts && bench_shape_first_decode(shape) == shape->n_seqs)
+        return complain(where, shape->name, "parts needs prefills and then sequences of one query");
+    return append(shapes, shape) || complain(where, shape->name, "no memory");
+}
+
 bool bench_shapes_add_line(struct bench_shapes *shapes, const char *text, const char *where) {
     struct draft draft = {0};
     struct bench_shape shape = {.left = -1, .right = -1};
@@ -146,11 +197,9 @@ bool bench_shapes_add_line(struct bench_shapes *shapes, const char *text, const 
     if (strspn(text, " \t\r") >= length)
         return true;
     char *line = strndup(text, length);
-    bool good = line && parse_words(line, where, &draft, &shape);
-    if (good && !(finish_shape(&draft, &shape) && append(shapes, &shape))) {
+    const bool good = line && add_words(shapes, line, where, &draft, &shape);
+    if (!good)
         free(shape.seqs);
-        good = complain(where, shape.name, "no memory");
-    }
     bench_lengths_free(&draft.lens);
     bench_lengths_free(&draft.q_lens);
     free(line);

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bench_arena.h"
+
 enum { BENCH_NAME_CHARS = 40 };
 
 struct bench_seq {
@@ -19,8 +21,12 @@ struct bench_shape {
     int64_t n_seqs;
     struct bench_seq *seqs;
     bool causal, windowed, has_offset;
-    bool token_major;    /* [token][head][d] instead of [head][token][d] */
-    int64_t left, right; /* -1: no limit */
+    bool token_major;            /* [token][head][d] instead of [head][token][d] */
+    bool warm;                   /* k and v may come from the caches, however few bytes they are */
+    bool parts;                  /* prefills, then decodes: their time is compared with that of each alone */
+    int q_type, kv_type, o_type; /* sa_type */
+    int64_t page;                /* tokens of a page; 0: contiguous */
+    int64_t left, right;         /* -1: no limit */
     int64_t sink, offset;
 };
 
@@ -41,21 +47,23 @@ void bench_shapes_free(struct bench_shapes *shapes);
 /* The shapes that come with the program; NULL, the default: none do. */
 extern const char *bench_shapes_directory;
 
-/* Floats that the tensors of all sequences take. */
-struct bench_extent {
-    size_t q, k, v, o;
-};
-
+/* Bytes that the tensors of all sequences take. */
 struct bench_extent bench_shape_extent(const struct bench_shape *shape);
-size_t bench_extent_bytes(struct bench_extent extent);
+
+/* Tokens that there is room for where n_k stand: whole pages. */
+int64_t bench_shape_tokens(const struct bench_shape *shape, int64_t n_k);
 
 /* Visible (query, key) pairs of all heads, counted query by query and not by the library. */
 double bench_shape_pairs(const struct bench_shape *shape);
 
-/* Bytes of K and V that some query sees: what has to be read at least once. */
+/* Bytes of K and V and their scales that some query sees: what has to be read at least once. */
 double bench_shape_kv_bytes(const struct bench_shape *shape);
 
-/* Few multiply-adds for each byte of K and V: memory limits it, not arithmetic. */
+/* Where the decodes of a shape with `parts` begin; n_seqs if it has not both kinds, prefills first. */
+int64_t bench_shape_first_decode(const struct bench_shape *shape);
+
+/* Sequences with more keys than queries and few multiply-adds for each element of K and V: memory limits it, not
+ * arithmetic. */
 bool bench_shape_is_decode(const struct bench_shape *shape);
 
 #endif

@@ -70,10 +70,12 @@ static bool measure_handover(struct bench_small *small, const struct bench_arena
 }
 
 bool bench_small_measure(struct bench_small *small, const struct bench_config *config, double flops) {
-    const size_t floats = (size_t)MAX_HEADS * KEYS * D;
+    const size_t bytes = (size_t)MAX_HEADS * KEYS * D * sizeof(float);
+    const struct bench_extent extent = {
+        {[BENCH_Q] = {bytes}, [BENCH_K] = {bytes}, [BENCH_V] = {bytes}, [BENCH_O] = {bytes}}};
     struct bench_arena arena;
     *small = (struct bench_small){.arithmetic_seconds = 4.0 * TOKENS * TOKENS * D / flops};
-    if (!bench_arena_open(&arena, (struct bench_extent){floats, floats, floats, floats}))
+    if (!bench_arena_open(&arena, extent))
         return perror("bench"), false;
     small->call_seconds = time_heads(&arena, config->engine, 1, TOKENS, 20);
     const bool good = small->call_seconds >= 0 && measure_handover(small, &arena, config);

@@ -6,34 +6,35 @@
 #include <stdlib.h>
 
 #include "bench_dice.h"
+#include "elements.h"
 #include "reference.h"
 
 /* ---------------------------------------------------------------- elements of o */
 
-static bool for_each_row(const struct bench_case *c, bool (*visit)(float *row, int d, float limit), float limit) {
+static bool for_each_row(const struct bench_case *c, bool (*visit)(int type, char *row, int d)) {
     for (int64_t i = 0; i < c->shape->n_seqs; i++)
         for (int64_t token = 0; token < c->seqs[i].n_q; token++)
             for (int head = 0; head < c->shape->heads; head++)
-                if (!visit(reference_o(&c->batch, &c->seqs[i], token, head), c->shape->d_v, limit))
+                if (!visit(c->shape->o_type, reference_o_row(&c->batch, &c->seqs[i], token, head), c->shape->d_v))
                     return false;
     return true;
 }
 
-static bool poison_row(float *row, int d, float limit) {
+static bool poison_row(int type, char *row, int d) {
     for (int i = 0; i < d; i++)
-        row[i] = limit;
+        element_store(type, (double)NAN, row + i * element_bytes(type));
     return true;
 }
 
-/* o is a weighted mean of rows of v. */
-static bool row_is_sane(float *row, int d, float limit) {
+/* o is a weighted mean of rows of v, and what those are rounded to. */
+static bool row_is_sane(int type, char *row, int d) {
     for (int i = 0; i < d; i++)
-        if (!(fabsf(row[i]) <= limit))
+        if (!(fabs(element_value(type, row + i * element_bytes(type))) <= 3.5))
             return false;
     return true;
 }
 
-void bench_poison(const struct bench_case *c) { for_each_row(c, poison_row, NAN); }
+void bench_poison(const struct bench_case *c) { for_each_row(c, poison_row); }
 
 /* ---------------------------------------------------------------- rows to look at */
 
@@ -102,15 +103,15 @@ static struct choice choose_seqs(const struct bench_shape *shape, struct bench_d
 /* *worst: the largest error so far, as a share of its bound. */
 static bool look_at_row(const struct bench_case *c, int64_t i, int64_t token, int head, struct reference_row *exact,
                         double *worst) {
-    const float *row = reference_o(&c->batch, &c->seqs[i], token, head);
     if (!reference_row(&c->batch, i, token, head, exact))
         return perror("bench"), false;
     for (int x = 0; x < c->shape->d_v; x++) {
-        const double error = fabs((double)row[x] - exact->o[x]);
+        const double got = reference_output(&c->batch, &c->seqs[i], token, head, x);
+        const double error = fabs(got - exact->o[x]);
         if (!(error <= exact->bound[x])) {
             fprintf(stderr, "bench: %s is WRONG: sequence %lld, token %lld, head %d, dimension %d: ", c->shape->name,
                     (long long)i, (long long)token, head, x);
-            fprintf(stderr, "%.9g, should be %.9g +- %.2g\n", (double)row[x], exact->o[x], exact->bound[x]);
+            fprintf(stderr, "%.9g, should be %.9g +- %.2g\n", got, exact->o[x], exact->bound[x]);
             return false;
         }
         if (error > *worst * exact->bound[x])
@@ -144,7 +145,7 @@ static bool counts_agree(const struct bench_case *c, sa_engine *engine) {
 double bench_check(const struct bench_case *c, sa_engine *engine) {
     if (!counts_agree(c, engine))
         return -1;
-    if (!for_each_row(c, row_is_sane, 3.5f)) {
+    if (!for_each_row(c, row_is_sane)) {
         fprintf(stderr, "bench: %s is WRONG: an element of o was not written, or is larger than any v\n",
                 c->shape->name);
         return -1;

@@ -13,7 +13,6 @@
 
 /* ---------------------------------------------------------------- how large */
 
-enum { N_CACHES = 4 };                               /* a pass reads that many times the cache */
 static const size_t least_bytes = (size_t)256 << 20; /* all threads together */
 
 size_t read_rate_cache_bytes(void) {
@@ -33,7 +32,7 @@ size_t read_rate_cache_bytes(void) {
 
 /* Threads may sit on a cache each. */
 static size_t bytes_a_thread(int n_threads) {
-    const size_t cache = N_CACHES * read_rate_cache_bytes(), least = least_bytes / (size_t)n_threads;
+    const size_t cache = READ_RATE_CACHES * read_rate_cache_bytes(), least = least_bytes / (size_t)n_threads;
     const size_t alignment = (size_t)2 << 20; /* a huge page; and whole in every number of streams */
     return ((cache > least ? cache : least) + alignment - 1) / alignment * alignment;
 }

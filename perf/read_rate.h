@@ -11,7 +11,10 @@
  * second. 0 if there are no threads or no memory. */
 double read_rate(int n_threads);
 
-/* Bytes of the largest cache of the machine: what is to come from memory must be far larger. */
+/* What is to come from memory must be that many times larger than the largest cache. */
+enum { READ_RATE_CACHES = 4 };
+
+/* Bytes of the largest cache of the machine; 0: not known. */
 size_t read_rate_cache_bytes(void);
 
 #endif

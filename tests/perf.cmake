@@ -11,6 +11,11 @@ if(SA_BUILD_PERF)
   set(smoke --repeats 1 --seconds 0.01 --threads 1,2 --quiet)
   add_test(NAME perf.bench COMMAND sa_bench --shapes smoke.txt ${smoke}
     --csv ${CMAKE_CURRENT_BINARY_DIR}/bench.csv --json ${CMAKE_CURRENT_BINARY_DIR}/bench.json)
+  # Copies enough that calls find nothing in the caches; and the same without, which the table tells apart.
+  add_test(NAME perf.copies COMMAND sa_bench ${smoke} --shape "cold heads=2 nq=1 nk=3000 d=64"
+    --shape "cosy heads=2 nq=1 nk=3000 d=64 warm")
+  set_tests_properties(perf.copies PROPERTIES TIMEOUT 180 LABELS perf
+    PASS_REGULAR_EXPRESSION "memory  .*GB/s read.*\ncold  [^\n]*%  *[1-9][0-9]+  .*\ncosy  [^\n]*  warm  ")
   add_test(NAME perf.callers COMMAND sa_bench --shapes smoke.txt ${smoke} --callers 1,4)
   set_tests_properties(perf.bench perf.callers PROPERTIES TIMEOUT 180 LABELS perf)
 
@@ -20,7 +25,8 @@ if(SA_BUILD_PERF)
 
   # Shapes that the bench must refuse, so that a typing error is not measured as something else.
   foreach(line "a d=64" "a nq=5" "a nq=5 d=64 causla" "a nq=5 d=0" "a lens=1,x d=64" "a heads=3 kv=2 nq=5 d=64"
-          "nq=5 d=64")
+          "nq=5 d=64" "a nq=5 d=64 type=int8" "a nq=5 d=64 kv_type=f64" "a nq=5 d=64 o_type=int8" "a nq=5 d=64 page=0"
+          "a nq=5 d=64 page=x" "a nq=5 d=64 parts" "a lens=9,9 qlens=1,9 d=64 parts")
     string(MAKE_C_IDENTIFIER "${line}" name)
     add_test(NAME perf.refuses.${name} COMMAND sa_bench --shape ${line})
     set_tests_properties(perf.refuses.${name} PROPERTIES PASS_REGULAR_EXPRESSION "^--shape: '" LABELS perf)

@@ -18,12 +18,12 @@ struct sa_stored sa_stored_of(const struct sa_cache *cache, int64_t begin, int64
                               cache->type};
 }
 
-/* Pages that nobody sees have not been checked. */
+/* Pages that nobody sees have not been checked, and may have been given up. */
 static bool exists(const struct sa_cache *cache, int64_t token) {
     if (!cache->table)
         return true;
-    const int32_t page = cache->table[token / cache->page_tokens];
-    return page >= 0 && page < cache->n_pages;
+    const int64_t begin = token - token % cache->page_tokens, end = begin + cache->page_tokens;
+    return begin < cache->sink_end || (begin < cache->seen_end && end > cache->seen_begin);
 }
 
 struct sa_lines sa_lines_of(const struct sa_cache *cache, int64_t begin, int64_t end) {

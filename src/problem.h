@@ -32,7 +32,8 @@ struct sa_cache {
     ptrdiff_t table_head; /* entries */
     int32_t page_tokens;
     int64_t n_pages;
-    int type, d, d_bytes; /* sa_type, elements and bytes of a row */
+    int64_t sink_end, seen_begin, seen_end; /* some query sees the tokens up to sink_end, seen_begin .. seen_end - 1 */
+    int type, d, d_bytes;                   /* sa_type, elements and bytes of a row */
     int scale_type;
     const char *scales; /* of SA_I8 */
     ptrdiff_t scale_token, scale_head, scale_page;

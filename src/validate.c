@@ -114,13 +114,16 @@ static sa_status check_counts(int64_t i, const sa_sequence *s) {
 }
 
 /* Pages in which no query sees a key may have been given up: their entries are not looked at. */
-static sa_status check_pages(const struct sa_problem *problem, int64_t i, const struct sa_seq *seq) {
+static sa_status check_pages(const struct sa_problem *problem, int64_t i, struct sa_seq *seq) {
     struct sa_span first = sa_visible(&problem->rule, seq->q_offset, seq->n_k),
                    last = sa_visible(&problem->rule, seq->q_offset + seq->n_q - 1, seq->n_k);
     const int64_t sink = last.sink < first.lo ? last.sink : first.lo;
-    const struct sa_cache *caches[2] = {&seq->k, &seq->v};
+    struct sa_cache *caches[2] = {&seq->k, &seq->v};
     sa_status status = SA_OK;
     for (int c = 0; c < 2 && status == SA_OK && seq->n_q > 0; c++) {
+        caches[c]->sink_end = sink;
+        caches[c]->seen_begin = first.lo;
+        caches[c]->seen_end = last.hi;
         status = sa_check_pages(i, c ? "v" : "k", caches[c], problem->n_kv_heads, 0, sink);
         if (status == SA_OK)
             status = sa_check_pages(i, c ? "v" : "k", caches[c], problem->n_kv_heads, first.lo, last.hi);

@@ -61,6 +61,8 @@ struct bench_rates bench_rates_of(const struct bench_result *result) {
     if (read->median > 0 && time->median > 0 && bench_shape_is_decode(result->c->shape)) {
         rates.share_read = rates.gbytes / rates.read_median;
         rates.share_read_best = result->c->kv_bytes / time->min / read->max;
+        rates.share_read_cpu =
+            result->c->kv_bytes / result->cpu_time.median / (read->median / result->config->info.n_threads);
     }
     return rates;
 }
@@ -70,10 +72,10 @@ static void print_read_share(const struct bench_result *result, const struct ben
     char copies[16];
     snprintf(copies, sizeof copies, "%d", result->n_copies);
     if (bench_shape_is_decode(result->c->shape))
-        printf("%8.1f%8.1f %%%7.1f %%%8s", rates->gbytes, 100 * rates->share_read, 100 * rates->share_read_best,
-               result->c->shape->warm ? "warm" : copies);
+        printf("%8.1f%8.1f %%%7.1f %%%7.1f %%%8s", rates->gbytes, 100 * rates->share_read, 100 * rates->share_read_best,
+               100 * rates->share_read_cpu, result->c->shape->warm ? "warm" : copies);
     else
-        printf("%8s%10s%9s%8s", "", "", "", "");
+        printf("%8s%10s%9s%9s%8s", "", "", "", "", "");
 }
 
 /* `first`: the same shape with the first engine, NULL if there is only one. */
@@ -96,7 +98,7 @@ static void print_titles(bool reads, bool several) {
     printf("%-26s %-7s%4s%10s%10s%9s%9s%9s%9s%9s", "shape", "kernel", "thr", "min", "median", "spread", "GFLOP/s",
            "of peak", "at best", "by cpu");
     if (reads)
-        printf("%8s%10s%9s%8s", "GB/s", "of read", "at best", "copies");
+        printf("%8s%10s%9s%9s%8s", "GB/s", "of read", "at best", "by cpu", "copies");
     puts(several ? "    speed" : "");
 }
 

@@ -15,6 +15,9 @@
 
 static const size_t least_bytes = (size_t)256 << 20; /* all threads together */
 
+/* Is timed by itself: short enough for some to be spared by whoever else wants the processor. */
+static const size_t piece_bytes = (size_t)16 << 20;
+
 size_t read_rate_cache_bytes(void) {
     size_t bytes = 0;
     hwloc_topology_t topology;
@@ -33,8 +36,7 @@ size_t read_rate_cache_bytes(void) {
 /* Threads may sit on a cache each. */
 static size_t bytes_a_thread(int n_threads) {
     const size_t cache = READ_RATE_CACHES * read_rate_cache_bytes(), least = least_bytes / (size_t)n_threads;
-    const size_t alignment = (size_t)2 << 20; /* a huge page; and whole in every number of streams */
-    return ((cache > least ? cache : least) + alignment - 1) / alignment * alignment;
+    return ((cache > least ? cache : least) + piece_bytes - 1) / piece_bytes * piece_bytes;
 }
 
 /* ---------------------------------------------------------------- reading */
@@ -46,7 +48,8 @@ struct way {
     size_t distance; /* bytes ahead of a stream that are prefetched; 0: the hardware's own prefetchers only */
 };
 
-static const struct way ways[] = {{1, 0}, {1, 2048}, {2, 1024}, {4, 0}, {4, 1024}, {8, 0}, {8, 1024}};
+/* The likeliest first: the time may not suffice for all. */
+static const struct way ways[] = {{8, 0}, {4, 0}, {8, 512}, {4, 512}, {2, 512}, {1, 4096}, {1, 0}};
 enum { N_WAYS = sizeof ways / sizeof *ways, LINE = 64, STEP = 4 * LINE };
 
 /* n_streams is constant where it is inlined. */
@@ -97,22 +100,24 @@ static uint64_t read_once(const char *at, size_t bytes, struct way way) {
 /* ---------------------------------------------------------------- several threads at once */
 
 enum { N_PASSES = 3 };
+static const double seconds_to_meet = 50e-6;
 static const double seconds_at_most = 0.6; /* then no other way is tried */
 
 struct crew {
     pthread_mutex_t gate; /* held until it is known how many they are */
     pthread_barrier_t barrier;
     struct reader *readers;
-    int n;
-    size_t bytes;         /* a thread */
-    double seconds, best; /* of all passes; bytes/s of the fastest */
+    int n, n_there;
+    size_t bytes; /* a thread */
+    double until; /* when to stop; 0: not begun */
+    double best;  /* bytes/s of the fastest piece */
     bool no_memory, enough;
 };
 
 struct reader {
     pthread_t thread;
     struct crew *crew;
-    double begin, end; /* of its last pass */
+    double begin, end; /* of its last piece */
     uint64_t sink;     /* so that nothing is optimised away */
 };
 
@@ -125,34 +130,49 @@ static char *touched(size_t bytes) {
 }
 
 /* From the first one's begin to the last one's end. */
-static double rate_of_pass(const struct crew *crew) {
+static double rate_of_piece(const struct crew *crew) {
     double begin = crew->readers[0].begin, end = crew->readers[0].end;
     for (int i = 1; i < crew->n; i++) {
         begin = crew->readers[i].begin < begin ? crew->readers[i].begin : begin;
         end = crew->readers[i].end > end ? crew->readers[i].end : end;
     }
-    return (double)crew->n * (double)crew->bytes / (end - begin);
+    return (double)crew->n * (double)piece_bytes / (end - begin);
 }
 
 /* What one of them does while the others wait. */
-static void note_pass(struct crew *crew) {
-    const double rate = rate_of_pass(crew);
+static void note_piece(struct crew *crew) {
+    const double rate = rate_of_piece(crew);
     crew->best = rate > crew->best ? rate : crew->best;
-    crew->seconds += crew->readers[0].end - crew->readers[0].begin;
-    crew->enough = crew->seconds > seconds_at_most;
+    crew->until = crew->until > 0 ? crew->until : crew->readers[0].begin + seconds_at_most;
+    crew->enough = crew->readers[0].end > crew->until;
+    crew->n_there = 0;
+}
+
+/* Threads wake one after the other: whoever is there waits a moment for the others, so that all begin at once. */
+static void meet(struct crew *crew) {
+    pthread_barrier_wait(&crew->barrier);
+    const double end = peak_now() + seconds_to_meet;
+    __atomic_add_fetch(&crew->n_there, 1, __ATOMIC_ACQ_REL);
+    while (__atomic_load_n(&crew->n_there, __ATOMIC_ACQUIRE) < crew->n && peak_now() < end)
+        continue;
+}
+
+static void read_piece(struct reader *reader, const char *at, struct way way) {
+    struct crew *crew = reader->crew;
+    meet(crew);
+    reader->begin = peak_now();
+    reader->sink += read_once(at, piece_bytes, way);
+    reader->end = peak_now();
+    if (pthread_barrier_wait(&crew->barrier) == PTHREAD_BARRIER_SERIAL_THREAD)
+        note_piece(crew);
+    pthread_barrier_wait(&crew->barrier);
 }
 
 static void read_all_ways(struct reader *reader, const char *memory) {
     struct crew *crew = reader->crew;
-    for (int i = 0; i < N_WAYS * N_PASSES && !crew->enough; i++) {
-        pthread_barrier_wait(&crew->barrier);
-        reader->begin = peak_now();
-        reader->sink += read_once(memory, crew->bytes, ways[i % N_WAYS]);
-        reader->end = peak_now();
-        if (pthread_barrier_wait(&crew->barrier) == PTHREAD_BARRIER_SERIAL_THREAD)
-            note_pass(crew);
-        pthread_barrier_wait(&crew->barrier);
-    }
+    for (int i = 0; i < N_WAYS * N_PASSES; i++)
+        for (size_t at = 0; at < crew->bytes && !crew->enough; at += piece_bytes)
+            read_piece(reader, memory + at, ways[i % N_WAYS]);
 }
 
 static void *run(void *argument) {

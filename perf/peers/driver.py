@@ -53,13 +53,14 @@ class Worker:
 
     def __init__(self, options, peer, threads, progress):
         self.options, self.peer, self.threads, self.progress = options, peer, threads, progress
-        self.about = {"peer": peer, "threads": threads, "version": None, "libsa": None, "reason": None, "peaks": []}
+        self.about = {"peer": peer, "threads": threads, "version": None, "libsa": None, "reason": None, "peaks": [],
+                      "reads": []}
         self.outcomes = []
 
     def run(self):
         left = list(self.options.chosen)
         while left and not self.about["reason"]:
-            self.measure_peak()
+            self.measure_limits()
             n_before = len(self.outcomes)
             ending = self.run_process(left)
             left = left[len(self.outcomes) - n_before:]
@@ -68,11 +69,14 @@ class Worker:
             elif left:
                 self.outcomes.append({"shape": left.pop(0).name, "status": "failed", "reason": ending})
         if not self.about["reason"]:
-            self.measure_peak()
+            self.measure_limits()
         return self
 
-    def measure_peak(self):
-        self.about["peaks"] += machine.measure_peaks(BENCH, self.threads)
+    def measure_limits(self):
+        with_reads = any(shape.is_decode() for shape in self.options.chosen)
+        peaks, reads = machine.measure_limits(BENCH, self.threads, with_reads)
+        self.about["peaks"] += peaks
+        self.about["reads"] += reads
 
     def run_process(self, shapes):
         job = {"peer": self.peer, "threads": self.threads, "library": LIBRARY, "repeats": self.options.repeats,
@@ -113,7 +117,8 @@ def run(options):
             workers.append(Worker(options, peer, threads, show_progress).run())
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
-    results = [{"peer": worker.peer, "threads": worker.threads, "peaks": worker.about["peaks"], **outcome}
+    results = [{"peer": worker.peer, "threads": worker.threads, "peaks": worker.about["peaks"],
+                "reads": worker.about["reads"], **outcome}
                for worker in workers for outcome in worker.outcomes]
     return {"cpu": machine.cpu_name(), "cores": len(os.sched_getaffinity(0)), "others": bystanders.share(),
             "workers": [worker.about for worker in workers], "results": results}

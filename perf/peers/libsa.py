@@ -4,8 +4,11 @@ import ctypes
 
 import numpy as np
 
+from peers import elements
+
 CAUSAL, WINDOW = 1, 2
 SEQ_Q_OFFSET = 1
+TYPES = {"f32": 0, "bf16": 1, "f16": 2}
 ISAS = ("default", "generic", "avx2", "avx512")
 
 
@@ -13,10 +16,21 @@ class Tensor(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("token_stride", ctypes.c_int64), ("head_stride", ctypes.c_int64)]
 
 
+class Scales(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("token_stride", ctypes.c_int64), ("head_stride", ctypes.c_int64),
+                ("page_stride", ctypes.c_int64)]
+
+
+class Pages(ctypes.Structure):
+    _fields_ = [("table", ctypes.c_void_p), ("head_step", ctypes.c_int64), ("n_pages", ctypes.c_int64),
+                ("page_stride", ctypes.c_int64), ("page_tokens", ctypes.c_int32), ("reserved", ctypes.c_int32)]
+
+
 class Sequence(ctypes.Structure):
     _fields_ = [("n_q", ctypes.c_int64), ("n_k", ctypes.c_int64), ("q", Tensor), ("k", Tensor), ("v", Tensor),
                 ("o", Tensor), ("lse", Tensor), ("q_offset", ctypes.c_int64), ("flags", ctypes.c_uint32),
-                ("reserved", ctypes.c_uint32)]
+                ("reserved", ctypes.c_uint32), ("k_pages", Pages), ("v_pages", Pages), ("k_scales", Scales),
+                ("v_scales", Scales)]
 
 
 class Batch(ctypes.Structure):
@@ -26,12 +40,12 @@ class Batch(ctypes.Structure):
                 ("q_type", ctypes.c_int32), ("k_type", ctypes.c_int32), ("v_type", ctypes.c_int32),
                 ("o_type", ctypes.c_int32), ("scale", ctypes.c_float), ("flags", ctypes.c_uint32),
                 ("window_left", ctypes.c_int64), ("window_right", ctypes.c_int64), ("n_sink_keys", ctypes.c_int64),
-                ("progress", ctypes.c_void_p)]
+                ("progress", ctypes.c_void_p), ("scale_type", ctypes.c_int32), ("reserved", ctypes.c_int32)]
 
 
 class EngineOptions(ctypes.Structure):
     _fields_ = [("struct_size", ctypes.c_size_t), ("n_threads", ctypes.c_int32), ("binding", ctypes.c_int32),
-                ("max_isa", ctypes.c_int32), ("reserved", ctypes.c_int32)]
+                ("max_isa", ctypes.c_int32), ("reserved", ctypes.c_int32), ("topology", ctypes.c_char_p)]
 
 
 class EngineInfo(ctypes.Structure):
@@ -70,7 +84,8 @@ class Engine:
 
     def prepare(self, shape, tensors):
         """A call that computes all problems of a shape in one batch, and their outputs."""
-        outputs = [np.full(q.shape[:-1] + v.shape[-1:], np.nan, np.float32) for q, _, v in tensors]
+        outputs = [elements.nan_filled(q.shape[:-1] + v.shape[-1:], problem.type)
+                   for problem, (q, _, v) in zip(shape.problems, tensors)]
         views, sequences = [], []
         for problem, qkv, o in zip(shape.problems, tensors, outputs):
             arrays = [place(x, shape.token_major) for x in (*qkv, o)]
@@ -109,6 +124,7 @@ def batch_of(problem, sequences):
     windowed = problem.left >= 0 or problem.right >= 0
     return Batch(struct_size=ctypes.sizeof(Batch), sequence_size=ctypes.sizeof(Sequence), n_sequences=len(sequences),
                  sequences=sequences, n_query_heads=problem.heads, n_kv_heads=problem.kv, d_qk=problem.d,
-                 d_v=problem.dv, flags=CAUSAL * problem.causal + WINDOW * windowed,
+                 d_v=problem.dv, **dict.fromkeys(("q_type", "k_type", "v_type", "o_type"), TYPES[problem.type]),
+                 flags=CAUSAL * problem.causal + WINDOW * windowed,
                  window_left=problem.left if windowed else 0, window_right=problem.right if windowed else 0,
                  n_sink_keys=problem.sink)

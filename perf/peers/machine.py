@@ -8,7 +8,8 @@ import subprocess
 import tempfile
 import time
 
-PEAK_SHAPE = "peak heads=1 nq=16 d=16"  # the bench measures the peak before each round; the shape is beside the point
+# The bench measures the limits of its shapes before each round; the shapes are beside the point.
+PEAK_SHAPE, READ_SHAPE = "peak heads=1 nq=16 d=16", "read heads=1 nq=1 nk=64 d=16 warm"
 
 
 def cpu_name():
@@ -21,16 +22,18 @@ def cpu_name():
     return os.uname().machine
 
 
-def measure_peaks(bench, threads):
-    """Multiply-add peaks in flop/s, some ten of them."""
+def measure_limits(bench, threads, with_reads):
+    """Multiply-add peaks in flop/s, some ten of them, and rates in bytes/s at which memory is read, two of them."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "peak.json")
-        done = subprocess.run([bench, "--shape", PEAK_SHAPE, "--threads", str(threads), "--repeats", "1", "--seconds",
-                               "0.02", "--no-verify", "--quiet", "--json", path], capture_output=True, text=True)
+        reads = ["--shape", READ_SHAPE, "--repeats", "2"] if with_reads else ["--repeats", "1"]
+        done = subprocess.run([bench, "--shape", PEAK_SHAPE, *reads, "--threads", str(threads), "--seconds", "0.02",
+                               "--no-verify", "--quiet", "--json", path], capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"{bench}: {done.stderr.strip() or done.returncode}")
         with open(path, encoding="utf-8") as file:
-            return json.load(file)["peaks"][0]["flops_per_s"]
+            limits = json.load(file)["peaks"][0]
+            return limits["flops_per_s"], limits["read_bytes_per_s"]
 
 
 class Bystanders:

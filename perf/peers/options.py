@@ -43,7 +43,8 @@ def make_parser():
                                             "be measured, 2 usage")
     add = parser.add_argument
     add("--shapes", metavar="FILE", action="append", default=[],
-        help="shapes, one a line, as in perf/README.md; a bare name is a file of perf/shapes (peers.txt)")
+        help="shapes, one a line, as in perf/README.md; a bare name is a file of perf/shapes (peers.txt); "
+             "'decode' and 'types': peers-decode.txt, peers-types.txt")
     add("--shape", metavar="LINE", action="append", default=[],
         help="one shape, e.g. 'mine heads=12 nq=512 d=64 causal'; a bare name is one of peers.txt, or 'tiny'")
     add("--peers", metavar="NAME,...", type=list_of(peer_name), default=list(registry.PEERS),

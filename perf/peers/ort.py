@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """What the two peers of ONNX Runtime share: a model of one node, its memory bound once."""
+import numpy as np
 import onnx
 import onnxruntime
 
 IR_VERSION = 10  # what the oldest supported runtime reads
 OPSET = 17
-TYPES = {"float32": onnx.TensorProto.FLOAT, "int32": onnx.TensorProto.INT32}
+TYPES = {"float32": onnx.TensorProto.FLOAT, "float16": onnx.TensorProto.FLOAT16, "int32": onnx.TensorProto.INT32}
 
 
 def make_model(node, inputs, outputs):
@@ -32,16 +33,18 @@ def make_session(model, threads):
 def bind(node, inputs, outputs, threads, shared=None):
     """A call of one node on memory that is bound once, and its output values by name.
 
-    inputs: name -> array; outputs: name -> shape; shared: output -> input whose memory it takes."""
+    inputs: name -> array, outputs of the first one's type; outputs: name -> shape; shared: output -> input whose
+    memory it takes."""
     shared = shared or {}
+    dtype = str(next(iter(inputs.values())).dtype)
     model = make_model(node, {name: (x.dtype, x.shape) for name, x in inputs.items()},
-                       {name: ("float32", shape) for name, shape in outputs.items()})
+                       {name: (dtype, shape) for name, shape in outputs.items()})
     session = make_session(model, threads)
     value = onnxruntime.OrtValue
     values = {name: value.ortvalue_from_numpy(x) for name, x in inputs.items()}
     for name, shape in outputs.items():
         values[name] = values[shared[name]] if name in shared else \
-            value.ortvalue_from_shape_and_type(list(shape), "float32")
+            value.ortvalue_from_shape_and_type(list(shape), np.dtype(dtype).type)
     binding = session.io_binding()
     for name in inputs:
         binding.bind_ortvalue_input(name, values[name])

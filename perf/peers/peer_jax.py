@@ -16,6 +16,8 @@ class Peer:
         self.version = jax.__version__
 
     def supports(self, problem):
+        if problem.type != "f32":
+            return "float32 only"
         if problem.d != problem.dv:
             return "d_v must be d_qk"
         # is_causal aligns the first query with the first key.

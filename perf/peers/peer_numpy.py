@@ -18,6 +18,8 @@ class Peer:
         self.version = f"{np.__version__} ({blas['name']} {blas['version']})"
 
     def supports(self, problem):
+        if problem.type != "f32":
+            return "float32 only"
         if 4 * problem.batch * problem.heads * problem.n_q * problem.n_k > MAX_SCORES_BYTES:
             return f"scores of more than {MAX_SCORES_BYTES >> 30} GiB"
         return None

@@ -18,7 +18,6 @@ class Peer:
         self.version = openvino.__version__.split("-")[0]
         # Threads are bound where libsa binds its own: if there is one for each core.
         self.config = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": "1", "PERFORMANCE_HINT": "LATENCY",
-                       "INFERENCE_PRECISION_HINT": "f32",
                        "ENABLE_CPU_PINNING": threads == len(os.sched_getaffinity(0))}
 
     def supports(self, problem):
@@ -32,9 +31,9 @@ class Peer:
             rows = problem.batch * problem.kv
             q = q.reshape(rows, groups, problem.n_q, problem.d)
             k, v = (x.reshape(rows, 1, *x.shape[2:]) for x in (k, v))
-        o = np.empty(q.shape[:-1] + (problem.dv,), np.float32)
-        request = self.compile([q, k, v], problem.mask() == "square").create_infer_request()
-        tensors = [self.ov.Tensor(x, shared_memory=True) for x in (q, k, v, o)]
+        o = np.empty(q.shape[:-1] + (problem.dv,), q.dtype)
+        request = self.compile([q, k, v], problem).create_infer_request()
+        tensors = [self.tensor(x, problem.type) for x in (q, k, v, o)]
         for i in range(3):
             request.set_input_tensor(i, tensors[i])
         request.set_output_tensor(0, tensors[3])
@@ -45,8 +44,20 @@ class Peer:
         call.keep = tensors
         return call, lambda: o.reshape(problem.batch, problem.heads, problem.n_q, problem.dv)
 
-    def compile(self, arrays, causal):
-        ops = self.ops
-        inputs = [ops.parameter(list(x.shape), np.float32) for x in arrays]
-        node = ops.scaled_dot_product_attention(*inputs, causal=causal)
-        return self.core.compile_model(self.ov.Model([node], inputs, "attention"), "CPU", self.config)
+    def tensor(self, array, name):
+        """On the array's own memory."""
+        if name == "bf16":
+            return self.ov.Tensor(array, self.ov.Shape(array.shape), self.ov.Type.bf16)
+        return self.ov.Tensor(array, shared_memory=True)
+
+    def precision(self, name):
+        """What it computes in: that of the tensors, where the processor has instructions for it."""
+        able = self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return name if {"bf16": "BF16", "f16": "FP16", "f32": "FP32"}[name] in able else "f32"
+
+    def compile(self, arrays, problem):
+        ops, element = self.ops, getattr(self.ov.Type, problem.type)
+        inputs = [ops.parameter(list(x.shape), element) for x in arrays]
+        node = ops.scaled_dot_product_attention(*inputs, causal=problem.mask() == "square")
+        config = {**self.config, "INFERENCE_PRECISION_HINT": self.precision(problem.type)}
+        return self.core.compile_model(self.ov.Model([node], inputs, "attention"), "CPU", config)

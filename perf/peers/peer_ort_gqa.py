@@ -16,6 +16,8 @@ class Peer:
         self.version = ort.onnxruntime.__version__
 
     def supports(self, problem):
+        if problem.type == "bf16":
+            return "no kernel for bfloat16"
         if problem.d != problem.dv or problem.d % 8:
             return "d_v must be d_qk, a multiple of 8"
         if problem.n_q not in (1, problem.n_k) or problem.offset != problem.n_k - problem.n_q:

@@ -16,6 +16,8 @@ class Peer:
         self.version = ort.onnxruntime.__version__
 
     def supports(self, problem):
+        if problem.type == "bf16":
+            return "no kernel for bfloat16"
         if problem.heads != problem.kv:
             return "as many kv heads as heads"
         if problem.d != problem.dv:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """PyTorch: scaled_dot_product_attention, which chooses its flash kernel for the CPU by itself."""
+import numpy as np
 
 
 class Peer:
@@ -21,7 +22,8 @@ class Peer:
     def prepare(self, q, k, v, problem):
         torch = self.torch
         attention = torch.nn.functional.scaled_dot_product_attention
-        qkv = [torch.from_numpy(x) for x in (q, k, v)]
+        qkv = [torch.from_numpy(x.view(np.int16)).view(torch.bfloat16) if problem.type == "bf16" else torch.from_numpy(x)
+               for x in (q, k, v)]
         options = {"is_causal": problem.mask() == "square", "enable_gqa": problem.heads != problem.kv}
         result = [None]
 
@@ -29,4 +31,4 @@ class Peer:
             with torch.inference_mode():
                 result[0] = attention(*qkv, **options)
 
-        return call, lambda: result[0].numpy()
+        return call, lambda: result[0].float().numpy()

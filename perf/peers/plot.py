@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The picture: for each shape the peers as dots right of libsa's line, and libsa's share of the peak as bars."""
+"""The picture: for each shape the peers as dots right of libsa's line, and libsa's share of the limit as bars."""
 import os
 
 import matplotlib
@@ -51,7 +51,7 @@ def draw_shares(axis, rows):
             axis.barh(y, 100 * share, height=0.6, color="#b0b0b0")
             axis.text(3, y, f"{100 * share:.0f} %", va="center", fontsize=9)
     axis.set_xlim(0, 100)
-    axis.set_xlabel("libsa, % of peak")
+    axis.set_xlabel("libsa, % of peak or of read rate")
 
 
 def draw_threads(axes, threads, groups, styles):

@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 
 SHAPES = pathlib.Path(__file__).resolve().parent.parent / "shapes"
+BYTES = {"f32": 4, "bf16": 2, "f16": 2}
 TINY = "tiny batch=2 heads=4 nq=48 d=32 causal"
 
 
@@ -27,6 +28,7 @@ class Problem:
     right: int
     sink: int
     offset: int  # position of the first query
+    type: str  # of q, k, v and o: "f32", "bf16", "f16"
 
     def limits(self):
         """What a query at position p sees: keys p - left .. p + right; None: no limit. Limits that never bite are
@@ -69,6 +71,14 @@ class Problem:
     def flops(self):
         return 2 * self.pairs() * (self.d + self.dv)
 
+    def seen_keys(self):
+        """Keys that some query sees, of all kv heads and sequences."""
+        (low, _), (_, high) = self.span(0), self.span(self.n_q - 1)
+        return max(0, high - low + min(self.sink, low)) * self.kv * self.batch
+
+    def kv_bytes(self):
+        return self.seen_keys() * (self.d + self.dv) * BYTES[self.type]
+
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
@@ -76,9 +86,19 @@ class Shape:
     line: str
     problems: tuple  # one for each pair of lengths
     token_major: bool  # [token][head][d] for libsa; each peer has the layout it is best at
+    special: tuple = ()  # keys that no peer knows: the shape is the bench's only
 
     def flops(self):
         return sum(problem.flops() for problem in self.problems)
+
+    def kv_bytes(self):
+        return sum(problem.kv_bytes() for problem in self.problems)
+
+    def is_decode(self):
+        """The bench's rule (bench_count.c): memory limits it, not arithmetic."""
+        if any(problem.n_q >= problem.n_k and problem.n_q > 1 for problem in self.problems):
+            return False
+        return sum(p.pairs() for p in self.problems) <= 16 * sum(p.seen_keys() for p in self.problems)
 
 
 # ---- lengths ----
@@ -124,6 +144,12 @@ def parse_layout(text):
     return {"bhsd": False, "bshd": True}[text]
 
 
+def parse_type(text):
+    if text not in BYTES:
+        raise ValueError
+    return text
+
+
 def parse_count(text):
     if int(text) < 1:
         raise ValueError
@@ -131,19 +157,21 @@ def parse_count(text):
 
 
 KEYS = {"lens": parse_lengths, "qlens": parse_lengths, "window": parse_window, "layout": parse_layout,
-        "offset": int, "sink": int}
-KEYS.update(dict.fromkeys(("heads", "kv", "d", "dv", "nq", "nk", "batch"), parse_count))
+        "offset": int, "sink": int, "type": parse_type, "kv_type": str, "o_type": str}
+KEYS.update(dict.fromkeys(("heads", "kv", "d", "dv", "nq", "nk", "batch", "page"), parse_count))
+FLAGS = ("causal", "warm", "parts")
+SPECIAL = ("kv_type", "o_type", "page")
 
 
 def parse_words(words, where):
     values = {}
     for word in words:
         key, equals, text = word.partition("=")
-        if word == "causal":
-            values["causal"] = True
+        if word in FLAGS:
+            values[word] = True
             continue
         if not equals or key not in KEYS:
-            raise ShapeError(f"{where}: '{word}': expected 'causal' or {', '.join(KEYS)} with a value")
+            raise ShapeError(f"{where}: '{word}': expected {', '.join(FLAGS)} or {', '.join(KEYS)} with a value")
         try:
             values[key] = KEYS[key](text)
         except (ValueError, KeyError):
@@ -186,16 +214,17 @@ def parse_line(line, where):
     problems = tuple(
         Problem(batch=count * values.get("batch", 1), heads=heads, kv=values.get("kv", heads), n_q=n_q, n_k=n_k, d=d,
                 dv=values.get("dv", d), causal=values.get("causal", False), left=left, right=right,
-                sink=values.get("sink", 0), offset=values.get("offset", n_k - n_q))
+                sink=values.get("sink", 0), offset=values.get("offset", n_k - n_q), type=values.get("type", "f32"))
         for (n_q, n_k), count in counts.items())
-    return Shape(name, line.strip(), problems, values.get("layout", False))
+    special = tuple(key for key in SPECIAL if key in values)
+    return Shape(name, line.strip(), problems, values.get("layout", False), special)
 
 
 def read_file(path):
-    """A bare name is a file of perf/shapes unless it lies here."""
+    """A bare name is a file of perf/shapes unless it lies here; without an ending, one made for the peers."""
     file = pathlib.Path(path)
     if not file.exists() and "/" not in str(path):
-        file = SHAPES / path
+        file = SHAPES / (path if file.suffix else f"peers-{path}.txt")
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except OSError as error:

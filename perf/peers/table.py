@@ -7,9 +7,10 @@ from peers.reference import TOLERANCE
 
 LEGEND = """\
 A peer's figure is its time over libsa's, the median of pairs of calls in turns: above 1 libsa is faster. +-:
-distance of the quartiles over the median. *: the fastest peer. libsa, of peak: its time and its share of the
-multiply-add peak of the same run, beside all peers (median); at best: its shortest time against the highest peak. Only
-visible (query, key) pairs count as work."""
+distance of the quartiles over the median. *: the fastest peer. libsa, of limit: its time and its share of the
+multiply-add peak of the same run, beside all peers (median), only visible (query, key) pairs counting as work; with an r,
+where few queries meet many keys, of the rate at which memory is read, for the bytes of k and v. At best: its shortest
+time against the highest limit."""
 CPUS_MARGIN = 0.2
 QUIET = 0.05
 
@@ -39,7 +40,8 @@ def cell(c):
 def row(shape, group, peers):
     time, share = middle(group, "libsa_s"), middle(group, "share")
     best = max((c.share_best for c in group if c.ratio), default=0)
-    libsa = [format_seconds(time), f"{100 * share:.0f} %", f"{100 * best:.0f} %"] if time else [""] * 3
+    read = " r" if group[0].decode else ""
+    libsa = [format_seconds(time), f"{100 * share:.0f} %{read}", f"{100 * best:.0f} %{read}"] if time else [""] * 3
     by_peer = {c.peer: c for c in group}
     return [shape, *libsa, *(cell(by_peer.get(peer)) for peer in peers)]
 
@@ -56,14 +58,16 @@ def heading(measured, threads):
     if not workers:
         return plural(threads)
     libsa = workers[0]["libsa"]
+    reads = [read for w in workers for read in w["reads"]]
+    memory = f", memory read at {statistics.median(reads) / 1e9:.1f} GB/s" if reads else ""
     return (f"{plural(threads)}: libsa {libsa['version']} ({libsa['isa']}); peak {statistics.median(peaks) / 1e9:.0f} "
-            f"GFLOP/s; {measured['cpu']}, {measured['cores']} CPUs")
+            f"GFLOP/s{memory}; {measured['cpu']}, {measured['cores']} CPUs")
 
 
 def render_threads(measured, groups, threads):
     mine = {shape: group for (n, shape), group in groups.items() if n == threads}
     peers = list(dict.fromkeys(c.peer for group in mine.values() for c in group))
-    rows = [["shape", "libsa", "of peak", "at best", *(f"{peer} " for peer in peers)]]
+    rows = [["shape", "libsa", "of limit", "at best", *(f"{peer} " for peer in peers)]]
     rows += [row(shape, group, peers) for shape, group in mine.items()]
     return [heading(measured, threads), "", *(align(rows) if mine else []), *summary(mine), ""]
 
@@ -84,8 +88,9 @@ def versions(measured):
     known = {w["peer"]: w["version"] for w in measured["workers"] if w["version"]}
     if not known:
         return []
+    tolerances = ", ".join(f"{value:g} ({name})" for name, value in TOLERANCE.items())
     return ["Peers: " + ", ".join(f"{peer} {version}" for peer, version in known.items()) + ".",
-            f"Everything timed, libsa too, was within {TOLERANCE:g} of a float64 reference before."]
+            f"Everything timed, libsa too, was within {tolerances} of a float64 reference before."]
 
 
 def absent(measured):

@@ -47,6 +47,8 @@ def first_error(references, results):
 
 def measure_shape(engine, peer, shape, job):
     reason = next(filter(None, map(peer.supports, shape.problems)), None)
+    if shape.special:
+        reason = f"{', '.join(shape.special)}: the bench's only"
     if reason:
         return {"status": "unsupported", "reason": reason}
     tensors = [reference.make_tensors(problem, seed) for seed, problem in enumerate(shape.problems)]

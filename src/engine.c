@@ -212,3 +212,12 @@ void sa_engine_destroy(sa_engine *engine) {
     pthread_mutex_destroy(&engine->calls_lock);
     free_engine(engine);
 }
+
+sa_status sa_engine_computes(const sa_engine *engine) {
+    if (!engine)
+        return sa_fail(SA_INVALID, "engine is NULL");
+    if (engine->plans_only)
+        return sa_fail(SA_UNSUPPORTED,
+                       "this engine was made for sa_engine_options.topology: it plans, but has no threads");
+    return SA_OK;
+}

@@ -39,6 +39,9 @@ struct sa_engine {
     struct sa_engine *next; /* all engines of the process, for fork.c */
 };
 
+/* Is it an engine, and one for calls that compute? */
+sa_status sa_engine_computes(const struct sa_engine *engine);
+
 /* How much work, in us, makes a call of the next size. */
 enum {
     SA_TEAM_US = 20,   /* less stays in the caller: handing it over costs about 8 us */

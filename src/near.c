@@ -42,8 +42,7 @@ static bool stands_well(const struct sa_cache *cache, bool again) {
            !(again && collide(cache->token));
 }
 
-/* Scales of a run of tokens in one page, or of an unpaged cache. */
-static struct sa_stored scales_of(const struct sa_cache *cache, int64_t begin, int n) {
+struct sa_stored sa_scales_of(const struct sa_cache *cache, int64_t begin, int n) {
     int64_t within = begin, page = 0;
     if (cache->table) {
         within = begin % cache->page_tokens;
@@ -79,7 +78,7 @@ struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace 
         }
         kernels->widen(run, space->near + j * stride, stride);
         if (cache->scales)
-            kernels->widen(scales_of(cache, at + j, n), space->scale + j, 1);
+            kernels->widen(sa_scales_of(cache, at + j, n), space->scale + j, 1);
     }
     return rows;
 }

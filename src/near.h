@@ -14,6 +14,9 @@ struct sa_workspace;
 /* As many of the tokens begin .. end - 1, at least one, as stand a stride apart in memory. */
 struct sa_stored sa_stored_of(const struct sa_cache *cache, int64_t begin, int64_t end);
 
+/* Their scales: of n tokens from `begin` on, in one page if the cache is paged. */
+struct sa_stored sa_scales_of(const struct sa_cache *cache, int64_t begin, int n);
+
 /* The same as cache lines to be fetched; none if there are no tokens. */
 struct sa_lines sa_lines_of(const struct sa_cache *cache, int64_t begin, int64_t end);
 

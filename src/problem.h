@@ -47,6 +47,13 @@ struct sa_seq {
     struct sa_lse_out lse;
 };
 
+/* New tokens of a sequence on their way into its cache. */
+struct sa_incoming {
+    int64_t begin, n; /* they are tokens begin .. begin + n - 1 of the sequence */
+    struct sa_strided from[2];
+    struct sa_cache to[2]; /* k, v */
+};
+
 struct sa_problem {
     int64_t n_seqs;
     struct sa_seq *seqs;

@@ -47,12 +47,12 @@ static sa_status take_prepared(sa_engine *engine, const sa_batch *batch, struct 
 sa_status sa_batch_forward(sa_engine *engine, const sa_batch *batch) {
     struct sa_call *call;
     int cancel_state;
-    if (engine && engine->plans_only)
-        return sa_fail(SA_UNSUPPORTED,
-                       "this engine was made for sa_engine_options.topology: it plans, but has no threads");
+    sa_status status = sa_engine_computes(engine);
+    if (status != SA_OK)
+        return status;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
     uint64_t mode = sa_fpmode_enter();
-    sa_status status = take_prepared(engine, batch, &call);
+    status = take_prepared(engine, batch, &call);
     if (status == SA_OK) {
         status = run(engine, call);
         sa_call_give_back(engine, call);

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 
+#include "near.h"
 #include "reason.h"
 
 int sa_type_bytes(int type) { return type == SA_F32 ? 4 : type == SA_I8 ? 1 : 2; }
@@ -81,7 +82,26 @@ static sa_status check_distinct(const struct shape *shape, const struct placed *
     return bad_tensor(shape, "overlaps itself: its strides let two elements share memory");
 }
 
-/* Do two tensors share memory? Tensors that interleave with a common token stride, such as the parts of a packed
+/* Do two tensors go by turns along an axis on which they have a common stride? b begins `apart` bytes behind a, and so
+ * many bytes of either stand between one step and the next. */
+static bool interleave(int64_t a_stride, int64_t b_stride, int64_t apart, int64_t a_width, int64_t b_width) {
+    const int64_t period = magnitude(a_stride);
+    if (period == 0 || period != magnitude(b_stride))
+        return false;
+    apart %= period;
+    apart = apart < 0 ? apart + period : apart;
+    return a_width <= apart && apart + b_width <= period;
+}
+
+static int64_t token_bytes(const struct shape *shape, const struct placed *p) {
+    return (shape->n_heads - 1) * magnitude(p->head) + shape->d * shape->bytes;
+}
+
+static int64_t head_bytes(const struct shape *shape, const struct placed *p) {
+    return (shape->n_tokens - 1) * magnitude(p->token) + shape->d * shape->bytes;
+}
+
+/* Do two tensors share memory? Tensors that interleave with a common stride, such as the parts of a packed
  * [token][q k v o] array, lie within each other's range without sharing an element. A pool counts as a whole. */
 static bool overlap(const struct shape *sa, const struct placed *a, const struct shape *sb, const struct placed *b) {
     if (is_empty(sa) || is_empty(sb))
@@ -89,14 +109,10 @@ static bool overlap(const struct shape *sa, const struct placed *a, const struct
     uintptr_t a_end = a->address + (uintptr_t)a->length, b_end = b->address + (uintptr_t)b->length;
     if (a_end <= b->address || b_end <= a->address)
         return false;
-    int64_t period = magnitude(a->token);
-    if (sa->paged || sb->paged || period != magnitude(b->token) || period == 0)
-        return true;
-    int64_t a_width = (sa->n_heads - 1) * magnitude(a->head) + sa->d * sa->bytes,
-            b_width = (sb->n_heads - 1) * magnitude(b->head) + sb->d * sb->bytes;
-    int64_t apart = (int64_t)(b->address - a->address) % period;
-    apart = apart < 0 ? apart + period : apart;
-    return a_width > apart || apart + b_width > period;
+    const int64_t apart = (int64_t)(b->address - a->address);
+    return sa->paged || sb->paged ||
+           !(interleave(a->token, b->token, apart, token_bytes(sa, a), token_bytes(sb, b)) ||
+             interleave(a->head, b->head, apart, head_bytes(sa, a), head_bytes(sb, b)));
 }
 
 /* ---------------------------------------------------------------- pages and scales */
@@ -205,7 +221,20 @@ static void set_cache(const sa_batch *b, int64_t i, const sa_sequence *s, int v,
         t->fallback[K_SCALES + v] = (struct strides){0, 1, 0};
 }
 
-static void set_all(const sa_batch *b, int64_t i, const sa_sequence *s, struct tensors *t) {
+/* The places Q + 1 .. V_SCALES. */
+static sa_status set_caches(const sa_batch *b, int64_t i, const sa_sequence *s, struct tensors *t) {
+    for (int v = 0; v < 2; v++) {
+        sa_status status = pages_of(i, s, v, &t->pages[v]);
+        if (status == SA_OK)
+            status = check_scales(b, i, s, v);
+        if (status != SA_OK)
+            return status;
+        set_cache(b, i, s, v, t);
+    }
+    return SA_OK;
+}
+
+static void set_rest(const sa_batch *b, int64_t i, const sa_sequence *s, struct tensors *t) {
     const int64_t hq = b->n_query_heads;
     set(t, Q, (struct shape){"q", i, s->n_q, hq, 1, b->d_qk, sa_type_bytes(b->q_type), false}, s->q.data,
         strides_of(&s->q));
@@ -214,14 +243,18 @@ static void set_all(const sa_batch *b, int64_t i, const sa_sequence *s, struct t
     set(t, LSE, (struct shape){"lse", i, s->lse.data ? s->n_q : 0, hq, 1, 1, sizeof(float), false}, s->lse.data,
         (struct strides){s->lse.token_stride, s->lse.head_stride, 0});
     t->fallback[LSE] = (struct strides){1, s->n_q, 0};
-    for (int v = 0; v < 2; v++)
-        set_cache(b, i, s, v, t);
+}
+
+/* The tensors `first` .. `last`. */
+static sa_status place_all(struct tensors *t, int first, int last) {
+    sa_status status = SA_OK;
+    for (int i = first; i <= last && status == SA_OK; i++)
+        status = place(&t->shape[i], t->data[i], t->given[i], t->fallback[i], &t->placed[i]);
+    return status;
 }
 
 static sa_status check_all(struct tensors *t) {
-    sa_status status = SA_OK;
-    for (int i = 0; i < N_TENSORS && status == SA_OK; i++)
-        status = place(&t->shape[i], t->data[i], t->given[i], t->fallback[i], &t->placed[i]);
+    sa_status status = place_all(t, Q, LSE);
     for (int i = O; i < N_TENSORS && status == SA_OK; i++)
         status = check_distinct(&t->shape[i], &t->placed[i]);
     return status;
@@ -261,15 +294,10 @@ static struct sa_cache cache_of(const sa_batch *b, const struct tensors *t, int 
 
 sa_status sa_resolve_tensors(const sa_batch *b, int64_t i, const sa_sequence *s, struct sa_seq *seq) {
     struct tensors t;
-    sa_status status = SA_OK;
-    for (int v = 0; v < 2 && status == SA_OK; v++) {
-        status = pages_of(i, s, v, &t.pages[v]);
-        if (status == SA_OK)
-            status = check_scales(b, i, s, v);
-    }
+    sa_status status = set_caches(b, i, s, &t);
     if (status != SA_OK)
         return status;
-    set_all(b, i, s, &t);
+    set_rest(b, i, s, &t);
     status = check_all(&t);
     if (status == SA_OK)
         status = check_overlaps(&t);
@@ -300,4 +328,110 @@ sa_status sa_check_pages(int64_t i, const char *name, const struct sa_cache *cac
                                (int)entry, (long long)cache->n_pages);
         }
     return SA_OK;
+}
+
+/* ---------------------------------------------------------------- new tokens */
+
+/* What is written of k, v, k_scales or v_scales, the tensor `which`. */
+struct target {
+    const struct tensors *all;
+    const struct sa_incoming *incoming;
+    int which;
+};
+
+static bool are_scales(int which) { return which >= K_SCALES; }
+
+static const struct sa_cache *cache_at(const struct target *t) {
+    return &t->incoming->to[are_scales(t->which) ? t->which - K_SCALES : t->which - K];
+}
+
+static bool is_written(const sa_batch *b, int which) {
+    return !are_scales(which) || ((which == K_SCALES ? b->k_type : b->v_type) == SA_I8 && !is_per_head(b));
+}
+
+/* The first run of the tokens begin .. end - 1 that stands in one page, of kv head h or, if they have no tables of
+ * their own, of all kv heads: as a tensor. */
+static struct shape run_of(const struct target *t, int64_t begin, int64_t end, int h, struct placed *p) {
+    struct shape shape = t->all->shape[t->which];
+    const struct sa_cache cache = sa_cache_of_head(cache_at(t), h);
+    struct sa_stored rows = sa_stored_of(&cache, begin, end);
+    if (are_scales(t->which))
+        rows = sa_scales_of(&cache, begin, rows.n);
+    int64_t low = 0, high = shape.d * shape.bytes;
+    shape.n_heads = cache.table_head ? 1 : shape.n_heads;
+    shape.n_tokens = rows.n;
+    shape.paged = false;
+    *p = (struct placed){.token = rows.stride, .head = t->all->placed[t->which].head};
+    (void)(widen(shape.n_tokens, p->token, &low, &high) && widen(shape.n_heads, p->head, &low, &high));
+    p->address = (uintptr_t)rows.data + (uintptr_t)low;
+    p->length = high - low;
+    return shape;
+}
+
+/* Page by page; a pool may hold the new tokens elsewhere, say when a page is copied. */
+static bool writes_to(const struct target *t, const struct shape *from, const struct placed *at) {
+    const int64_t end = t->incoming->begin + t->incoming->n;
+    const int n_tables = cache_at(t)->table_head ? (int)t->all->shape[t->which].n_heads : 1;
+    if (!overlap(&t->all->shape[t->which], &t->all->placed[t->which], from, at))
+        return false;
+    for (int h = 0; h < n_tables; h++)
+        for (int64_t begin = t->incoming->begin, n; begin < end; begin += n) {
+            struct placed p;
+            const struct shape run = run_of(t, begin, end, h, &p);
+            if (overlap(&run, &p, from, at))
+                return true;
+            n = run.n_tokens;
+        }
+    return false;
+}
+
+/* Within a page, or a cache that has none. Rows that two sequences or two pages share are the caller's affair. */
+static sa_status check_target(const struct target *t, const struct shape *from, const struct placed *at) {
+    struct shape shape = t->all->shape[t->which];
+    if (cache_at(t)->table_head)
+        shape.n_heads = 1;
+    sa_status status = check_distinct(&shape, &t->all->placed[t->which]);
+    for (int v = 0; v < 2 && status == SA_OK; v++)
+        if (writes_to(t, &from[v], &at[v]))
+            status =
+                sa_fail(SA_INVALID, "sequence %lld: %s overlaps %s", (long long)shape.seq, shape.name, from[v].name);
+    return status;
+}
+
+static sa_status place_new(const sa_batch *b, int64_t i, const sa_append *append, const sa_new_tokens *tokens, int v,
+                           struct shape *shape, struct placed *p) {
+    const sa_tensor *tensor = v ? &tokens->v : &tokens->k;
+    const int64_t d = v ? b->d_v : b->d_qk;
+    *shape = (struct shape){v ? "the new v" : "the new k",
+                            i,
+                            tokens->n,
+                            b->n_kv_heads,
+                            1,
+                            d,
+                            sa_type_bytes(v ? append->v_type : append->k_type),
+                            false};
+    return place(shape, tensor->data, strides_of(tensor), (struct strides){b->n_kv_heads * d, d, 0}, p);
+}
+
+sa_status sa_resolve_append(const sa_batch *b, int64_t i, const sa_sequence *s, const sa_append *append,
+                            const sa_new_tokens *tokens, struct sa_incoming *incoming) {
+    struct tensors t;
+    struct shape from[2];
+    struct placed at[2];
+    sa_status status = set_caches(b, i, s, &t);
+    if (status == SA_OK)
+        status = place_all(&t, K, V_SCALES);
+    *incoming = (struct sa_incoming){.begin = s->n_k - tokens->n, .n = tokens->n};
+    for (int v = 0; v < 2 && status == SA_OK; v++) {
+        status = place_new(b, i, append, tokens, v, &from[v], &at[v]);
+        if (status != SA_OK)
+            break;
+        incoming->from[v] = (struct sa_strided){v ? tokens->v.data : tokens->k.data, at[v].token, at[v].head};
+        incoming->to[v] = cache_of(b, &t, v);
+        status = sa_check_pages(i, v ? "v" : "k", &incoming->to[v], b->n_kv_heads, incoming->begin, s->n_k);
+    }
+    for (int which = K; which <= V_SCALES && status == SA_OK && tokens->n > 0; which++)
+        if (is_written(b, which))
+            status = check_target(&(struct target){&t, incoming, which}, from, at);
+    return status;
 }

@@ -14,6 +14,11 @@ int sa_type_bytes(int type);
 /* Sequence i of the batch: fills q, k, v, o and lse of `seq`. Its counts have been checked, page tables have not. */
 sa_status sa_resolve_tensors(const sa_batch *batch, int64_t i, const sa_sequence *sequence, struct sa_seq *seq);
 
+/* The same for what sa_cache_append() reads and writes: the cache and the new tokens, whose numbers and types have been
+ * checked. The entries of page tables for the tokens that will be written are checked as well. */
+sa_status sa_resolve_append(const sa_batch *batch, int64_t i, const sa_sequence *sequence, const sa_append *append,
+                            const sa_new_tokens *tokens, struct sa_incoming *incoming);
+
 /* Are the entries of the page table for the tokens begin .. end - 1 pages of the pool? */
 sa_status sa_check_pages(int64_t i, const char *name, const struct sa_cache *cache, int n_kv_heads, int64_t begin,
                          int64_t end);

@@ -37,21 +37,21 @@ static sa_status check_type(const char *name, int32_t type, bool int8) {
     if (type == SA_F32 || type == SA_BF16 || type == SA_F16 || (int8 && type == SA_I8))
         return SA_OK;
     if (type == SA_F64)
-        return sa_fail(SA_UNSUPPORTED, "sa_batch.%s: this version does not take SA_F64", name);
-    return sa_fail(SA_INVALID, "sa_batch.%s is %d, expected SA_F32, SA_BF16%s", name, (int)type,
+        return sa_fail(SA_UNSUPPORTED, "%s: this version does not take SA_F64", name);
+    return sa_fail(SA_INVALID, "%s is %d, expected SA_F32, SA_BF16%s", name, (int)type,
                    int8 ? ", SA_F16 or SA_I8" : " or SA_F16");
 }
 
 static sa_status check_types(const sa_batch *b) {
-    sa_status status = check_type("q_type", b->q_type, false);
+    sa_status status = check_type("sa_batch.q_type", b->q_type, false);
     if (status == SA_OK)
-        status = check_type("k_type", b->k_type, true);
+        status = check_type("sa_batch.k_type", b->k_type, true);
     if (status == SA_OK)
-        status = check_type("v_type", b->v_type, true);
+        status = check_type("sa_batch.v_type", b->v_type, true);
     if (status == SA_OK)
-        status = check_type("o_type", b->o_type, false);
+        status = check_type("sa_batch.o_type", b->o_type, false);
     if (status == SA_OK)
-        status = check_type("scale_type", b->scale_type, false);
+        status = check_type("sa_batch.scale_type", b->scale_type, false);
     return status;
 }
 
@@ -97,6 +97,11 @@ sa_status sa_validate_batch(const sa_batch *batch, sa_batch *own) {
 }
 
 /* ---------------------------------------------------------------- the sequences */
+
+static sa_status copy_sequence(const sa_batch *b, int64_t i, sa_sequence *own) {
+    const char *at = (const char *)b->sequences + (size_t)i * b->sequence_size;
+    return sa_copy_in_grown(own, sizeof *own, offsetof(sa_sequence, k_pages), at, b->sequence_size, "sa_sequence");
+}
 
 static sa_status check_counts(int64_t i, const sa_sequence *s) {
     if (s->n_q < 0 || s->n_q > MAX_TOKENS || s->n_k < 0 || s->n_k > MAX_TOKENS)
@@ -183,11 +188,9 @@ sa_status sa_validate_sequences(const sa_batch *own, struct sa_problem *problem)
                                    .factor = (float)(scale * LOG2_E),
                                    .rule = rule_of(own),
                                    .progress = own->progress};
-    const char *at = (const char *)own->sequences;
-    for (int64_t i = 0; i < own->n_sequences; i++, at += own->sequence_size) {
+    for (int64_t i = 0; i < own->n_sequences; i++) {
         sa_sequence s;
-        sa_status status =
-            sa_copy_in_grown(&s, sizeof s, offsetof(sa_sequence, k_pages), at, own->sequence_size, "sa_sequence");
+        sa_status status = copy_sequence(own, i, &s);
         if (status == SA_OK)
             status = resolve(own, i, &s, problem, &problem->seqs[i]);
         if (status == SA_OK)
@@ -196,4 +199,34 @@ sa_status sa_validate_sequences(const sa_batch *own, struct sa_problem *problem)
             return status;
     }
     return SA_OK;
+}
+
+/* ---------------------------------------------------------------- new tokens */
+
+sa_status sa_validate_append(const sa_append *append, int64_t n_sequences, sa_append *own) {
+    if (!append)
+        return sa_fail(SA_INVALID, "append is NULL");
+    sa_status status = sa_copy_in(own, sizeof *own, append, append->struct_size, "sa_append");
+    if (status == SA_OK && n_sequences > 0 && !own->tokens)
+        status = sa_fail(SA_INVALID, "sa_append.tokens is NULL");
+    if (status == SA_OK)
+        status = check_type("sa_append.k_type", own->k_type, false);
+    if (status == SA_OK)
+        status = check_type("sa_append.v_type", own->v_type, false);
+    return status;
+}
+
+sa_status sa_validate_incoming(const sa_batch *b, const sa_append *append, int64_t i, struct sa_incoming *incoming) {
+    const char *at = (const char *)append->tokens + (size_t)i * append->tokens_size;
+    sa_sequence s;
+    sa_new_tokens tokens;
+    sa_status status = copy_sequence(b, i, &s);
+    if (status == SA_OK)
+        status = sa_copy_in(&tokens, sizeof tokens, at, append->tokens_size, "sa_new_tokens");
+    if (status == SA_OK)
+        status = check_counts(i, &s);
+    if (status == SA_OK && (tokens.n < 0 || tokens.n > s.n_k))
+        status = sa_fail(SA_INVALID, "sequence %lld: sa_new_tokens.n is %lld, expected 0 to n_k = %lld", (long long)i,
+                         (long long)tokens.n, (long long)s.n_k);
+    return status == SA_OK ? sa_resolve_append(b, i, &s, append, &tokens, incoming) : status;
 }

@@ -14,4 +14,10 @@ sa_status sa_validate_batch(const sa_batch *batch, sa_batch *own);
  * own->n_sequences. */
 sa_status sa_validate_sequences(const sa_batch *own, struct sa_problem *problem);
 
+/* Copies the append struct in and checks all but its tokens. */
+sa_status sa_validate_append(const sa_append *append, int64_t n_sequences, sa_append *own);
+
+/* Checks sequence i of `batch` and its tokens in `append`, both copied in, and says where they come from and go. */
+sa_status sa_validate_incoming(const sa_batch *batch, const sa_append *append, int64_t i, struct sa_incoming *incoming);
+
 #endif

@@ -39,10 +39,12 @@ endfunction()
 sa_emulated_test(test_kernels SOURCES kernel_scalar.c)
 sa_emulated_test(test_kernel_rows SOURCES kernel_scalar.c)
 sa_emulated_test(test_conversions)
+sa_emulated_test(test_quantise)
 sa_emulated_test(test_fma)
 
 # Through an engine, against the reference and against the other instruction sets.
 sa_emulated_test(test_attend SOURCES drawn.c)
+sa_emulated_test(test_append)
 sa_emulated_test(test_edges SOURCES drawn.c)
 sa_emulated_test(test_properties SOURCES drawn.c)
 sa_emulated_test(test_types SOURCES drawn.c)

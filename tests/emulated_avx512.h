@@ -94,6 +94,28 @@ EMULATED __m512 emulated_cvtph_ps(__m256i a) {
     return simde_mm512_castsi512_ps(emulated_join(simde_mm256_castps_si256(low), simde_mm256_castps_si256(high)));
 }
 
+EMULATED __m256i emulated_cvtps_ph(__m512 a) {
+    return _mm256_set_m128i(_mm256_cvtps_ph(_mm512_extractf32x8_ps(a, 1), 0),
+                            _mm256_cvtps_ph(_mm512_extractf32x8_ps(a, 0), 0));
+}
+
+typedef short emulated_shorts __attribute__((vector_size(32), may_alias));
+typedef signed char emulated_bytes __attribute__((vector_size(16), may_alias));
+
+EMULATED __m256i emulated_cvtepi32_epi16(__m512i a) {
+    return (__m256i) __builtin_convertvector((emulated_ints)a, emulated_shorts);
+}
+
+EMULATED __m128i emulated_cvtepi32_epi8(__m512i a) {
+    return (__m128i) __builtin_convertvector((emulated_ints)a, emulated_bytes);
+}
+
+#undef _mm512_cvtps_ph
+#undef _mm512_cvtepi32_epi16
+#undef _mm512_cvtepi32_epi8
+#define _mm512_cvtps_ph(a, rounding) emulated_cvtps_ph(a)
+#define _mm512_cvtepi32_epi16(a)     emulated_cvtepi32_epi16(a)
+#define _mm512_cvtepi32_epi8(a)      emulated_cvtepi32_epi8(a)
 #undef _mm512_cvtepu16_epi32
 #undef _mm512_cvtepi8_epi32
 #undef _mm512_cvtph_ps

@@ -309,15 +309,21 @@ typedef struct sa_append {
 /* Writes new keys and values into the caches that a batch describes, contiguous or paged, in their types: the same
  * `batch` then goes to sa_batch_forward(), n_k counting the new tokens. Of the batch only the k and v of its sequences,
  * their pages and scales, n_q, n_k, q_offset, dimensions, heads, types and flags are looked at: q, o and lse may be
- * empty. The memory behind sa_tensor.data of k and v, and behind sa_scales.data, is written although the pointers are
- * to const; it must not overlap the new tokens.
+ * empty; of the page tables only the entries of pages that are written to. The memory behind sa_tensor.data of k and v,
+ * and behind sa_scales.data, is written although the pointers are to const. The rows that are written must not overlap
+ * the new tokens of the sequence; these may be other rows of the same cache or pool, as when a page is copied.
  *
- * Values are rounded to nearest, ties to even. To SA_I8 with a scale a token: scale = max |x| / 127 over the
- * dimensions, rounded to scale_type, element = x / scale rounded and kept within -127 .. 127; a row of zeros, or one
- * whose scale rounds to 0, gets scale 0 and zeros; a row with inf or NaN gets a NaN for its scale. With
- * SA_SCALES_PER_HEAD the scales are the caller's and are only read. Runs in the calling thread, allocates as
- * sa_batch_forward() does, may be called by any number of threads as long as they write to different rows. Errors:
- * those of sa_batch_forward(). */
+ * Values are rounded to nearest, ties to even; those of the cache's own type keep their bits. To SA_I8 with a scale a
+ * token: scale = max |x| / 127 over the dimensions, rounded to scale_type, element = x / scale rounded and kept within
+ * -127 .. 127; a row of zeros, or one whose scale rounds to 0, gets scale 0 and zeros; a row with inf or NaN, or one
+ * whose scale rounds to inf, gets a NaN for its scale and zeros. With SA_SCALES_PER_HEAD the scales are the caller's
+ * and are only read; where x / scale is NaN, or scale is 0, the element is 0.
+ *
+ * Everything is checked before anything is written. Sequences are written in their order, k before v, so where two of
+ * them write to the same row, the later one's stays: pages may be shared as far as they are full, a last page that has
+ * room must be copied before either of its owners appends. Runs in the calling thread, allocates nothing, may be called
+ * by any number of threads as long as they write to different rows, none of which a call reads meanwhile. Errors:
+ * SA_INVALID and SA_UNSUPPORTED, for what sa_batch_forward() refuses as well and for tokens that are wrong. */
 SA_API sa_status sa_cache_append(sa_engine *engine, const sa_batch *batch, const sa_append *append);
 
 /* ------------------------------------------------------------------------------------------------------------------

@@ -109,6 +109,12 @@ struct sa_kernels {
     /* to[c] = row[c] rounded to SA_F32, SA_BF16 or SA_F16, to nearest, ties to even; a NaN stays one. */
     void (*narrow)(const float *row, int d, int type, void *to);
 
+    /* The largest |row[c]|, NaN if there is one, 0 if d is 0. */
+    float (*largest)(const float *row, int d);
+
+    /* to[c] = row[c] / scale, kept within -127 .. 127, rounded to nearest, ties to even; 0 where that is NaN. */
+    void (*quantise)(const float *row, int d, float scale, signed char *to);
+
     /* qt[c][r] = rows[r][c] * factor for r < n_rows, 0 * factor for the rows up to the next multiple of 16. The whole
      * tile. */
     void (*pack)(const float *const rows[SA_TILE_ROWS], int n_rows, int d, float factor, float *qt);

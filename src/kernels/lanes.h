@@ -2,7 +2,7 @@
 /*
  * The one source of all micro-kernels; the contract is kernels.h. A file per instruction set includes its vec_<isa>.h,
  * this file, and names the table. The parts: lanes_exp2.h, lanes_rows.h (pack and finish), lanes_scores.h,
- * lanes_types.h (widen and narrow), lanes_weights.h (and merge), lanes_values.h. The wrappers they rely on:
+ * lanes_types.h (widen, narrow, quantise), lanes_weights.h (and merge), lanes_values.h. The wrappers they rely on:
  *
  *     LANES                         floats in a vector `vf`; `vi` as many int32, `vmask` one bit or word a lane
  *     PASS_GROUPS                   groups that a pass takes side by side in registers
@@ -12,12 +12,16 @@
  *     SCORE_STEPS                   dimensions a turn of the score loop takes
  *     v_load v_store v_set1 v_fma   aligned memory, broadcast, fused multiply-add
  *     v_load_any v_store_any        memory of any alignment
- *     v_max                         a > b ? a : b: the second operand if either is NaN
+ *     v_max v_min                   a > b ? a : b, a < b ? a : b: the second operand if either is NaN
+ *     v_div
+ *     v_max_abs(a, b)               the larger of |a| and b, which has no sign: inf above all numbers, NaN above inf
  *     v_keep(a)                     a, in a register of its own
  *     v_power_of_2(a)               2^(k/8) for the k / 8 that a was rounded to, see lanes_exp2.h
  *     v_load_i v_set1_i v_less_i v_equal m_and m_or m_not m_any v_select(mask, a, b)
  *     v_fma_where(mask, a, b, c)    fma where mask, c elsewhere
  *     v_of_bf16 v_of_f16 v_of_i8    LANES elements of that type from memory of any alignment
+ *     v_to_bf16 v_to_f16 v_to_i8    LANES elements of that type to memory of any alignment, rounded to nearest, ties to
+ *                                   even; to int8 only what lies within -127 .. 127
  *     f16_of(float) of_f16(bits)    one element
  */
 #ifndef SA_LANES_H
@@ -75,6 +79,8 @@ INLINE struct tiling tiling_of(int n, int largest) {
                                      .pass_groups = PASS_GROUPS,                                                       \
                                      .widen = lanes_widen,                                                             \
                                      .narrow = lanes_narrow,                                                           \
+                                     .largest = lanes_largest,                                                         \
+                                     .quantise = lanes_quantise,                                                       \
                                      .pack = lanes_pack,                                                               \
                                      .scores = lanes_scores,                                                           \
                                      .mask = lanes_mask,                                                               \

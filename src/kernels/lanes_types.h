@@ -63,15 +63,71 @@ INLINE uint16_t bf16_of(float a) {
     return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
 }
 
-static void lanes_narrow(const float *row, int d, int type, void *to) {
-    char *at = to;
-    if (type == SA_F32)
-        memcpy(to, row, (size_t)d * sizeof *row);
+/* LANES elements. */
+INLINE void v_to(const int type, char *p, vf a) {
+    if (type == SA_BF16)
+        v_to_bf16(p, a);
     else
-        for (int c = 0; c < d; c++) {
-            const uint16_t bits = type == SA_BF16 ? bf16_of(row[c]) : f16_of(row[c]);
-            memcpy(at + 2 * c, &bits, sizeof bits);
-        }
+        v_to_f16(p, a);
+}
+
+INLINE void narrow_row(const int type, const float *row, int d, char *to) {
+    int c = 0;
+    for (; c + LANES <= d; c += LANES)
+        v_to(type, to + 2 * c, v_load_any(row + c));
+    for (; c < d; c++) {
+        const uint16_t bits = type == SA_BF16 ? bf16_of(row[c]) : f16_of(row[c]);
+        memcpy(to + 2 * c, &bits, sizeof bits);
+    }
+}
+
+static void lanes_narrow(const float *row, int d, int type, void *to) {
+    switch (type) {
+    case SA_BF16: narrow_row(SA_BF16, row, d, to); break;
+    case SA_F16: narrow_row(SA_F16, row, d, to); break;
+    default: memcpy(to, row, (size_t)d * sizeof *row);
+    }
+}
+
+/* What is left of a row is filled up with zeros, which are neither larger than anything nor stored. */
+INLINE vf v_load_rest(const float *row, int n) {
+    float rest[LANES] = {0};
+    memcpy(rest, row, (size_t)n * sizeof *row);
+    return v_load_any(rest);
+}
+
+static float lanes_largest(const float *row, int d) {
+    float each[LANES];
+    vf most = v_set1(0.0f), more = most;
+    int c = 0;
+    for (; c + 2 * LANES <= d; c += 2 * LANES) {
+        most = v_max_abs(v_load_any(row + c), most);
+        more = v_max_abs(v_load_any(row + c + LANES), more);
+    }
+    for (; c < d; c += LANES)
+        most = v_max_abs(d - c < LANES ? v_load_rest(row + c, d - c) : v_load_any(row + c), most);
+    v_store_any(each, v_max_abs(most, more));
+    float largest = each[0];
+    for (int i = 1; i < LANES; i++)
+        largest = each[i] > largest || each[i] != each[i] ? each[i] : largest;
+    return largest;
+}
+
+INLINE vf quotient(vf x, vf scale) {
+    const vf q = v_div(x, scale);
+    return v_select(v_equal(q, q), v_min(v_set1(127.0f), v_max(v_set1(-127.0f), q)), v_set1(0.0f));
+}
+
+static void lanes_quantise(const float *row, int d, float scale, signed char *to) {
+    const vf scales = v_set1(scale);
+    signed char rest[LANES];
+    int c = 0;
+    for (; c + LANES <= d; c += LANES)
+        v_to_i8(to + c, quotient(v_load_any(row + c), scales));
+    if (c < d) {
+        v_to_i8(rest, quotient(v_load_rest(row + c, d - c), scales));
+        memcpy(to + c, rest, (size_t)(d - c));
+    }
 }
 
 #endif

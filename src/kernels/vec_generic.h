@@ -65,6 +65,12 @@ INLINE vmask m_not(vmask a) { return ~a; }
 INLINE bool m_any(vmask a) { return (a[0] | a[1] | a[2] | a[3]) != 0; }
 INLINE vf v_select(vmask mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 INLINE vf v_max(vf a, vf b) { return v_select((vmask)(a > b), a, b); }
+INLINE vf v_min(vf a, vf b) { return v_select((vmask)(a < b), a, b); }
+INLINE vf v_div(vf a, vf b) { return a / b; }
+INLINE vf v_max_abs(vf a, vf b) {
+    const vi bits = (vi)a & 0x7fffffff;
+    return v_select((vmask)(bits > (vi)b), (vf)bits, b);
+}
 INLINE vf v_power_of_2(vf a) {
     static const uint32_t table[8] = {SA_POWERS_OF_2};
     typedef uint32_t vu __attribute__((vector_size(16)));
@@ -120,6 +126,25 @@ INLINE vf v_of_i8(const void *p) {
     int8_t a[LANES];
     memcpy(a, p, sizeof a);
     return (vf){a[0], a[1], a[2], a[3]};
+}
+
+INLINE void v_to_bf16(void *p, vf a) {
+    typedef uint32_t vu __attribute__((vector_size(16)));
+    const vu bits = (vu)a, upper = bits >> 16;
+    const vu rounded = (bits + 0x7fffu + (upper & 1)) >> 16;
+    const vu all = (vu)v_select((vmask)(a == a), (vf)rounded, (vf)(upper | 0x40u));
+    const uint16_t narrow[LANES] = {(uint16_t)all[0], (uint16_t)all[1], (uint16_t)all[2], (uint16_t)all[3]};
+    memcpy(p, narrow, sizeof narrow);
+}
+INLINE void v_to_f16(void *p, vf a) {
+    const uint16_t narrow[LANES] = {f16_of(a[0]), f16_of(a[1]), f16_of(a[2]), f16_of(a[3])};
+    memcpy(p, narrow, sizeof narrow);
+}
+/* Adding 1.5 * 2^23 leaves no bits below 1; ties go to the even sum. */
+INLINE void v_to_i8(void *p, vf a) {
+    const vi whole = (vi)(a + 12582912.0f);
+    const int8_t narrow[LANES] = {(int8_t)whole[0], (int8_t)whole[1], (int8_t)whole[2], (int8_t)whole[3]};
+    memcpy(p, narrow, sizeof narrow);
 }
 
 INLINE vi v_load_i(const int32_t *p) {

@@ -50,6 +50,7 @@ sa_emulated_test(test_properties SOURCES drawn.c)
 sa_emulated_test(test_types SOURCES drawn.c)
 sa_emulated_test(test_pages SOURCES drawn.c paged.c)
 sa_emulated_test(test_decode SOURCES drawn.c paged.c)
+sa_emulated_test(test_special SOURCES drawn.c paged.c)
 
 # The emulation itself.
 sa_test(test_emulated)

@@ -90,11 +90,15 @@ static void write_lse(const struct sa_tile *t, struct sa_item item, const struct
         data[row.token * lse->token + row.head * lse->head] = sa_lse(state->m[r], state->l[r]);
 }
 
-static int64_t tile_pairs(const struct sa_tile *t) {
+static int64_t above_zero(int64_t x) { return x > 0 ? x : 0; }
+
+/* Those of keys from `begin` on. */
+static int64_t tile_pairs(const struct sa_tile *t, int64_t begin) {
     const struct sa_workspace *space = t->space;
     int64_t pairs = 0;
     for (int r = 0; r < t->n_rows; r++)
-        pairs += space->hi[r] - space->lo[r] + space->sink[r];
+        pairs += above_zero(space->hi[r] - (space->lo[r] > begin ? space->lo[r] : begin)) +
+                 above_zero(space->sink[r] - begin);
     return pairs;
 }
 
@@ -111,47 +115,97 @@ static struct sa_lines token_lines(const struct sa_problem *problem, struct sa_i
                              head == d_bytes ? problem->group * d_bytes : d_bytes};
 }
 
-static struct sa_lines first_keys(const struct sa_cache *cache, int kv_head, int64_t n_k) {
+static struct sa_lines first_keys(const struct sa_cache *cache, int kv_head, struct sa_range keys) {
     const struct sa_cache head = sa_cache_of_head(cache, kv_head);
-    return sa_lines_of(&head, 0, n_k < SA_BLOCK_KEYS ? n_k : SA_BLOCK_KEYS);
+    return sa_lines_of(&head, keys.begin,
+                       keys.end - keys.begin < SA_BLOCK_KEYS ? keys.end : keys.begin + SA_BLOCK_KEYS);
 }
 
 static void add_set(struct sa_ahead *ahead, struct sa_lines lines) { ahead->sets[ahead->n_sets++] = lines; }
 
+/* What an item begins with, unless the one before it goes through the same keys. */
+static void add_first_keys(struct sa_ahead *after, const struct sa_problem *problem, const struct sa_splits *splits,
+                           struct sa_item item, struct sa_item before) {
+    const struct sa_seq *seq = &problem->seqs[item.seq];
+    const bool whole = item.split == SA_WHOLE;
+    const struct sa_range keys =
+        whole ? (struct sa_range){0, seq->n_k} : sa_part_keys(&splits->at[item.split], item.part);
+    if (whole && item.seq == before.seq && item.kv_head == before.kv_head)
+        return;
+    if (keys.begin == keys.end)
+        return;
+    add_set(after, first_keys(&seq->k, item.kv_head, keys));
+    add_set(after, first_keys(&seq->v, item.kv_head, keys));
+}
+
 /* Where o goes, and what the next item begins with. */
-static struct sa_ahead needed_after(const struct sa_problem *problem, struct sa_item item, const struct sa_item *next) {
+static struct sa_ahead needed_after(const struct sa_problem *problem, const struct sa_splits *splits,
+                                    struct sa_item item, const struct sa_item *next) {
     const struct sa_seq *seq = &problem->seqs[item.seq];
     struct sa_ahead after = {.n_sets = 0};
-    add_set(&after, token_lines(problem, item, seq->o.data, seq->o.token, seq->o.head, problem->o_bytes));
+    if (item.split == SA_WHOLE)
+        add_set(&after, token_lines(problem, item, seq->o.data, seq->o.token, seq->o.head, problem->o_bytes));
     if (!next)
         return after;
     seq = &problem->seqs[next->seq];
     add_set(&after, token_lines(problem, *next, seq->q.data, seq->q.token, seq->q.head, problem->q_bytes));
-    if ((next->seq != item.seq || next->kv_head != item.kv_head) && seq->n_k > 0) {
-        add_set(&after, first_keys(&seq->k, next->kv_head, seq->n_k));
-        add_set(&after, first_keys(&seq->v, next->kv_head, seq->n_k));
-    }
+    add_first_keys(&after, problem, splits, *next, item);
     return after;
 }
 
-void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *problem, struct sa_item item,
-               const struct sa_item *next, struct sa_workspace *space) {
-    const struct sa_seq *seq = &problem->seqs[item.seq];
-    struct sa_tile t = {.kernels = kernels, .problem = problem, .space = space, .seq = seq};
-    int64_t rows_left = sa_seq_rows(problem, seq) - item.tile * SA_TILE_ROWS;
-    t.n_rows = rows_left < SA_TILE_ROWS ? (int)rows_left : SA_TILE_ROWS;
-    t.n_groups = (t.n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS;
-    if (seq->n_k) {
-        t.k = sa_cache_of_head(&seq->k, item.kv_head);
-        t.v = sa_cache_of_head(&seq->v, item.kv_head);
+/* ---------------------------------------------------------------- the item */
+
+static void open_tile(struct sa_tile *t, struct sa_item item) {
+    const int64_t rows_left = sa_seq_rows(t->problem, t->seq) - item.tile * SA_TILE_ROWS;
+    t->n_rows = rows_left < SA_TILE_ROWS ? (int)rows_left : SA_TILE_ROWS;
+    t->n_groups = (t->n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS;
+    if (t->seq->n_k) {
+        t->k = sa_cache_of_head(&t->seq->k, item.kv_head);
+        t->v = sa_cache_of_head(&t->seq->v, item.kv_head);
     }
-    t.after = needed_after(problem, item, next);
-    set_lane_keys(&t, item);
-    pack_queries(&t, item);
-    sa_tree_attend(&t, &space->result);
-    write_outputs(&t, item, &space->result);
-    if (seq->lse.data)
-        write_lse(&t, item, &space->result);
-    if (problem->progress)
-        __atomic_fetch_add(problem->progress, tile_pairs(&t), __ATOMIC_RELAXED);
+    set_lane_keys(t, item);
+    pack_queries(t, item);
+}
+
+static void write_tile(const struct sa_tile *t, struct sa_item item, const struct sa_state *state) {
+    write_outputs(t, item, state);
+    if (t->seq->lse.data)
+        write_lse(t, item, state);
+}
+
+static void add_progress(const struct sa_tile *t, int64_t begin) {
+    if (t->problem->progress)
+        __atomic_fetch_add(t->problem->progress, tile_pairs(t, begin), __ATOMIC_RELAXED);
+}
+
+static void attend_whole(struct sa_tile *t, struct sa_item item) {
+    open_tile(t, item);
+    sa_tree_attend(t, &t->space->result);
+    write_tile(t, item, &t->space->result);
+    add_progress(t, 0);
+}
+
+/* To a part its sequence ends where it ends, so that nothing behind is looked at or fetched. */
+static void attend_part(struct sa_tile *t, struct sa_item item, const struct sa_split *split,
+                        const struct sa_partials *partials) {
+    const struct sa_range keys = sa_part_keys(split, item.part);
+    struct sa_seq shortened = *t->seq;
+    struct sa_state result;
+    shortened.n_k = keys.end;
+    t->seq = &shortened;
+    open_tile(t, item);
+    if (sa_tree_attend_part(t, split, item.kv_head, item.part, partials, &result))
+        write_tile(t, item, &result);
+    add_progress(t, keys.begin);
+}
+
+void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *problem, const struct sa_splits *splits,
+               const struct sa_partials *partials, struct sa_item item, const struct sa_item *next,
+               struct sa_workspace *space) {
+    struct sa_tile t = {.kernels = kernels, .problem = problem, .space = space, .seq = &problem->seqs[item.seq]};
+    t.after = needed_after(problem, splits, item, next);
+    if (item.split == SA_WHOLE)
+        attend_whole(&t, item);
+    else
+        attend_part(&t, item, &splits->at[item.split], partials);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One work item: a tile of rows against the keys they see. */
+/* One work item: a tile of rows against the keys they see, or a part of them. */
 #ifndef SA_ATTEND_H
 #define SA_ATTEND_H
 
@@ -9,10 +9,13 @@
 
 struct sa_kernels;
 
-/* Computes o, lse and progress of the item. `next` is NULL or the item that the thread will probably do next, of which
- * the first rows are fetched meanwhile. The workspace is laid out for the problem's dimensions. Runs under
- * sa_fpmode_enter(). */
-void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *problem, struct sa_item item,
-               const struct sa_item *next, struct sa_workspace *space);
+/* Computes o, lse and progress of the item; of a part, its results and progress, and o and lse once all parts are
+ * there. `next` is NULL or the item that the thread will probably do next, of which the first rows are fetched
+ * meanwhile. The workspace is laid out for the problem's dimensions, the partials for the plan's splits. Runs under
+ * sa_fpmode_enter().
+ */
+void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *problem, const struct sa_splits *splits,
+               const struct sa_partials *partials, struct sa_item item, const struct sa_item *next,
+               struct sa_workspace *space);
 
 #endif

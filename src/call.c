@@ -25,6 +25,7 @@ static void free_call(struct sa_call *call) {
     sa_buffer_free(&call->seq_buffer);
     sa_buffer_free(&call->cursor_buffer);
     sa_workspace_free(&call->space);
+    sa_partials_free(&call->partials);
     pthread_cond_destroy(&call->job.done);
     sa_memory_free(call);
 }
@@ -82,6 +83,7 @@ sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const 
     call->job.kernels = engine->cpu.kernels;
     call->job.problem = &call->problem;
     call->job.plan = &call->plan;
+    call->job.partials = &call->partials;
     call->job.cursors = call->cursor_buffer.data;
     call->job.stride = call->in_caller ? 1 : engine->team.shape.n_threads / engine->team.shape.n_domains;
     return SA_OK;
@@ -94,7 +96,19 @@ static sa_status no_workspace(const struct sa_call *call) {
                    sa_workspace_bytes(call->problem.d_qk, call->problem.d_v));
 }
 
-/* All the memory that the call may need, wherever it will run. */
+static int pass_rows(const struct sa_call *call) { return call->job.kernels->pass_groups * SA_GROUP_ROWS; }
+
+size_t sa_call_partials_bytes(const struct sa_call *call) {
+    const struct sa_splits *splits = &call->plan.splits;
+    return sa_partials_bytes(splits->n_slots, splits->most_rows, pass_rows(call), call->problem.d_v);
+}
+
+static bool grant_partials(struct sa_call *call) {
+    const struct sa_splits *splits = &call->plan.splits;
+    return sa_partials_grant(&call->partials, splits->n_slots, splits->most_rows, pass_rows(call), call->problem.d_v);
+}
+
+/* All the scratch memory that the call may need, wherever it will run. */
 static bool reserve(struct sa_engine *engine, struct sa_call *call) {
     const int d_qk = call->problem.d_qk, d_v = call->problem.d_v;
     bool may_stay = call->in_caller || call->job.size == SA_JOB_SMALL;
@@ -106,6 +120,8 @@ sa_status sa_call_run(struct sa_engine *engine, struct sa_call *call) {
     int64_t *progress = call->problem.progress;
     if (progress)
         __atomic_store_n(progress, 0, __ATOMIC_RELAXED);
+    if (!grant_partials(call))
+        return sa_fail(SA_NO_MEMORY, "no memory for the results of %lld parts", (long long)call->plan.splits.n_parts);
     if (!reserve(engine, call))
         return no_workspace(call);
     sa_job_open(&call->job);

@@ -34,10 +34,12 @@ struct ends {
 };
 
 static struct ends ends_of(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile) {
-    int64_t rows = sa_seq_rows(problem, seq), first = tile * SA_TILE_ROWS, end = first + SA_TILE_ROWS;
-    end = end < rows ? end : rows;
-    return (struct ends){sa_visible(&problem->rule, seq->q_offset + first / problem->group, seq->n_k),
-                         sa_visible(&problem->rule, seq->q_offset + (end - 1) / problem->group, seq->n_k), end - first};
+    const int64_t rows = sa_seq_rows(problem, seq), begin = tile * SA_TILE_ROWS, left = rows - begin;
+    const int64_t n_rows = left < SA_TILE_ROWS ? left : SA_TILE_ROWS;
+    const int64_t first = begin / problem->group, last = (begin + n_rows - 1) / problem->group;
+    struct ends ends = {.first = sa_visible(&problem->rule, seq->q_offset + first, seq->n_k), .n_rows = n_rows};
+    ends.last = last == first ? ends.first : sa_visible(&problem->rule, seq->q_offset + last, seq->n_k);
+    return ends;
 }
 
 /* Both ends of what a row sees move right with its position. */
@@ -51,35 +53,57 @@ struct sa_span sa_tile_span(const struct sa_problem *problem, const struct sa_se
     return span_of(&ends);
 }
 
+struct sa_span sa_tile_common(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile) {
+    struct ends ends = ends_of(problem, seq, tile);
+    return (struct sa_span){0, ends.last.lo, ends.first.hi > ends.last.lo ? ends.first.hi : ends.last.lo};
+}
+
+/* Keys of low .. high - 1 among begin .. end - 1. */
+static int64_t overlap(int64_t low, int64_t high, int64_t begin, int64_t end) {
+    low = low > begin ? low : begin;
+    high = high < end ? high : end;
+    return high > low ? high - low : 0;
+}
+
 /* Elements of k and v that are taken to stay in a thread's part of the caches. */
 #define NEAR_ELEMENTS 0x1p20
 
-/* Sink keys are always handled with masks, see sa_zones_of(). */
-void sa_tile_terms(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile,
-                   double terms[SA_N_COST_TERMS]) {
+/* Sink keys are always handled with masks, see sa_zones_of(). A part has its share of what the tile fetches. */
+static void count_terms(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile, int64_t begin,
+                        int64_t end, double terms[SA_N_COST_TERMS]) {
     struct ends ends = ends_of(problem, seq, tile);
     struct sa_span span = span_of(&ends);
-    int64_t keys = span.sink + span.hi - span.lo, common = ends.first.hi - ends.last.lo;
-    common = common > 0 ? common : 0;
+    int64_t all = span.sink + span.hi - span.lo, common = overlap(ends.last.lo, ends.first.hi, begin, end),
+            keys = overlap(0, span.sink, begin, end) + overlap(span.lo, span.hi, begin, end);
     double lanes = (double)((ends.n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS * SA_GROUP_ROWS),
            part = (double)seq->n_k / (double)sa_seq_tiles(problem, seq),
-           fetched = part < (double)keys ? part : (double)keys, dims = problem->d_qk + problem->d_v,
-           again = ((double)keys - fetched) * dims;
+           fetched = part < (double)all ? part : (double)all, dims = problem->d_qk + problem->d_v,
+           again = ((double)all - fetched) * dims, share = keys < all ? (double)keys / (double)all : 1;
     terms[SA_COST_TILE] = 1;
     terms[SA_COST_ELEMENT] = lanes * dims;
-    terms[SA_COST_FETCH] = fetched * dims;
-    terms[SA_COST_FAR] = again > NEAR_ELEMENTS ? again - NEAR_ELEMENTS : 0;
+    terms[SA_COST_FETCH] = share * fetched * dims;
+    terms[SA_COST_FAR] = again > NEAR_ELEMENTS ? share * (again - NEAR_ELEMENTS) : 0;
     terms[SA_COST_WEIGHT] = (double)keys * lanes;
     terms[SA_COST_STREAM] = (double)keys * dims;
     terms[SA_COST_EDGE] = (double)(keys - common) * lanes * dims;
     terms[SA_COST_PRODUCT] = (double)common * lanes * dims;
 }
 
-double sa_tile_cost(const struct sa_cost_model *model, const struct sa_problem *problem, const struct sa_seq *seq,
-                    int64_t tile) {
+void sa_tile_terms(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile,
+                   double terms[SA_N_COST_TERMS]) {
+    count_terms(problem, seq, tile, 0, seq->n_k, terms);
+}
+
+double sa_part_cost(const struct sa_cost_model *model, const struct sa_problem *problem, const struct sa_seq *seq,
+                    int64_t tile, int64_t begin, int64_t end) {
     double terms[SA_N_COST_TERMS], cost = 0;
-    sa_tile_terms(problem, seq, tile, terms);
+    count_terms(problem, seq, tile, begin, end, terms);
     for (int i = 0; i < SA_N_COST_TERMS; i++)
         cost += model->weight[i] * terms[i];
     return cost;
+}
+
+double sa_tile_cost(const struct sa_cost_model *model, const struct sa_problem *problem, const struct sa_seq *seq,
+                    int64_t tile) {
+    return sa_part_cost(model, problem, seq, tile, 0, seq->n_k);
 }

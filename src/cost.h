@@ -43,10 +43,17 @@ void sa_tile_terms(const struct sa_problem *problem, const struct sa_seq *seq, i
 double sa_tile_cost(const struct sa_cost_model *model, const struct sa_problem *problem, const struct sa_seq *seq,
                     int64_t tile);
 
+/* A part of a tile: the keys begin .. end - 1. */
+double sa_part_cost(const struct sa_cost_model *model, const struct sa_problem *problem, const struct sa_seq *seq,
+                    int64_t tile, int64_t begin, int64_t end);
+
 /* Tiles of one kv head of a sequence. */
 int64_t sa_seq_tiles(const struct sa_problem *problem, const struct sa_seq *seq);
 
 /* The keys that the rows of a tile see together: 0 .. sink - 1 and lo .. hi - 1, with sink <= lo. */
 struct sa_span sa_tile_span(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile);
+
+/* The keys lo .. hi - 1 that every row of a tile sees, sink keys left aside. */
+struct sa_span sa_tile_common(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile);
 
 #endif

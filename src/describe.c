@@ -97,8 +97,11 @@ sa_batch_info sa_describe_batch_info(const struct sa_engine *engine, const struc
                            .n_pairs = p->n_pairs,
                            .flops = 2.0 * (double)p->n_pairs * (p->d_qk + p->d_v),
                            .n_items = call->plan.n_items,
-                           .workspace_bytes = (int64_t)sa_workspace_bytes(p->d_qk, p->d_v) * n_threads,
+                           .n_splits = call->plan.splits.n_parts,
+                           .workspace_bytes = (int64_t)sa_workspace_bytes(p->d_qk, p->d_v) * n_threads +
+                                              (int64_t)sa_call_partials_bytes(call),
                            .plan_bytes = (int64_t)(call->plan.n_runs * (int64_t)sizeof(struct sa_run) +
+                                                   call->plan.splits.n * (int64_t)sizeof(struct sa_split) +
                                                    p->n_seqs * (int64_t)sizeof(struct sa_seq)),
                            .n_threads = n_threads,
                            .in_caller = call->in_caller};
@@ -111,16 +114,24 @@ void sa_describe_call(struct sa_text *text, const struct sa_engine *engine, cons
         p->n_seqs == 1 ? "" : "s", p->n_kv_heads * p->group, p->n_kv_heads, p->d_qk, p->d_v);
     add(text, "work        %lld rows, %lld visible pairs, %.4g GFLOP\n", (long long)info.n_rows,
         (long long)info.n_pairs, info.flops * 1e-9);
-    add(text, "items       %lld of up to %d rows, in %lld runs, longest first; no key range is split\n",
-        (long long)info.n_items, SA_TILE_ROWS, (long long)call->plan.n_runs);
+    add(text, "items       %lld of up to %d rows, in %lld runs, longest first; ", (long long)info.n_items, SA_TILE_ROWS,
+        (long long)call->plan.n_runs);
+    if (info.n_splits)
+        add(text, "%lld of them have a part of the keys of one of %lld tiles\n", (long long)info.n_splits,
+            (long long)call->plan.splits.n * p->n_kv_heads);
+    else
+        add(text, "no key range is split\n");
     if (info.in_caller)
         add(text, "threads     the calling thread: under %d us of work, less than handing it over costs\n", SA_TEAM_US);
     else
         add(text, "threads     %d of %d%s\n", info.n_threads, engine->team.shape.n_threads,
             info.n_threads < engine->team.shape.n_threads ? ": there are no more items" : "");
     add(text, "kernel      %s\n", engine->cpu.kernels->name);
-    add(text, "workspace   %lld bytes, %zu a thread; plan %lld bytes\n", (long long)info.workspace_bytes,
-        sa_workspace_bytes(p->d_qk, p->d_v), (long long)info.plan_bytes);
+    add(text, "workspace   %lld bytes, %zu a thread", (long long)info.workspace_bytes,
+        sa_workspace_bytes(p->d_qk, p->d_v));
+    if (info.n_splits)
+        add(text, " and %zu for results of parts", sa_call_partials_bytes(call));
+    add(text, "; plan %lld bytes\n", (long long)info.plan_bytes);
 }
 
 void sa_describe_verbose(const struct sa_engine *engine, const struct sa_call *call, double seconds) {

@@ -19,6 +19,7 @@ struct sa_call {
     struct sa_job job;
     struct sa_buffer seq_buffer, cursor_buffer;
     struct sa_workspace space; /* for calls that run in the calling thread */
+    struct sa_partials partials;
     bool in_caller;
     struct sa_call *next;
 };
@@ -56,6 +57,9 @@ void sa_call_free_all(struct sa_engine *engine);
 
 /* Validates and plans a batch into the call. */
 sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const sa_batch *batch);
+
+/* Memory for the results of the parts of a prepared call. */
+size_t sa_call_partials_bytes(const struct sa_call *call);
 
 /* Computes it, in the calling thread or by the team. Runs under sa_fpmode_enter(). */
 sa_status sa_call_run(struct sa_engine *engine, struct sa_call *call);

@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-/* Sequences are shared out in bands of a factor of 2 in the size of their tiles, the first ones being larger than half
+/* Sequences are shared out in bands of a factor of 2 in the size of their items, the first ones being larger than half
  * of the time that the whole batch takes, the last ones too small to matter. */
 enum { N_BANDS = 7 };
 
@@ -13,6 +13,10 @@ static int cost_class(double cost) {
     int exponent = 63 - __builtin_clzll(x);
     return 4 * exponent + (int)(x >> (exponent - 2) & 3);
 }
+
+enum { N_CLASSES = 4 * 64 };
+
+static double class_middle(int class) { return ldexp(4.5 + class % 4, class / 4 - 2); }
 
 /* Walks the (sequence, kv head, tile) list and moves on to the next domain whenever it has its share of the cost. */
 struct cut {
@@ -26,8 +30,30 @@ struct cut {
     int domain;
 };
 
-static double tile_cost(const struct cut *cut, int32_t seq, int64_t tile) {
-    return sa_tile_cost(cut->team->model, cut->problem, &cut->problem->seqs[seq], tile);
+/* An item of a kv head of a sequence: a tile, or a part of one. */
+struct unit {
+    int64_t tile;
+    const struct sa_split *split; /* NULL: whole */
+    int32_t part;
+};
+
+static struct unit unit_of(const struct cut *cut, int32_t seq, int64_t tile) {
+    return (struct unit){tile, sa_splits_find(&cut->plan->splits, seq, tile), 0};
+}
+
+static struct unit next_unit(const struct cut *cut, int32_t seq, struct unit unit) {
+    if (unit.split && ++unit.part < unit.split->n_parts)
+        return unit;
+    return unit_of(cut, seq, unit.tile + 1);
+}
+
+static bool is_before(const struct unit *a, const struct unit *b) {
+    return a->tile != b->tile ? a->tile < b->tile : a->part < b->part;
+}
+
+static double unit_cost(const struct cut *cut, int32_t seq, const struct unit *unit) {
+    return unit->split ? sa_split_part_cost(unit->split, cut->problem, cut->team->model, unit->part)
+                       : sa_tile_cost(cut->team->model, cut->problem, &cut->problem->seqs[seq], unit->tile);
 }
 
 /* ---------------------------------------------------------------- runs */
@@ -44,27 +70,53 @@ static bool add_run(struct sa_plan *plan, struct sa_run run) {
 /* Costs that waver about the border of two classes would make a run of every tile: a run keeps its class until the cost
  * has left it by a tenth. */
 static bool left_class(double cost, int class) {
-    return cost_class(cost * 1.1) < class || cost_class(cost / 1.1) > class;
+    return cost_class(cost) != class && (cost_class(cost * 1.1) < class || cost_class(cost / 1.1) > class);
 }
 
-/* Cuts a piece (some tiles of some heads of one sequence, in one domain) where the cost class changes, and adds up what
- * one of its heads costs. */
-static bool add_piece(const struct cut *cut, struct sa_run piece, double *head_cost) {
+static int64_t run_head_items(const struct sa_run *run) {
+    return run->split == SA_WHOLE ? run->tile_end - run->tile_begin : run->part_end - run->part_begin;
+}
+
+/* Lets a run begin with a unit. */
+static void open_run(const struct cut *cut, struct sa_run *run, const struct unit *unit, double cost) {
+    run->tile_begin = unit->tile;
+    run->tile_end = unit->tile + 1;
+    run->split = unit->split ? (int32_t)(unit->split - cut->plan->splits.at) : SA_WHOLE;
+    run->part_begin = unit->part;
+    run->part_end = unit->part + 1;
+    run->cost_class = (int16_t)cost_class(cost);
+}
+
+/* Adds the unit that follows to the run, if it is of its kind: another whole tile, or another part of the same. */
+static bool extend_run(struct sa_run *run, const struct unit *unit, double cost) {
+    const bool whole = run->split == SA_WHOLE, same = whole ? !unit->split : unit->split && unit->part > 0;
+    if (!same || left_class(cost, run->cost_class))
+        return false;
+    if (whole)
+        run->tile_end = unit->tile + 1;
+    else
+        run->part_end = unit->part + 1;
+    return true;
+}
+
+/* Cuts a piece (some units of some heads of one sequence, in one domain) where the kind of unit or the cost class
+ * changes, and adds up what one of its heads costs. */
+static bool add_piece(const struct cut *cut, struct sa_run piece, struct unit begin, struct unit end,
+                      double *head_cost) {
     struct sa_plan *plan = cut->plan;
-    struct sa_run run = piece;
-    for (int64_t tile = piece.tile_begin; tile < piece.tile_end; tile++) {
-        double cost = tile_cost(cut, piece.seq, tile);
+    bool is_open = false;
+    for (struct unit unit = begin; is_before(&unit, &end); unit = next_unit(cut, piece.seq, unit)) {
+        const double cost = unit_cost(cut, piece.seq, &unit);
         *head_cost += cost;
-        if (tile > piece.tile_begin && !left_class(cost, run.cost_class))
+        plan->largest = cost > plan->largest ? cost : plan->largest;
+        if (is_open && extend_run(&piece, &unit, cost))
             continue;
-        run.tile_end = tile;
-        if (tile > piece.tile_begin && !add_run(plan, run))
+        if (is_open && !add_run(plan, piece))
             return false;
-        run.tile_begin = tile;
-        run.cost_class = (int16_t)cost_class(cost);
+        open_run(cut, &piece, &unit, cost);
+        is_open = true;
     }
-    run.tile_end = piece.tile_end;
-    return run.tile_begin == run.tile_end || add_run(plan, run);
+    return !is_open || add_run(plan, piece);
 }
 
 /* ---------------------------------------------------------------- domains */
@@ -92,20 +144,24 @@ static void hand_out(struct cut *cut, double cost) {
 
 static bool is_last_domain(const struct cut *cut) { return cut->domain + 1 == cut->team->n_domains; }
 
-/* One kv head that crosses the end of a share: its tiles are dealt out one by one. */
-static bool cut_head(struct cut *cut, int32_t seq, int32_t head, int64_t n_tiles) {
-    int64_t tile = 0;
-    while (tile < n_tiles) {
+static struct sa_run piece_of(const struct cut *cut, int32_t seq, int32_t head, int32_t n_heads) {
+    return (struct sa_run){
+        .seq = seq, .head_begin = head, .n_heads = n_heads, .split = SA_WHOLE, .domain = (int16_t)cut->domain};
+}
+
+/* One kv head that crosses the end of a share: its units are dealt out one by one. */
+static bool cut_head(struct cut *cut, int32_t seq, int32_t head, struct unit end) {
+    struct unit unit = unit_of(cut, seq, 0);
+    while (is_before(&unit, &end)) {
+        const struct unit begin = unit;
         double cost = 0;
-        struct sa_run piece = {0, tile, tile, seq, head, 1, 0, 0};
         next_share(cut);
-        piece.domain = (int16_t)cut->domain;
-        do
-            hand_out(cut, tile_cost(cut, seq, piece.tile_end++));
-        while (piece.tile_end < n_tiles && (is_last_domain(cut) || cut->reached < cut->share_end));
-        if (!add_piece(cut, piece, &cost))
+        do {
+            hand_out(cut, unit_cost(cut, seq, &unit));
+            unit = next_unit(cut, seq, unit);
+        } while (is_before(&unit, &end) && (is_last_domain(cut) || cut->reached < cut->share_end));
+        if (!add_piece(cut, piece_of(cut, seq, head, 1), begin, unit, &cost))
             return false;
-        tile = piece.tile_end;
     }
     return true;
 }
@@ -117,18 +173,19 @@ static int32_t heads_that_fit(const struct cut *cut, int32_t left, double head_c
 }
 
 static bool cut_seq(struct cut *cut, int32_t seq, double head_cost) {
-    int64_t n_tiles = sa_seq_tiles(cut->problem, &cut->problem->seqs[seq]);
+    const struct unit begin = unit_of(cut, seq, 0),
+                      end = {sa_seq_tiles(cut->problem, &cut->problem->seqs[seq]), NULL, 0};
     bool whole = head_cost <= cut->filling; /* both ends of a share may be off by half a head */
     for (int32_t head = 0; head < cut->problem->n_kv_heads;) {
         next_share(cut);
         int32_t fit = heads_that_fit(cut, cut->problem->n_kv_heads - head, head_cost, whole);
         double cost = 0;
-        struct sa_run piece = {0, 0, n_tiles, seq, head, fit, (int16_t)cut->domain, 0};
         if (fit == 0 && whole) {
             enter_domain(cut, cut->domain + 1);
             continue;
         }
-        if (fit > 0 ? !add_piece(cut, piece, &cost) : !cut_head(cut, seq, head, n_tiles))
+        if (fit > 0 ? !add_piece(cut, piece_of(cut, seq, head, fit), begin, end, &cost)
+                    : !cut_head(cut, seq, head, end))
             return false;
         hand_out(cut, fit * head_cost);
         head += fit > 0 ? fit : 1;
@@ -146,31 +203,30 @@ static bool before(const struct sa_run *a, const struct sa_run *b) {
     return a->seq != b->seq ? a->seq < b->seq : a->head_begin < b->head_begin;
 }
 
-static void sift_down(struct sa_run *runs, int64_t at, int64_t n) {
+/* Puts a run where it belongs below `at`, whose place is free. */
+static void sift_down(struct sa_run *runs, int64_t at, int64_t n, struct sa_run run) {
     for (int64_t child; (child = 2 * at + 1) < n; at = child) {
         if (child + 1 < n && before(&runs[child], &runs[child + 1]))
             child++;
-        if (!before(&runs[at], &runs[child]))
-            return;
-        struct sa_run t = runs[at];
+        if (!before(&run, &runs[child]))
+            break;
         runs[at] = runs[child];
-        runs[child] = t;
     }
+    runs[at] = run;
 }
 
 /* Heapsort: the C library's qsort() may allocate. */
 static void sort_runs(struct sa_run *runs, int64_t n) {
     for (int64_t i = n / 2; i-- > 0;)
-        sift_down(runs, i, n);
+        sift_down(runs, i, n, runs[i]);
     for (int64_t end = n; end-- > 1;) {
-        struct sa_run t = runs[0];
-        runs[0] = runs[end];
-        runs[end] = t;
-        sift_down(runs, 0, end);
+        const struct sa_run last = runs[end];
+        runs[end] = runs[0];
+        sift_down(runs, 0, end, last);
     }
 }
 
-static int64_t run_items(const struct sa_run *run) { return (run->tile_end - run->tile_begin) * run->n_heads; }
+static int64_t run_items(const struct sa_run *run) { return run_head_items(run) * run->n_heads; }
 
 static void index_runs(struct sa_plan *plan) {
     for (int64_t i = 0; i < plan->n_runs; i++) {
@@ -188,9 +244,9 @@ static void index_runs(struct sa_plan *plan) {
 
 static struct sa_head_cost head_cost(const struct cut *cut, int32_t seq) {
     struct sa_head_cost head = {0, 0};
-    int64_t n_tiles = sa_seq_tiles(cut->problem, &cut->problem->seqs[seq]);
-    for (int64_t tile = 0; tile < n_tiles; tile++) {
-        double cost = tile_cost(cut, seq, tile);
+    const struct unit end = {sa_seq_tiles(cut->problem, &cut->problem->seqs[seq]), NULL, 0};
+    for (struct unit unit = unit_of(cut, seq, 0); is_before(&unit, &end); unit = next_unit(cut, seq, unit)) {
+        double cost = unit_cost(cut, seq, &unit);
         head.all += cost;
         head.largest = cost > head.largest ? cost : head.largest;
     }
@@ -200,10 +256,9 @@ static struct sa_head_cost head_cost(const struct cut *cut, int32_t seq) {
 /* One domain needs no shares, and so no costs beforehand. */
 static bool cut_for_one(struct cut *cut) {
     for (int32_t i = 0; i < cut->problem->n_seqs; i++) {
-        int64_t n_tiles = sa_seq_tiles(cut->problem, &cut->problem->seqs[i]);
-        struct sa_run piece = {0, 0, n_tiles, i, 0, cut->problem->n_kv_heads, 0, 0};
+        const struct unit end = {sa_seq_tiles(cut->problem, &cut->problem->seqs[i]), NULL, 0};
         double cost = 0;
-        if (n_tiles && !add_piece(cut, piece, &cost))
+        if (!add_piece(cut, piece_of(cut, i, 0, cut->problem->n_kv_heads), unit_of(cut, i, 0), end, &cost))
             return false;
         cut->plan->cost += cost * cut->problem->n_kv_heads;
     }
@@ -211,7 +266,7 @@ static bool cut_for_one(struct cut *cut) {
     return true;
 }
 
-/* Shares out the sequences whose largest tile costs more than `above`, at most `most`. */
+/* Shares out the sequences whose largest item costs more than `above`, at most `most`. */
 static bool walk(struct cut cut, const struct sa_head_cost *heads, double above, double most) {
     enter_domain(&cut, 0);
     for (int32_t i = 0; i < cut.problem->n_seqs; i++)
@@ -264,23 +319,80 @@ static bool cut_for_many(struct cut *cut) {
     return true;
 }
 
+/* ---------------------------------------------------------------- parts */
+
+/* A part is worth its own packing and merging from this many seconds on, by the model. A tile becomes parts from 1.5
+ * times that: more than a call may take that stays in its caller. */
+static const double LEAST_PART_SECONDS = 40e-6;
+
+/* So few items a thread are cut even if their number suits the team, as long as parts take so much longer than what
+ * they cost beside their keys: threads are never all of one speed. */
+static const double FEW_ITEMS = 8, LONG_PART_SECONDS = 250e-6;
+
+enum { PARTS_A_THREAD = 24 };
+
+/* How far behind the ideal the team would end at most, as a share of it. The thread that ends last took its last item
+ * when no thread was free before, that is when no more than an even share of the costlier items was done. Items all
+ * alike go round in turns. */
+static double lateness(const struct sa_plan *plan, const struct sa_team_shape *team, double speeds) {
+    double class_cost[N_CLASSES] = {0}, done = 0, all = 0, worst = 0, n_items = 0;
+    for (int64_t i = 0; i < plan->n_runs; i++) {
+        const double n = (double)run_items(&plan->runs[i]);
+        class_cost[plan->runs[i].cost_class] += n * class_middle(plan->runs[i].cost_class);
+        all += n * class_middle(plan->runs[i].cost_class);
+        n_items += n;
+    }
+    if (n_items * plan->largest < 1.02 * plan->cost && speeds == team->n_threads)
+        return ceil(n_items / speeds) * speeds / n_items - 1;
+    for (int c = N_CLASSES - 1; c >= 0; c--) {
+        done += class_cost[c] / all;
+        if (class_cost[c] > 0)
+            worst = fmax(worst, done + class_middle(c) / plan->cost * (speeds - 1) - 1);
+    }
+    return worst;
+}
+
+/* What parts should cost, 0: nothing needs to be split. */
+static double choose_part_cost(const struct sa_plan *plan, const struct sa_team_shape *team) {
+    if (team->part_cost > 0 || team->n_threads == 1)
+        return team->part_cost;
+    double speeds = 0, unit = team->model->unit_seconds;
+    for (int d = 0; d < team->n_domains; d++)
+        speeds += domain_speed(team, d);
+    const double share = plan->cost / speeds, part = fmax(share / PARTS_A_THREAD, LEAST_PART_SECONDS / unit);
+    if (plan->largest < SA_LEAST_PARTS * part)
+        return 0;
+    const bool few = FEW_ITEMS * plan->largest > share && part * unit >= LONG_PART_SECONDS;
+    return few || lateness(plan, team, speeds) > 0.03 ? part : 0;
+}
+
+/* ---------------------------------------------------------------- the plan as a whole */
+
 static bool make_room(struct sa_plan *plan, const struct sa_problem *problem, const struct sa_team_shape *team) {
     size_t n_heads = team->n_domains > 1 ? (size_t)problem->n_seqs : 0;
     return sa_buffer_reserve(&plan->domain_buffer, (size_t)team->n_domains * sizeof *plan->domains) &&
            sa_buffer_reserve(&plan->head_buffer, n_heads * sizeof(struct sa_head_cost));
 }
 
-bool sa_plan_make(struct sa_plan *plan, const struct sa_problem *problem, const struct sa_team_shape *team) {
+static bool cut_all(struct sa_plan *plan, const struct sa_problem *problem, const struct sa_team_shape *team) {
     struct cut cut = {.plan = plan, .problem = problem, .team = team};
     plan->n_runs = plan->n_items = 0;
-    plan->cost = 0;
+    plan->cost = plan->largest = 0;
+    for (int d = 0; d < team->n_domains; d++)
+        plan->domains[d] = (struct sa_domain_list){0, 0, 0, 0};
+    return team->n_domains > 1 ? cut_for_many(&cut) : cut_for_one(&cut);
+}
+
+bool sa_plan_make(struct sa_plan *plan, const struct sa_problem *problem, const struct sa_team_shape *team) {
     plan->n_domains = team->n_domains;
     if (!make_room(plan, problem, team))
         return false;
     plan->domains = plan->domain_buffer.data;
-    for (int d = 0; d < team->n_domains; d++)
-        plan->domains[d] = (struct sa_domain_list){0, 0, 0, 0};
-    if (!(team->n_domains > 1 ? cut_for_many(&cut) : cut_for_one(&cut)))
+    if (!sa_splits_make(&plan->splits, problem, team->model, 0) || !cut_all(plan, problem, team))
+        return false;
+    const double part_cost = choose_part_cost(plan, team);
+    if (part_cost > 0 && (!sa_splits_make(&plan->splits, problem, team->model, part_cost) ||
+                          (plan->splits.n > 0 && !cut_all(plan, problem, team))))
         return false;
     sort_runs(plan->runs, plan->n_runs);
     index_runs(plan);
@@ -301,12 +413,22 @@ static const struct sa_run *run_of(const struct sa_plan *plan, int domain, int64
  * longest. */
 struct sa_item sa_plan_item(const struct sa_plan *plan, int domain, int64_t index) {
     const struct sa_run *run = run_of(plan, domain, index);
-    int64_t n_tiles = run->tile_end - run->tile_begin, i = index - run->first_item;
-    return (struct sa_item){run->seq, run->head_begin + (int32_t)(i / n_tiles), run->tile_end - 1 - i % n_tiles};
+    const int64_t n = run_head_items(run), i = index - run->first_item;
+    const int32_t head = run->head_begin + (int32_t)(i / n);
+    if (run->split == SA_WHOLE)
+        return (struct sa_item){run->seq, head, run->tile_end - 1 - i % n, SA_WHOLE, 0};
+    return (struct sa_item){run->seq, head, run->tile_begin, run->split, run->part_begin + (int32_t)(i % n)};
+}
+
+double sa_item_cost(const struct sa_plan *plan, const struct sa_problem *problem, const struct sa_cost_model *model,
+                    struct sa_item item) {
+    return item.split == SA_WHOLE ? sa_tile_cost(model, problem, &problem->seqs[item.seq], item.tile)
+                                  : sa_split_part_cost(&plan->splits.at[item.split], problem, model, item.part);
 }
 
 void sa_plan_free(struct sa_plan *plan) {
     sa_buffer_free(&plan->run_buffer);
     sa_buffer_free(&plan->domain_buffer);
     sa_buffer_free(&plan->head_buffer);
+    sa_splits_free(&plan->splits);
 }

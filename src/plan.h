@@ -3,12 +3,14 @@
  * The batch scheduler's pure half: problem + team -> work items in an order. It touches no tensor and no thread, so it
  * can be run for machines nobody here has.
  *
- * An item is (sequence, kv head, tile of 64 rows). Items are not stored one by one: a run stands for the tiles
- * tile_begin .. tile_end - 1 of n_heads kv heads of one sequence, all of about the same cost, so the plan grows with
- * the number of sequences and not with their lengths. Domains are groups of threads that share a last-level cache: each
- * gets its share of the cost in a few contiguous stretches of the (sequence, kv head) list, so that items sharing K and
- * V share a cache: one stretch of the sequences with the largest tiles, one of those with smaller ones, and so on.
- * Within a domain the costliest runs come first; threads take items from their domain's list, then from the others'.
+ * An item is (sequence, kv head, tile of 64 rows), or a part of one where there are too few of them for the team: see
+ * parts.h. Items are not stored one by one: a run stands for the tiles tile_begin .. tile_end - 1 of n_heads kv heads
+ * of one sequence, or for the parts part_begin .. part_end - 1 of a tile of theirs, all of about the same cost. So the
+ * plan grows with the number of sequences, and where it splits with that of threads, not with lengths. Domains are
+ * groups of threads that share a last-level cache: each gets its share of the cost in a few contiguous stretches of the
+ * (sequence, kv head) list, so that items sharing K and V share a cache: one stretch of the sequences with the largest
+ * tiles, one of those with smaller ones, and so on. Within a domain the costliest runs come first; threads take items
+ * from their domain's list, then from the others'.
  */
 #ifndef SA_PLAN_H
 #define SA_PLAN_H
@@ -18,6 +20,7 @@
 
 #include "cost.h"
 #include "memory.h"
+#include "parts.h"
 #include "problem.h"
 
 /* The threads that will do the work, by domain. */
@@ -26,18 +29,23 @@ struct sa_team_shape {
     const int *domain_threads;         /* [n_domains], sums to n_threads */
     const double *domain_speeds;       /* [n_domains], sums of the speeds of their threads; NULL: all are alike */
     const struct sa_cost_model *model; /* what a tile costs them */
+    double part_cost;                  /* 0: the planner decides about parts; otherwise (tests) they cost about this */
 };
 
 struct sa_run {
     int64_t first_item; /* index of its first item within the domain */
     int64_t tile_begin, tile_end;
     int32_t seq, head_begin, n_heads;
+    int32_t split, part_begin, part_end; /* split: index of what its one tile is split into, or SA_WHOLE */
     int16_t domain, cost_class;
 };
+
+enum { SA_WHOLE = -1 };
 
 struct sa_item {
     int32_t seq, kv_head;
     int64_t tile;
+    int32_t split, part; /* split: index in plan->splits, or SA_WHOLE */
 };
 
 struct sa_domain_list {
@@ -45,7 +53,7 @@ struct sa_domain_list {
     double cost;
 };
 
-/* What the tiles of one kv head of a sequence cost, and the costliest of them. */
+/* What the items of one kv head of a sequence cost, and the costliest of them. */
 struct sa_head_cost {
     double all, largest;
 };
@@ -54,9 +62,10 @@ struct sa_plan {
     struct sa_buffer run_buffer, domain_buffer, head_buffer;
     struct sa_run *runs; /* by domain, then cost class descending */
     struct sa_domain_list *domains;
+    struct sa_splits splits;
     int64_t n_runs, n_items;
     int n_domains;
-    double cost; /* sum over items, see sa_tile_cost() */
+    double cost, largest; /* sum over items, and the costliest of them: see sa_item_cost() */
 };
 
 /* Fills the plan, reusing its buffers. False: no memory. */
@@ -64,6 +73,9 @@ bool sa_plan_make(struct sa_plan *plan, const struct sa_problem *problem, const 
 
 /* Item `index` of a domain, 0 <= index < n_items. */
 struct sa_item sa_plan_item(const struct sa_plan *plan, int domain, int64_t index);
+
+double sa_item_cost(const struct sa_plan *plan, const struct sa_problem *problem, const struct sa_cost_model *model,
+                    struct sa_item item);
 
 void sa_plan_free(struct sa_plan *plan);
 

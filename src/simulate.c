@@ -11,10 +11,11 @@ struct runner {
     int thread;
 };
 
-/* How far some cache has read into the keys of a (sequence, kv head). Tiles are met in order, and both ends of what
- * they see move right, so two numbers tell all: what is known of the sink, and how far the rest reaches. */
+/* How far some cache has read into the keys of a (sequence, kv head), or into a stretch of them that no part begins or
+ * ends in. Tiles are met in order, and both ends of what they see move right, so two numbers tell all: what is known of
+ * the sink, and how far the rest reaches. */
 struct reach {
-    int64_t stamp; /* of which (sequence, kv head) */
+    int64_t stamp; /* of which stretch */
     int64_t sink, rest;
 };
 
@@ -32,6 +33,7 @@ struct sim {
     int64_t *next;         /* [n_domains], item to be taken */
     int64_t *first_of_seq; /* [n_seqs], number of its first item in the order of the batch */
     int16_t *owner;        /* [n_items], domain that computes an item, in the order of the batch */
+    int64_t n_stretches;   /* counted through */
     int n_running;
 };
 
@@ -65,11 +67,23 @@ static double speed_of(const struct sim *s, int thread) {
 }
 
 static double cost_of(const struct sim *s, struct sa_item item) {
-    return sa_tile_cost(s->team->shape.model, s->problem, &s->problem->seqs[item.seq], item.tile);
+    return sa_item_cost(s->plan, s->problem, s->team->shape.model, item);
+}
+
+/* ---------------------------------------------------------------- items in the order of the batch */
+
+/* Items of a kv head before a tile. */
+static int64_t items_before(const struct sim *s, int32_t seq, int64_t tile) {
+    return tile + sa_splits_parts_before(&s->plan->splits, seq, tile);
+}
+
+static int64_t head_items(const struct sim *s, int32_t seq) {
+    return items_before(s, seq, sa_seq_tiles(s->problem, &s->problem->seqs[seq]));
 }
 
 static int64_t number_of(const struct sim *s, struct sa_item item) {
-    return s->first_of_seq[item.seq] + item.kv_head * sa_seq_tiles(s->problem, &s->problem->seqs[item.seq]) + item.tile;
+    return s->first_of_seq[item.seq] + item.kv_head * head_items(s, item.seq) + items_before(s, item.seq, item.tile) +
+           item.part;
 }
 
 /* ---------------------------------------------------------------- who is free first */
@@ -165,71 +179,112 @@ static void replay(struct sim *s) {
 
 /* ---------------------------------------------------------------- bytes across borders */
 
-/* Keys of a tile that the cache behind `reach` did not have. Those below the sink's end are seen as a prefix, whether
- * as sink keys or by the window; those above it as a stretch that moves right. */
-static int64_t read_keys(struct reach *reach, int64_t stamp, int64_t sink_end, struct sa_span span) {
+/* Keys of a stretch of a kv head's that the cache behind `reach` did not have. Those below the sink's end are seen as a
+ * prefix, whether as sink keys or by the window; those above it as a run that moves right. */
+static int64_t read_keys(struct reach *reach, int64_t stamp, struct sa_range keys, int64_t sink_end,
+                         struct sa_span span) {
     if (reach->stamp != stamp)
-        *reach = (struct reach){stamp, 0, 0};
-    int64_t prefix = span.hi < sink_end ? span.hi : sink_end, from = span.lo > sink_end ? span.lo : sink_end;
+        *reach = (struct reach){stamp, keys.begin, keys.begin};
+    int64_t prefix = sa_clamp(span.hi < sink_end ? span.hi : sink_end, keys.begin, keys.end),
+            from = sa_clamp(span.lo > sink_end ? span.lo : sink_end, keys.begin, keys.end),
+            end = sa_clamp(span.hi, keys.begin, keys.end);
     from = from > reach->rest ? from : reach->rest;
-    int64_t n = (prefix > reach->sink ? prefix - reach->sink : 0) + (span.hi > from ? span.hi - from : 0);
+    int64_t n = (prefix > reach->sink ? prefix - reach->sink : 0) + (end > from ? end - from : 0);
     reach->sink = prefix > reach->sink ? prefix : reach->sink;
-    reach->rest = span.hi > reach->rest ? span.hi : reach->rest;
+    reach->rest = end > reach->rest ? end : reach->rest;
     return n;
 }
 
-struct stretch { /* the tiles of one (sequence, kv head), and the number of the first one */
+struct head {
     int32_t seq;
-    int64_t first, n_tiles;
+    int64_t first; /* number of its first item */
+    bool dealt;    /* in turn, not as it was simulated */
 };
 
-/* Domain of an item, as it was simulated or dealt out in turn. */
 static int domain_of(const struct sim *s, int64_t number, bool dealt) {
     return dealt ? s->team->thread_domain[number % s->team->shape.n_threads] : s->owner[number];
 }
 
-static void count_stretch(struct sim *s, struct stretch stretch, bool dealt, struct sa_traffic *traffic) {
-    const struct sa_seq *seq = &s->problem->seqs[stretch.seq];
+/* The domain whose item has the keys of a stretch of a tile, -1: no row sees any of them. */
+static int reader_of(const struct sim *s, const struct head *head, int64_t tile, struct sa_range keys) {
+    const struct sa_split *split = sa_splits_find(&s->plan->splits, head->seq, tile);
+    if (split && !sa_split_sees(split, keys.begin, keys.end))
+        return -1;
+    const int part = split ? sa_parts_below(split, keys.begin) : 0;
+    return domain_of(s, head->first + items_before(s, head->seq, tile) + part, head->dealt);
+}
+
+static void count_stretch(struct sim *s, const struct head *head, struct sa_range keys, struct sa_traffic *traffic) {
+    const struct sa_seq *seq = &s->problem->seqs[head->seq];
     struct reach *all = s->reach, *numa = all + 1, *l3 = numa + s->team->n_numa;
-    int64_t stamp = stretch.first + 1, keys = 0, l3_keys = 0, numa_keys = 0;
-    for (int64_t tile = 0; tile < stretch.n_tiles; tile++) {
+    int64_t sink_end = s->problem->rule.sink < seq->n_k ? s->problem->rule.sink : seq->n_k;
+    int64_t stamp = ++s->n_stretches, once = 0, l3_keys = 0, numa_keys = 0;
+    for (int64_t tile = 0; tile < sa_seq_tiles(s->problem, seq); tile++) {
         struct sa_span span = sa_tile_span(s->problem, seq, tile);
-        int64_t sink_end = s->problem->rule.sink < seq->n_k ? s->problem->rule.sink : seq->n_k;
-        int domain = domain_of(s, stretch.first + tile, dealt);
-        keys += read_keys(all, stamp, sink_end, span);
-        l3_keys += read_keys(&l3[domain], stamp, sink_end, span);
-        numa_keys += read_keys(&numa[s->team->domain_numa[domain]], stamp, sink_end, span);
+        int domain = reader_of(s, head, tile, keys);
+        if (domain < 0)
+            continue;
+        once += read_keys(all, stamp, keys, sink_end, span);
+        l3_keys += read_keys(&l3[domain], stamp, keys, sink_end, span);
+        numa_keys += read_keys(&numa[s->team->domain_numa[domain]], stamp, keys, sink_end, span);
     }
-    traffic->keys += (double)keys;
-    traffic->l3_keys += (double)(l3_keys - keys);
-    traffic->numa_keys += (double)(numa_keys - keys);
+    traffic->keys += (double)once;
+    traffic->l3_keys += (double)(l3_keys - once);
+    traffic->numa_keys += (double)(numa_keys - once);
+}
+
+/* No part of a tile of the sequence begins or ends but at a multiple of this. */
+static int64_t stretch_keys(const struct sim *s, int32_t seq) {
+    const struct sa_splits *splits = &s->plan->splits;
+    int64_t least = INT64_MAX / 2;
+    for (int64_t i = 0; i < splits->n; i++)
+        if (splits->at[i].seq == seq && sa_split_keys(&splits->at[i]) < least)
+            least = sa_split_keys(&splits->at[i]);
+    return least;
+}
+
+static void count_seq(struct sim *s, int32_t seq, bool dealt, struct sa_traffic *traffic) {
+    const int64_t n_items = head_items(s, seq), n_k = s->problem->seqs[seq].n_k;
+    if (n_items == 0)
+        return;
+    const int64_t step = stretch_keys(s, seq);
+    for (int kv_head = 0; kv_head < s->problem->n_kv_heads; kv_head++) {
+        const struct head head = {seq, s->first_of_seq[seq] + kv_head * n_items, dealt};
+        for (int64_t begin = 0; begin < n_k; begin += step)
+            count_stretch(s, &head, (struct sa_range){begin, begin + step < n_k ? begin + step : n_k}, traffic);
+    }
 }
 
 static struct sa_traffic count_traffic(struct sim *s, bool dealt) {
     struct sa_traffic traffic = {0, 0, 0};
     memset(s->reach, 0, (size_t)(1 + s->team->n_numa + s->team->shape.n_domains) * sizeof *s->reach);
-    for (int32_t seq = 0; seq < s->problem->n_seqs; seq++) {
-        int64_t n_tiles = sa_seq_tiles(s->problem, &s->problem->seqs[seq]);
-        for (int head = 0; head < s->problem->n_kv_heads && n_tiles; head++)
-            count_stretch(s, (struct stretch){seq, s->first_of_seq[seq] + head * n_tiles, n_tiles}, dealt, &traffic);
-    }
+    for (int32_t seq = 0; seq < s->problem->n_seqs; seq++)
+        count_seq(s, seq, dealt, &traffic);
     return traffic;
 }
 
 /* ---------------------------------------------------------------- the comparison */
 
-static void deal_seq(struct sim *s, int32_t seq) {
-    int64_t n_tiles = sa_seq_tiles(s->problem, &s->problem->seqs[seq]);
-    for (int64_t i = 0; i < n_tiles * s->problem->n_kv_heads; i++) {
-        int thread = (int)((s->first_of_seq[seq] + i) % s->team->shape.n_threads);
-        s->dealt[thread] += cost_of(s, (struct sa_item){seq, 0, i % n_tiles}) / speed_of(s, thread);
+static void deal(struct sim *s, struct sa_item item) {
+    int thread = (int)(number_of(s, item) % s->team->shape.n_threads);
+    s->dealt[thread] += cost_of(s, item) / speed_of(s, thread);
+}
+
+static void deal_head(struct sim *s, int32_t seq, int kv_head) {
+    for (int64_t tile = 0; tile < sa_seq_tiles(s->problem, &s->problem->seqs[seq]); tile++) {
+        const struct sa_split *split = sa_splits_find(&s->plan->splits, seq, tile);
+        struct sa_item item = {seq, kv_head, tile, split ? (int32_t)(split - s->plan->splits.at) : SA_WHOLE, 0};
+        do
+            deal(s, item);
+        while (split && ++item.part < split->n_parts);
     }
 }
 
 static double round_robin(struct sim *s) {
     double last = 0;
     for (int32_t seq = 0; seq < s->problem->n_seqs; seq++)
-        deal_seq(s, seq);
+        for (int kv_head = 0; kv_head < s->problem->n_kv_heads; kv_head++)
+            deal_head(s, seq, kv_head);
     for (int t = 0; t < s->team->shape.n_threads; t++)
         last = s->dealt[t] > last ? s->dealt[t] : last;
     return last;
@@ -249,9 +304,9 @@ static void find_bounds(struct sim *s) {
 
 static void number_items(struct sim *s) {
     int64_t n = 0;
-    for (int64_t i = 0; i < s->problem->n_seqs; i++) {
+    for (int32_t i = 0; i < s->problem->n_seqs; i++) {
         s->first_of_seq[i] = n;
-        n += sa_seq_tiles(s->problem, &s->problem->seqs[i]) * s->problem->n_kv_heads;
+        n += head_items(s, i) * s->problem->n_kv_heads;
     }
 }
 

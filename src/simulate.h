@@ -2,7 +2,8 @@
 /*
  * What a team would do with a plan. Pure: no clock, no thread, no tensor, so that it tells of machines nobody here has.
  * Threads take items exactly as sa_job_drain() has them, from their own domain's list, then from the others' in turn,
- * whoever is free first; an item takes its cost over the thread's speed. Memory that threads share is not modelled:
+ * whoever is free first; an item takes its cost over the thread's speed; merging
+ * the results of parts takes no time. Memory that threads share is not modelled:
  * an item costs the same whatever the others do.
  *
  * Bytes of k and v: a key of a (sequence, kv head) is read from memory by the first cache that needs it; every further

@@ -43,6 +43,7 @@ static bool take_any(struct sa_job *job, int domain, struct sa_item *item, struc
 void sa_job_open(struct sa_job *job) {
     for (int d = 0; d < job->plan->n_domains; d++)
         job->cursors[d].next = 0;
+    sa_partials_clear(job->partials);
     job->no_memory = 0;
     job->n_inside = 0;
     job->exhausted = job->finished = job->caller_sleeps = false;
@@ -58,7 +59,7 @@ static bool drain(struct sa_job *job, int domain, struct sa_workspace *space, co
         return true;
     }
     while (take_any(job, domain, &item, &next, &has_next)) {
-        sa_attend(job->kernels, job->problem, item, has_next ? &next : NULL, space);
+        sa_attend(job->kernels, job->problem, &job->plan->splits, job->partials, item, has_next ? &next : NULL, space);
         if (rush && is_waiting(rush))
             return false;
     }

@@ -40,6 +40,7 @@ struct sa_job {
     const struct sa_kernels *kernels;
     const struct sa_problem *problem;
     const struct sa_plan *plan;
+    struct sa_partials *partials;
     struct sa_cursor *cursors; /* [plan->n_domains] */
     enum sa_job_size size;
     int stride;    /* items a thread expects the others to take before its next one */

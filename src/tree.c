@@ -10,6 +10,8 @@
 #include <math.h>
 #include <string.h>
 
+/* ---------------------------------------------------------------- the tree */
+
 static void clear_state(const struct sa_tile *t, const struct sa_state *state) {
     for (int r = 0; r < SA_TILE_ROWS; r++) {
         state->m[r] = -INFINITY;
@@ -32,19 +34,19 @@ static void merge_states(const struct sa_tile *t, const struct sa_state *a, cons
     }
 }
 
-/* The node of `keys` = 1024 * 8^level keys from `begin` on. False, and nothing written, if no row sees any of them. */
-static bool attend_node(const struct sa_tile *t, int level, int64_t keys, int64_t begin, const struct sa_state *state) {
+/* The node of a level that begins at key `begin`. False, and nothing written, if no row sees any of them. */
+static bool attend_node(const struct sa_tile *t, int level, int64_t begin, const struct sa_state *state) {
+    const int64_t keys = sa_node_keys(level);
     if (begin >= t->seq->n_k || !sa_tile_sees_any(t, begin, begin + keys))
         return false;
     if (level == 0) {
         attend_chunk(t, begin, state);
         return true;
     }
-    int64_t child_keys = keys / SA_TREE_FANOUT;
     const struct sa_state *child = &t->space->child[level - 1];
     bool any = false;
     for (int i = 0; i < SA_TREE_FANOUT; i++) {
-        bool more = attend_node(t, level - 1, child_keys, begin + i * child_keys, any ? child : state);
+        bool more = attend_node(t, level - 1, begin + i * (keys / SA_TREE_FANOUT), any ? child : state);
         if (any && more)
             merge_states(t, state, child);
         any = any || more;
@@ -54,9 +56,78 @@ static bool attend_node(const struct sa_tile *t, int level, int64_t keys, int64_
 
 void sa_tree_attend(const struct sa_tile *tile, const struct sa_state *state) {
     int level = 0;
-    int64_t keys = SA_CHUNK_KEYS;
-    for (; keys < tile->seq->n_k; keys *= SA_TREE_FANOUT)
+    while (sa_node_keys(level) < tile->seq->n_k)
         level++;
-    if (!attend_node(tile, level, keys, 0, state))
+    if (!attend_node(tile, level, 0, state))
         clear_state(tile, state);
+}
+
+/* ---------------------------------------------------------------- parts */
+
+/* A part under way. */
+struct part {
+    const struct sa_tile *tile;
+    const struct sa_split *split;
+    const struct sa_partials *partials;
+    int kv_head;
+};
+
+static struct sa_state slot_state(const struct part *p, int64_t begin) {
+    return sa_partials_state(p->partials, sa_split_slot(p->split, p->kv_head, begin));
+}
+
+static void attend_nodes(const struct part *p, struct sa_range keys) {
+    const int level = sa_split_level(p->split);
+    for (int64_t begin = keys.begin; begin < keys.end; begin += sa_node_keys(level))
+        if (sa_split_sees(p->split, begin, begin + sa_node_keys(level))) {
+            const struct sa_state state = slot_state(p, begin);
+            attend_node(p->tile, level, begin, &state);
+        }
+}
+
+/* Merges a node's children as attend_node() does, into the first of them. */
+static void merge_children(const struct part *p, int level, int64_t begin) {
+    const int64_t keys = sa_node_keys(level - 1);
+    const struct sa_state state = slot_state(p, begin);
+    bool any = false;
+    for (int i = 0; i < SA_TREE_FANOUT && begin < p->split->n_k; i++, begin += keys) {
+        if (!sa_split_sees(p->split, begin, begin + keys))
+            continue;
+        const struct sa_state child = slot_state(p, begin);
+        if (any)
+            merge_states(p->tile, &state, &child);
+        any = true;
+    }
+}
+
+/* Counts `done` parts of a node of a level above the parts'. True: those were the last of its n. Their results are seen
+ * by whoever counts the last ones. */
+static bool is_complete(const struct part *p, int level, int64_t begin, int done, int n) {
+    const int64_t at = sa_split_slot(p->split, p->kv_head, begin) * SA_TREE_LEVELS + level - 1;
+    return done == n || __atomic_add_fetch(&p->partials->counts[at], done, __ATOMIC_ACQ_REL) == n;
+}
+
+/* From the part up as far as nodes are complete. True: the root is. */
+static bool merge_upwards(const struct part *p, int64_t at) {
+    int level = sa_split_level(p->split), done = 1;
+    while (sa_node_keys(level) < p->split->n_k) {
+        const int64_t keys = sa_node_keys(++level), begin = at - at % keys;
+        const int n = sa_parts_below(p->split, begin + keys) - sa_parts_below(p->split, begin);
+        if (!is_complete(p, level, begin, done, n))
+            return false;
+        merge_children(p, level, begin);
+        done = n;
+    }
+    return true;
+}
+
+bool sa_tree_attend_part(const struct sa_tile *tile, const struct sa_split *split, int kv_head, int part,
+                         const struct sa_partials *partials, struct sa_state *result) {
+    const struct part p = {tile, split, partials, kv_head};
+    const struct sa_range keys = sa_part_keys(split, part);
+    attend_nodes(&p, keys);
+    if (!merge_upwards(&p, keys.begin))
+        return false;
+    *result = slot_state(&p, 0);
+    return true;
 }

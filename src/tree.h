@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* The keys of a tile: blocks in chunks in a tree of chunks. */
+/* The keys of a tile: blocks in chunks in a tree of chunks, all of them or a part. */
 #ifndef SA_TREE_H
 #define SA_TREE_H
 
 #include "block.h"
+#include "parts.h"
+#include "workspace.h"
 
 /* The result of the tile over all its keys. */
 void sa_tree_attend(const struct sa_tile *tile, const struct sa_state *state);
+
+/* One part of a split tile, the tile's sequence ending where the part does: its results go to its slots, and nodes that
+ * are complete with it are merged. True: that is the whole tile, and *result, in a slot, its result. No part waits for
+ * another. */
+bool sa_tree_attend_part(const struct sa_tile *tile, const struct sa_split *split, int kv_head, int part,
+                         const struct sa_partials *partials, struct sa_state *result);
 
 #endif

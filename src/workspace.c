@@ -8,6 +8,8 @@
  */
 #include "workspace.h"
 
+#include <string.h>
+
 #if defined(__SANITIZE_ADDRESS__)
 #define WITH_ASAN 1
 #elif defined(__has_feature)
@@ -120,4 +122,56 @@ void sa_workspace_free(struct sa_workspace *space) {
     struct sa_buffer old = detach(space);
     sa_buffer_free(&old);
     sa_buffer_free(&space->offered);
+}
+
+/* ---------------------------------------------------------------- results of parts
+ * A slot is m l o, of as many rows as the passes of the largest tile have, but m and l of a whole tile.
+ */
+
+static size_t slot_bytes(int n_rows, int pass_rows, int d_v) {
+    const size_t rows = (size_t)((n_rows + pass_rows - 1) / pass_rows * pass_rows);
+    const size_t floats = 2 * SA_TILE_ROWS + rows * (size_t)d_v;
+    return floats * sizeof(float) + RED_ZONE_BYTES;
+}
+
+static size_t count_bytes(int64_t n_slots) { return (size_t)n_slots * SA_TREE_LEVELS * sizeof(int32_t); }
+
+size_t sa_partials_bytes(int64_t n_slots, int n_rows, int pass_rows, int d_v) {
+    return (size_t)n_slots * slot_bytes(n_rows, pass_rows, d_v) + count_bytes(n_slots);
+}
+
+static void unpoison_states(const struct sa_partials *partials) {
+    if (partials->state_buffer.data)
+        unpoison(partials->state_buffer.data, partials->state_buffer.capacity_bytes);
+}
+
+bool sa_partials_grant(struct sa_partials *partials, int64_t n_slots, int n_rows, int pass_rows, int d_v) {
+    const size_t bytes = slot_bytes(n_rows, pass_rows, d_v);
+    unpoison_states(partials);
+    partials->n_slots = 0;
+    if (!sa_buffer_reserve(&partials->state_buffer, (size_t)n_slots * bytes) ||
+        !sa_buffer_reserve(&partials->count_buffer, count_bytes(n_slots)))
+        return false;
+    partials->slot_bytes = bytes;
+    partials->n_slots = n_slots;
+    partials->counts = partials->count_buffer.data;
+    for (int64_t slot = 0; slot < n_slots && RED_ZONE_BYTES; slot++)
+        poison((char *)partials->state_buffer.data + (size_t)(slot + 1) * bytes - RED_ZONE_BYTES, RED_ZONE_BYTES);
+    return true;
+}
+
+void sa_partials_clear(struct sa_partials *partials) {
+    if (partials->n_slots)
+        memset(partials->counts, 0, count_bytes(partials->n_slots));
+}
+
+struct sa_state sa_partials_state(const struct sa_partials *partials, int64_t slot) {
+    float *m = (float *)(void *)((char *)partials->state_buffer.data + (size_t)slot * partials->slot_bytes);
+    return (struct sa_state){m, m + SA_TILE_ROWS, m + 2 * SA_TILE_ROWS};
+}
+
+void sa_partials_free(struct sa_partials *partials) {
+    unpoison_states(partials);
+    sa_buffer_free(&partials->state_buffer);
+    sa_buffer_free(&partials->count_buffer);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Scratch memory of one thread: booked from the dimensions when a call is planned, granted when a thread first needs
- * it. Its size depends on d_qk and d_v only. */
+ * it. Its size depends on d_qk and d_v only. And that of a call which splits tiles: results of parts. */
 #ifndef SA_WORKSPACE_H
 #define SA_WORKSPACE_H
 
@@ -9,12 +9,7 @@
 
 #include "kernels/kernels.h"
 #include "memory.h"
-
-enum {
-    SA_CHUNK_KEYS = 1024, /* keys whose sum starts afresh; positions are multiples of it */
-    SA_TREE_FANOUT = 8,   /* partial results merged in key order at each level of the tree of chunks */
-    SA_TREE_LEVELS = 7    /* 1024 * 8^7 = 2^31 keys */
-};
+#include "parts.h"
 
 struct sa_workspace {
     struct sa_buffer buffer;
@@ -48,5 +43,29 @@ struct sa_buffer sa_workspace_take_up(struct sa_workspace *space);
 void sa_workspace_forget_layout(struct sa_workspace *space);
 
 void sa_workspace_free(struct sa_workspace *space);
+
+/* ---------------------------------------------------------------- results of parts */
+
+/* What the parts of a call's tiles leave for each other. A slot is written by one thread at a time: who finishes the
+ * last part of a node, as its count tells, merges the node's slots. */
+struct sa_partials {
+    struct sa_buffer state_buffer, count_buffer;
+    size_t slot_bytes;
+    int64_t n_slots;
+    int32_t *counts; /* [n_slots][SA_TREE_LEVELS], parts done: see tree.c */
+};
+
+/* Bytes of all slots and their counts, whose tiles have up to n_rows rows of a kernel with so many in a pass. */
+size_t sa_partials_bytes(int64_t n_slots, int n_rows, int pass_rows, int d_v);
+
+/* Lays them out, growing the buffers if needed. False: no memory. */
+bool sa_partials_grant(struct sa_partials *partials, int64_t n_slots, int n_rows, int pass_rows, int d_v);
+
+/* No part is done. */
+void sa_partials_clear(struct sa_partials *partials);
+
+struct sa_state sa_partials_state(const struct sa_partials *partials, int64_t slot);
+
+void sa_partials_free(struct sa_partials *partials);
 
 #endif

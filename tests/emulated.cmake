@@ -52,6 +52,9 @@ sa_emulated_test(test_pages SOURCES drawn.c paged.c)
 sa_emulated_test(test_decode SOURCES drawn.c paged.c)
 sa_emulated_test(test_special SOURCES drawn.c paged.c)
 
+# Keys split over threads, in the layout of four groups a pass.
+sa_emulated_test(test_splits SOURCES drawn.c)
+
 # The emulation itself.
 sa_test(test_emulated)
 target_compile_options(test_emulated PRIVATE ${emulation})

@@ -2,6 +2,7 @@
 # Tests of the inside: they link the library's objects and include its own headers. Included by tests/CMakeLists.txt.
 
 sa_test(test_visibility INSIDE)
+sa_test(test_parts INSIDE)
 sa_test(test_plan INSIDE)
 # The mixes are files of shapes, which perf reads.
 if(SA_BUILD_PERF OR SA_BUILD_PROGRAM)
@@ -19,6 +20,7 @@ sa_test(test_machine INSIDE)
 sa_test(test_topology INSIDE)
 sa_test(test_quota INSIDE)
 sa_test(test_options INSIDE)
+sa_test(test_splits INSIDE SOURCES drawn.c)
 
 # The n-th allocation fails: posix_memalign() and free() are what memory.c calls.
 sa_test(test_memory INSIDE)

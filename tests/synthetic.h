@@ -47,8 +47,8 @@ static inline void seat(struct team *team, const char *synthetic, bool spread, i
     sa_machine_free(&machine);
 }
 
-static inline double item_cost(const struct sa_problem *problem, struct sa_item item) {
-    return sa_tile_cost(test_model(), problem, &problem->seqs[item.seq], item.tile);
+static inline double item_cost(const struct sa_plan *plan, const struct sa_problem *problem, struct sa_item item) {
+    return sa_item_cost(plan, problem, test_model(), item);
 }
 
 static inline double largest_tile(const struct sa_problem *problem) {

@@ -110,7 +110,8 @@ END_TEST
 
 /* ---------------------------------------------------------------- calls */
 
-static const struct box_shape in_caller = {3, 4, 2, 8, 12, 20, 40}, in_team = {5, 4, 2, 64, 48, 700, 700};
+static const struct box_shape in_caller = {3, 4, 2, 8, 12, 20, 40}, in_team = {5, 4, 2, 64, 48, 700, 700},
+                              in_parts = {1, 8, 1, 64, 48, 2, 60000};
 
 typedef sa_status function(sa_engine *engine, const struct box *box);
 
@@ -156,8 +157,9 @@ static const struct {
     function *call;
     int n_threads;
     const struct box_shape *shape;
-} calls[] = {{forward, 1, &in_caller}, {forward, 1, &in_team},  {forward, 2, &in_team}, {forward, 4, &in_team},
-             {get_info, 2, &in_team},  {describe, 2, &in_team}, {simulate, 2, &in_team}};
+} calls[] = {{forward, 1, &in_caller}, {forward, 1, &in_team},  {forward, 2, &in_team},
+             {forward, 4, &in_team},   {forward, 2, &in_parts}, {get_info, 2, &in_team},
+             {describe, 2, &in_team},  {simulate, 2, &in_team}, {simulate, 2, &in_parts}};
 enum { N_CALLS = sizeof calls / sizeof calls[0] };
 
 /* The call itself, its sequences, its runs, domains and cursors; to compute, a workspace as well. */
@@ -168,20 +170,22 @@ START_TEST(calling) {
 }
 END_TEST
 
-/* Which of the two a box is. */
-static int runs_in_caller(sa_engine *engine, const struct box *box) {
+/* Which of the three a box is. */
+static sa_batch_info info_of(sa_engine *engine, const struct box *box) {
     sa_batch_info info = {.struct_size = sizeof info};
     ck_assert_int_eq(sa_batch_get_info(engine, &box->batch, &info), SA_OK);
-    return info.in_caller;
+    return info;
 }
 
 START_TEST(the_boxes_are_what_they_are_called) {
     sa_engine *engine = engine_of(2);
-    struct box *small = box_new(1, in_caller), *large = box_new(1, in_team);
-    ck_assert_int_eq(runs_in_caller(engine, small), 1);
-    ck_assert_int_eq(runs_in_caller(engine, large), 0);
+    struct box *small = box_new(1, in_caller), *large = box_new(1, in_team), *split = box_new(1, in_parts);
+    ck_assert_int_eq(info_of(engine, small).in_caller, 1);
+    ck_assert(info_of(engine, large).in_caller == 0 && info_of(engine, large).n_splits == 0);
+    ck_assert_int_gt(info_of(engine, split).n_splits, 1);
     box_free(small);
     box_free(large);
+    box_free(split);
     sa_engine_destroy(engine);
 }
 END_TEST
@@ -240,8 +244,11 @@ START_TEST(the_second_call_elsewhere) {
 }
 END_TEST
 
+START_TEST(the_second_call_in_parts) { check_quiet(&in_parts, 1, 3, 20); }
+END_TEST
+
 START_TEST(alternating_shapes) {
-    const struct box_shape shapes[] = {{1, 4, 2, 64, 64, 300, 300}, in_team, {6, 8, 8, 16, 90, 200, 500}, in_caller};
+    const struct box_shape shapes[] = {{1, 4, 2, 64, 64, 300, 300}, in_team, in_parts, in_caller};
     check_quiet(shapes, 4, 2, 20);
 }
 END_TEST
@@ -390,6 +397,7 @@ int main(void) {
     tcase_add_test(quiet, the_second_call_in_the_team);
     tcase_add_test(quiet, the_second_call_in_a_team_that_is_not_all_needed);
     tcase_add_test(quiet, the_second_call_elsewhere);
+    tcase_add_test(quiet, the_second_call_in_parts);
     tcase_add_test(quiet, alternating_shapes);
     tcase_add_test(quiet, looking_at_the_engine);
     TCase *parts = add_case(suite, "parts");

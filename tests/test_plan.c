@@ -146,21 +146,32 @@ END_TEST
 
 /* ---------------------------------------------------------------- every item once, in the right place and order */
 
-/* Where an item stands in the list of all, (sequence, kv head, tile) counted up. */
-static int64_t number_of(const struct sa_problem *problem, const int64_t first_of_seq[], struct sa_item item) {
-    return first_of_seq[item.seq] + item.kv_head * sa_seq_tiles(problem, &problem->seqs[item.seq]) + item.tile;
+static int64_t head_items(const struct sa_plan *plan, const struct sa_problem *problem, int32_t seq) {
+    int64_t n_tiles = sa_seq_tiles(problem, &problem->seqs[seq]);
+    return n_tiles + sa_splits_parts_before(&plan->splits, seq, n_tiles);
 }
 
-static int64_t count_items(const struct sa_problem *problem, int64_t first_of_seq[MAX_SEQS]) {
+/* Where an item stands in the list of all, (sequence, kv head, tile, part) counted up. */
+static int64_t number_of(const struct sa_plan *plan, const struct sa_problem *problem, const int64_t first_of_seq[],
+                         struct sa_item item) {
+    return first_of_seq[item.seq] + item.kv_head * head_items(plan, problem, item.seq) + item.tile +
+           sa_splits_parts_before(&plan->splits, item.seq, item.tile) + item.part;
+}
+
+static int64_t count_items(const struct sa_plan *plan, const struct sa_problem *problem,
+                           int64_t first_of_seq[MAX_SEQS]) {
     int64_t n = 0;
-    for (int64_t i = 0; i < problem->n_seqs; i++) {
+    for (int32_t i = 0; i < problem->n_seqs; i++) {
         first_of_seq[i] = n;
-        n += sa_seq_tiles(problem, &problem->seqs[i]) * problem->n_kv_heads;
+        n += head_items(plan, problem, i) * problem->n_kv_heads;
     }
     return n;
 }
 
-static void check_item(const struct sa_problem *problem, struct sa_item item) {
+static void check_item(const struct sa_plan *plan, const struct sa_problem *problem, struct sa_item item) {
+    const struct sa_split *split = sa_splits_find(&plan->splits, item.seq, item.tile);
+    must(split ? split == &plan->splits.at[item.split] : item.split == SA_WHOLE, "split %d", item.split);
+    must(item.part >= 0 && item.part < (split ? split->n_parts : 1), "part %d", item.part);
     must(item.seq >= 0 && item.seq < problem->n_seqs, "sequence %d", item.seq);
     must(item.kv_head >= 0 && item.kv_head < problem->n_kv_heads, "kv head %d", item.kv_head);
     must(item.tile >= 0 && item.tile < sa_seq_tiles(problem, &problem->seqs[item.seq]), "tile %lld",
@@ -177,11 +188,11 @@ static double check_domain(const struct sa_plan *plan, int domain, const struct 
     int64_t n = plan->domains[domain].n_items;
     for (int64_t i = 0; i < n; i++) {
         struct sa_item item = sa_plan_item(plan, domain, i);
-        check_item(problem, item);
-        int64_t number = number_of(problem, first_of_seq, item);
+        check_item(plan, problem, item);
+        int64_t number = number_of(plan, problem, first_of_seq, item);
         must(owner[number] == 0, "item %lld of domain %d comes twice", (long long)i, domain);
         owner[number] = (int16_t)(domain + 1);
-        double its = item_cost(problem, item);
+        double its = item_cost(plan, problem, item);
         must(its <= ABOUT_THE_SAME * least, "item %lld of domain %d costs %g after %g", (long long)i, domain, its,
              least);
         least = its < least ? its : least;
@@ -191,53 +202,57 @@ static double check_domain(const struct sa_plan *plan, int domain, const struct 
     return cost;
 }
 
-/* Kv heads whose tiles are not all in one domain. */
-static int count_divided(const struct sa_problem *problem, const int16_t *owner) {
+/* Kv heads whose items are not all in one domain. */
+static int count_divided(const struct sa_plan *plan, const struct sa_problem *problem, const int16_t *owner) {
     int n = 0;
-    for (int64_t i = 0; i < problem->n_seqs; i++) {
-        int64_t n_tiles = sa_seq_tiles(problem, &problem->seqs[i]);
-        for (int head = 0; head < problem->n_kv_heads; head++, owner += n_tiles) {
+    for (int32_t i = 0; i < problem->n_seqs; i++) {
+        int64_t n_items = head_items(plan, problem, i);
+        for (int head = 0; head < problem->n_kv_heads; head++, owner += n_items) {
             bool divided = false;
-            for (int64_t tile = 1; tile < n_tiles; tile++)
-                divided = divided || owner[tile] != owner[0];
+            for (int64_t item = 1; item < n_items; item++)
+                divided = divided || owner[item] != owner[0];
             n += divided;
         }
     }
     return n;
 }
 
-/* Seven bands of tile sizes are shared out one after the other, each with a border between any two domains. */
+/* Seven bands of item sizes are shared out one after the other, each with a border between any two domains. */
 static void check_plan(const struct sa_plan *plan, const struct sa_problem *problem, const struct sa_team_shape *team) {
-    int64_t first_of_seq[MAX_SEQS], n_items = count_items(problem, first_of_seq), n_met = 0;
+    int64_t first_of_seq[MAX_SEQS], n_items = count_items(plan, problem, first_of_seq), n_met = 0;
     int16_t *owner = calloc((size_t)n_items + 1, sizeof *owner);
-    double cost = 0, tile = largest_tile(problem);
+    double cost = 0, largest = plan->largest, off = plan->splits.n ? 2 * largest : largest;
     ck_assert_int_eq(plan->n_domains, team->n_domains);
     ck_assert_int_eq(plan->n_items, n_items);
     for (int domain = 0; domain < plan->n_domains; domain++) {
         double its = check_domain(plan, domain, problem, first_of_seq, owner);
         double share = plan->cost * team->domain_threads[domain] / team->n_threads;
-        must(fabs(its - share) <= tile * (1 + 1e-9) + 1e-9 * plan->cost, "domain %d has %g, its share is %g, a tile %g",
-             domain, its, share, tile);
+        must(fabs(its - share) <= off * (1 + 1e-9) + 1e-9 * plan->cost, "domain %d has %g, its share is %g, an item %g",
+             domain, its, share, largest);
         cost += its;
         n_met += plan->domains[domain].n_items;
     }
     ck_assert_int_eq(n_met, n_items); /* none twice: each once */
     ck_assert(cost >= plan->cost * (1 - 1e-9) && cost <= plan->cost * (1 + 1e-9));
-    ck_assert_int_le(count_divided(problem, owner), 7 * (team->n_domains - 1));
+    ck_assert_int_le(count_divided(plan, problem, owner), 7 * (team->n_domains - 1));
     free(owner);
 }
 
 START_TEST(every_item_comes_once_and_in_order) {
-    struct dice dice = {(uint64_t)_i};
+    struct dice dice = {(uint64_t)_i}, sizes = {(uint64_t)_i};
     struct batch batch;
     struct team team;
     struct sa_plan plan = {0};
+    int64_t n_splits = 0;
     seat(&team, teams[_i].synthetic, teams[_i].spread, teams[_i].n_threads);
     for (int i = 0; i < 60; i++) {
         roll_batch(&dice, &batch, i % 6 == 0 ? 20000 : 500);
+        team.shape.part_cost = i % 4 == 0 ? 1e5 * (double)roll_between(&sizes, 1, 1000) : 0;
         ck_assert(sa_plan_make(&plan, &batch.problem, &team.shape));
         check_plan(&plan, &batch.problem, &team.shape);
+        n_splits += plan.splits.n;
     }
+    ck_assert_int_gt(n_splits, 100);
     sa_plan_free(&plan);
 }
 END_TEST
@@ -268,7 +283,7 @@ END_TEST
 static double smallest_tile(const struct sa_problem *problem) {
     double smallest = HUGE_VAL;
     for (int64_t tile = 0; tile < sa_seq_tiles(problem, &problem->seqs[0]); tile++) {
-        double cost = item_cost(problem, (struct sa_item){0, 0, tile});
+        double cost = sa_tile_cost(test_model(), problem, &problem->seqs[0], tile);
         smallest = cost < smallest ? cost : smallest;
     }
     return smallest;
@@ -283,7 +298,8 @@ static void one_sequence(struct batch *batch, int64_t n, int group, struct sa_ru
 
 /* The header: the plan grows with the number of sequences, not with their lengths. A piece is what a domain has of a
  * head, or of several whole heads; going through its tiles, costs rise and fall at most once, four classes a power of
- * two, and the last tile may have fewer lanes. */
+ * two, and the last tile may have fewer lanes. A tile that is split has a run for its parts at the begin, those in the
+ * middle and those at the end of what it sees; no more tiles are split than a team needs. */
 static void check_size(const struct team *team, int group, struct sa_rule rule) {
     struct sa_plan plan = {0};
     struct batch batch;
@@ -291,7 +307,9 @@ static void check_size(const struct team *team, int group, struct sa_rule rule) 
         one_sequence(&batch, n, group, rule);
         ck_assert(sa_plan_make(&plan, &batch.problem, &team->shape));
         int64_t classes = (int64_t)(4 * log2(largest_tile(&batch.problem) / smallest_tile(&batch.problem))) + 2;
-        int64_t pieces = 3 * team->shape.n_domains, most = pieces * (2 * classes + 1);
+        int64_t pieces = 3 * team->shape.n_domains;
+        int64_t most = pieces * (2 * classes + 1) + 3 * 4 * plan.splits.n;
+        must(plan.splits.n <= 16 * team->shape.n_threads, "%lld tiles are split", (long long)plan.splits.n);
         must(plan.n_runs <= most, "%lld tokens, %d heads a kv head, left %lld right %lld: %lld runs, expected %lld",
              (long long)n, group, (long long)rule.left, (long long)rule.right, (long long)plan.n_runs, (long long)most);
     }

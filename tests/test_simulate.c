@@ -125,6 +125,55 @@ START_TEST(mixes_end_soon_after_the_ideal) {
 }
 END_TEST
 
+/* ---------------------------------------------------------------- long keys, few queries */
+
+/* Ideal is the work of whole tiles over all threads: what parts cost more counts against them. */
+static double time_over_ideal(const char *line, const char *synthetic, int n_threads, bool spread) {
+    struct stage stage;
+    struct sa_plan plan = {0};
+    struct sa_sim_result r;
+    struct batch batch = batch_of_line(line);
+    seat(&stage.team, synthetic, spread, n_threads);
+    struct sa_team_shape one = {
+        .n_threads = 1, .n_domains = 1, .domain_threads = (int[]){1}, .model = stage.team.shape.model};
+    ck_assert(sa_plan_make(&plan, &batch.problem, &one) && plan.splits.n == 0);
+    const double ideal = plan.cost / stage.team.shape.n_threads;
+    const struct sa_sim_team team = {stage.team.shape, stage.team.n_numa, stage.team.domain_numa,
+                                     stage.team.thread_domain, NULL};
+    ck_assert(sa_plan_make(&plan, &batch.problem, &stage.team.shape));
+    ck_assert(sa_simulate(&plan, &batch.problem, &team, NULL, &r));
+    printf("  %-55.55s %3d threads: %6lld items, %6lld of them parts, makespan %.4f of the ideal\n", line,
+           stage.team.shape.n_threads, (long long)r.n_items, (long long)plan.splits.n_parts, r.makespan / ideal);
+    sa_plan_free(&plan);
+    free(batch.seqs);
+    return r.makespan / ideal;
+}
+
+static const char *const long_lines[] = {
+    "million heads=32 kv=8 d=128 nq=1 nk=1048576 causal",
+    "million-mqa heads=8 kv=1 d=128 nq=1 nk=1048576 causal",
+    "64k heads=32 kv=8 d=128 nq=1 nk=65536 causal",
+    "draft heads=32 kv=8 d=128 nq=5 nk=200000 causal",
+    "chunk heads=8 kv=8 d=128 nq=200 nk=131072 causal",
+    "window heads=8 kv=2 d=64 nq=2 nk=900000 causal window=499999,0 sink=4",
+    /* what a server has: decodes of very different lengths beside a prefill */
+    "mixed heads=32 kv=8 d=128 causal lens=2048,100,700,1500,4000,9000,20000,33000,64000 qlens=2048,1x8",
+};
+enum { N_LONG = sizeof long_lines / sizeof long_lines[0] };
+
+/* Where there are chunks for it, at least 15 a thread. */
+START_TEST(long_keys_keep_a_team_busy) {
+    ck_assert(time_over_ideal(long_lines[_i], "pack:1 l3:1 core:2 pu:1", 0, false) <= 1.03);
+    ck_assert(time_over_ideal(long_lines[_i], "pack:1 l3:1 core:12 pu:1", 0, false) <= 1.05);
+    if (_i != 2)
+        ck_assert(time_over_ideal(long_lines[_i], "pack:1 core:64 pu:1", 0, false) <= 1.05);
+    if (_i == 0 || _i == 6) {
+        ck_assert(time_over_ideal(long_lines[_i], "pack:2 [numa] l3:8 core:12 pu:1", 0, false) <= 1.05);
+        ck_assert(time_over_ideal(long_lines[_i], "pack:2 [numa] l3:8 core:12 pu:1", 100, true) <= 1.05);
+    }
+}
+END_TEST
+
 /* ---------------------------------------------------------------- the rules of the replay */
 
 /* Random ragged batches with everything in them: decode, prefill, windows, sinks, empty sequences. */
@@ -134,7 +183,8 @@ static struct batch roll_batch(struct dice *dice) {
     struct sa_rule rule = {roll_one_in(dice, 3) ? roll_between(dice, 0, 300) : SA_UNLIMITED,
                            roll_one_in(dice, 2) ? 0 : SA_UNLIMITED, roll_between(dice, 0, 20)};
     for (int64_t i = 0; i < n_seqs; i++) {
-        int64_t n_k = roll_between(dice, 0, 1500), n_q = roll_one_in(dice, 2) ? 1 : roll_between(dice, 0, 1500);
+        int64_t n_k = roll_between(dice, 0, roll_one_in(dice, 4) ? 6000 : 1500),
+                n_q = roll_one_in(dice, 2) ? 1 : roll_between(dice, 0, 1500);
         batch.seqs[i] = (struct sa_seq){.n_q = n_q, .n_k = n_k, .q_offset = n_k - n_q};
     }
     batch.problem = (struct sa_problem){.n_seqs = n_seqs,
@@ -168,7 +218,7 @@ static int64_t replay_by_hand(const struct sa_plan *plan, const struct sa_proble
                 break;
         }
         struct sa_item item = sa_plan_item(plan, list, next[list]++);
-        double end = free_at[thread] + item_cost(problem, item) / stage->speeds[thread];
+        double end = free_at[thread] + item_cost(plan, problem, item) / stage->speeds[thread];
         taken[n] = (struct taken){item, thread, free_at[thread], end};
         free_at[thread] = end;
     }
@@ -176,8 +226,8 @@ static int64_t replay_by_hand(const struct sa_plan *plan, const struct sa_proble
 }
 
 /* Keys of one kv head that the caches see, one by one; group_of: which cache a thread has. */
-static int64_t copies_by_hand(const struct sa_problem *problem, const struct taken *taken, int64_t n,
-                              const int *group_of, int n_groups) {
+static int64_t copies_by_hand(const struct sa_plan *plan, const struct sa_problem *problem, const struct taken *taken,
+                              int64_t n, const int *group_of, int n_groups) {
     int64_t copies = 0, longest = 0;
     for (int64_t s = 0; s < problem->n_seqs; s++)
         longest = problem->seqs[s].n_k > longest ? problem->seqs[s].n_k : longest;
@@ -188,7 +238,10 @@ static int64_t copies_by_hand(const struct sa_problem *problem, const struct tak
         struct sa_span span = sa_tile_span(problem, &problem->seqs[item.seq], item.tile);
         char *of_group =
             has + ((item.seq * problem->n_kv_heads + item.kv_head) * n_groups + group_of[taken[i].thread]) * longest;
-        for (int64_t key = 0; key < span.hi; key++)
+        struct sa_range keys = {0, span.hi};
+        if (item.split != SA_WHOLE)
+            keys = sa_part_keys(&plan->splits.at[item.split], item.part);
+        for (int64_t key = keys.begin; key < keys.end && key < span.hi; key++)
             if ((key < span.sink || key >= span.lo) && !of_group[key])
                 of_group[key] = 1, copies++;
     }
@@ -196,17 +249,19 @@ static int64_t copies_by_hand(const struct sa_problem *problem, const struct tak
     return copies;
 }
 
-static void check_traffic(const struct sa_problem *problem, const struct stage *stage, const struct taken *taken,
-                          int64_t n, const struct sa_sim_result *r) {
+static void check_traffic(const struct sa_plan *plan, const struct sa_problem *problem, const struct stage *stage,
+                          const struct taken *taken, int64_t n, const struct sa_sim_result *r) {
     int all[MAX_THREADS] = {0}, numa[MAX_THREADS];
     const struct team *team = &stage->team;
     for (int t = 0; t < team->shape.n_threads; t++)
         numa[t] = team->domain_numa[team->thread_domain[t]];
-    int64_t keys = copies_by_hand(problem, taken, n, all, 1);
+    int64_t keys = copies_by_hand(plan, problem, taken, n, all, 1);
     ck_assert_double_eq(r->traffic.keys, (double)keys);
-    ck_assert_double_eq(r->traffic.l3_keys,
-                        (double)(copies_by_hand(problem, taken, n, team->thread_domain, team->shape.n_domains) - keys));
-    ck_assert_double_eq(r->traffic.numa_keys, (double)(copies_by_hand(problem, taken, n, numa, team->n_numa) - keys));
+    ck_assert_double_eq(
+        r->traffic.l3_keys,
+        (double)(copies_by_hand(plan, problem, taken, n, team->thread_domain, team->shape.n_domains) - keys));
+    ck_assert_double_eq(r->traffic.numa_keys,
+                        (double)(copies_by_hand(plan, problem, taken, n, numa, team->n_numa) - keys));
 }
 
 static void check_times(const struct stage *stage, const struct sa_plan *plan, const struct taken *taken, int64_t n,
@@ -255,7 +310,7 @@ static void check_replay(struct batch *batch, struct stage *stage) {
     ck_assert(sa_simulate(&plan, &batch->problem, &stage->sim, &details, &r));
     ck_assert(r.n_items == n && r.n_moved >= 0 && r.n_moved <= n);
     check_times(stage, &plan, taken, n, busy, &r);
-    check_traffic(&batch->problem, stage, taken, n, &r);
+    check_traffic(&plan, &batch->problem, stage, taken, n, &r);
     check_segments(segments, &r, busy, stage->team.shape.n_threads);
     few.capacity = r.n_segments / 2;
     ck_assert(sa_simulate(&plan, &batch->problem, &stage->sim, &few, &short_of_room));
@@ -271,6 +326,7 @@ START_TEST(the_replay_is_the_team) {
     set_up(&stage, _i);
     for (int i = 0; i < 20; i++) {
         struct batch batch = roll_batch(&dice);
+        stage.sim.shape.part_cost = stage.team.shape.part_cost = i % 2 ? 1e5 * (double)roll_between(&dice, 1, 1000) : 0;
         check_replay(&batch, &stage);
         free(batch.seqs);
     }
@@ -337,5 +393,6 @@ int main(void) {
     tcase_add_test(rules, nothing_to_do_takes_no_time);
     tcase_add_test(rules, speed_counts);
     tcase_add_loop_test(add_case(suite, "goals"), mixes_end_soon_after_the_ideal, 0, N_MIXES * N_MACHINES);
+    tcase_add_loop_test(add_case(suite, "long keys"), long_keys_keep_a_team_busy, 0, N_LONG);
     return run_suite(suite);
 }

@@ -257,13 +257,14 @@ typedef struct sa_batch {
  *     s[j]  = scale * dot(q, k[j])             for the visible keys j, -inf for the others
  *     m     = max s[j],  l = sum exp(s[j] - m),  o = sum exp(s[j] - m) v[j] / l,  lse = m + log(l)
  *
- * Returns when all outputs are written. Large calls are cut into work items that the team takes from a queue; calls
- * that are waiting share it, those of less than about 2 ms of work first, in turns with the longer ones. Calls too
- * small to be worth the hand-over run in the calling thread. The caller of a call of less than 2 ms also works on it,
- * in the place of a thread of the team that sleeps, so no more threads work than the team has. At its end such a caller
- * looks for the last item's end for at most 30 us before it sleeps, not at all if the team is larger than the cores or
- * the CPU quota. The threads of the team never spin: an engine without a call uses no CPU. No memory is allocated once
- * a call of the same dimensions, number of sequences and concurrency has been made.
+ * Returns when all outputs are written. Large calls are cut into work items that the team takes from a queue, the keys
+ * of few queries as well, so that one sequence keeps all threads busy. Calls that are waiting share the queue, those of
+ * less than about 2 ms of work first, in turns with the longer ones. Calls too small to be worth the hand-over run in
+ * the calling thread. The caller of a call of less than 2 ms also works on it, in the place of a thread of the team
+ * that sleeps, so no more threads work than the team has. At its end such a caller looks for the last item's end for at
+ * most 30 us before it sleeps, not at all if the team is larger than the cores or the CPU quota. The threads of the
+ * team never spin: an engine without a call uses no CPU. No memory is allocated once a call of the same dimensions,
+ * number of sequences, concurrency and, where keys are split, no fewer parts has been made.
  *
  * Edge values, on every instruction set: NaN or inf in k, v or their scales at a position that is not visible or beyond
  * n_k never reaches an output bit; NaN in a visible q or k element gives NaN in that row, in a visible v element in
@@ -359,8 +360,9 @@ typedef struct sa_batch_info {
     int64_t n_pairs;         /* visible (query, key) pairs, all query heads counted */
     double flops;            /* 2 n_pairs (d_qk + d_v) */
     int64_t n_items;         /* work items */
-    int64_t n_splits;        /* items whose keys are shared with another item; 0: no key range was split */
-    int64_t workspace_bytes; /* scratch memory of the call: threads x bytes a thread; independent of n_q and n_k */
+    int64_t n_splits;        /* items that have a part of a tile's keys, others the rest; 0: no key range is split */
+    int64_t workspace_bytes; /* scratch memory of the call: threads x bytes a thread, independent of n_q and n_k, and
+                                what the parts leave for each other: tens of them a thread, however long the keys */
     int64_t plan_bytes;      /* the list of work items: grows with the number of sequences, not with their lengths */
     int32_t n_threads;       /* threads that will work on it at most */
     int32_t in_caller;       /* 1: too small for the team, will run in the calling thread */
@@ -409,7 +411,7 @@ typedef struct sa_simulation {
     size_t struct_size;         /* sizeof(sa_simulation), set by the caller */
     double seconds;             /* until the last thread has finished; without overhead_seconds */
     double ideal_seconds;       /* all work over all threads, each at its speed: no schedule is shorter */
-    double longest_seconds;     /* the longest item on the fastest thread: no schedule is shorter without splits */
+    double longest_seconds;     /* the longest item on the fastest thread: no schedule of these items is shorter */
     double round_robin_seconds; /* if the items were dealt to the threads in turn, in the order of the batch */
     double overhead_seconds;    /* what the call costs beside its items: handing over, waking */
 

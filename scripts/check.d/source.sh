@@ -118,7 +118,7 @@ check_kernels() { # kernels know nothing but their contract
 }
 
 check_pure() { # what can be run for machines nobody here has touches none
-    printf '%s\n' src/{validate,plan,cost,simulate,visibility}.[ch] |
+    printf '%s\n' src/{validate,plan,parts,cost,simulate,visibility}.[ch] |
         refuse "impure" '# *include *<(stdio|stdlib|pthread|omp|hwloc|unistd|sched|time|signal|sys/.*)\.h>|\b(getenv|time|clock) *\('
 }
 

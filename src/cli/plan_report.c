@@ -79,12 +79,15 @@ static void print_table(const struct plan *plan) {
 static void print_notes(const struct plan *plan) {
     for (int i = 0; i < plan->n_cases; i++) {
         const sa_simulation *s = &plan->cases[i].sim;
-        if (plan->cases[i].info.in_caller)
-            printf("%s: too small for the team, the calling thread computes it\n", plan->cases[i].shape->name);
-        else if (s->seconds > 1.03 * s->ideal_seconds)
-            printf("%s: the longest item alone takes %s, %.2f of the ideal; no key range is split\n",
-                   plan->cases[i].shape->name, time_text(s->longest_seconds),
-                   ratio(s->longest_seconds, s->ideal_seconds));
+        const sa_batch_info *info = &plan->cases[i].info;
+        const char *name = plan->cases[i].shape->name;
+        if (info->in_caller)
+            printf("%s: too small for the team, the calling thread computes it\n", name);
+        if (info->n_splits > 0)
+            printf("%s: %lld items have a part of a tile's keys\n", name, (long long)info->n_splits);
+        if (!info->in_caller && s->seconds > 1.03 * s->ideal_seconds)
+            printf("%s: the longest item alone takes %s, %.2f of the ideal%s\n", name, time_text(s->longest_seconds),
+                   ratio(s->longest_seconds, s->ideal_seconds), info->n_splits ? "" : "; no key range is split");
     }
     printf("\ntime: until the last thread is done, by the cost model of %s; ideal: all work evenly on all threads;\n"
            "in turn: the same items dealt to the threads one after the other, as they come in the batch. copies: bytes "

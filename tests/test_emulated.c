@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <math.h>
 
+#include "elements.h"
 #include "fenced.h"
 #include "inside.h"
 
@@ -197,6 +198,37 @@ START_TEST(floats_become_integers_and_back) {
 }
 END_TEST
 
+/* Halves to nearest, ties to even; integers lose their upper bits. */
+START_TEST(lanes_become_narrow_and_wide_again) {
+    struct dice dice = {8};
+    for (int round = 0; round < ROUNDS; round++) {
+        struct lanes a = roll_lanes(&dice), wide;
+        struct ints b = roll_ints(&dice), c = roll_ints(&dice), widened;
+        uint16_t halves[N], half, words[N];
+        int8_t bytes[N];
+        for (int i = 0; i < N; i++)
+            a.f[i] = round % 2 ? a.f[i] : float_of(0x38000000u + (uint32_t)roll_between(&dice, 0, 0x10000000));
+        _mm256_storeu_si256((__m256i *)(void *)halves, _mm512_cvtps_ph(ps(&a), _MM_FROUND_TO_NEAREST_INT));
+        _mm256_storeu_si256((__m256i *)(void *)words, _mm512_cvtepi32_epi16(si(&b)));
+        _mm_storeu_si128((__m128i *)(void *)bytes, _mm512_cvtepi32_epi8(si(&b)));
+        wide = of_ps(_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)words)));
+        for (int i = 0; i < N; i++) {
+            element_store(SA_F16, (double)a.f[i], &half);
+            must(halves[i] == half, "cvtps_ph: lane %d of %a is %x, expected %x", i, (double)a.f[i], halves[i], half);
+            must(words[i] == (uint16_t)b.i[i] && bytes[i] == (int8_t)b.i[i], "cvtepi32: lane %d of %d", i, b.i[i]);
+            result_is("cvtph_ps", i, wide.f[i], (float)element_value(SA_F16, &words[i]));
+        }
+        widened = of_si(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)words)));
+        struct ints of_bytes = of_si(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)bytes)));
+        struct ints most = of_si(_mm512_max_epi32(si(&b), si(&c)));
+        for (int i = 0; i < N; i++)
+            must(widened.i[i] == words[i] && of_bytes.i[i] == bytes[i] &&
+                     most.i[i] == (b.i[i] > c.i[i] ? b.i[i] : c.i[i]),
+                 "integers: lane %d of %d and %d", i, b.i[i], c.i[i]);
+    }
+}
+END_TEST
+
 /* ---------------------------------------------------------------- places */
 
 /* Lanes as named by their place: a is 0 .. 15, b 16 .. 31. */
@@ -260,6 +292,7 @@ int main(void) {
     tcase_add_test(tcase, nans_compare_as_the_predicate_says);
     tcase_add_test(tcase, integers_compare_with_their_signs);
     tcase_add_test(tcase, floats_become_integers_and_back);
+    tcase_add_test(tcase, lanes_become_narrow_and_wide_again);
     tcase_add_test(tcase, lanes_go_where_they_should);
     tcase_add_test(tcase, lanes_outside_of_a_mask_touch_no_memory);
     return run_suite(suite);

@@ -109,7 +109,7 @@ static void write_rows(const struct kind *kind, const struct sa_incoming *incomi
     struct sa_cache to = incoming->to[v];
     const int n_heads = join_heads(kind, &from, &to);
     const int64_t end = incoming->begin + incoming->n;
-    for (int64_t begin = incoming->begin, n; begin < end; begin += n) {
+    for (int64_t begin = incoming->begin, n = 0; begin < end; begin += n) {
         const char *token = from.data + (begin - incoming->begin) * from.token;
         for (int h = 0; h < n_heads; h++) {
             const struct sa_cache head = sa_cache_of_head(&to, h);

@@ -15,14 +15,17 @@ sa_test(test_environment)
 sa_test(test_real)
 target_compile_definitions(test_real PRIVATE "TEST_DATA=\"${CMAKE_CURRENT_SOURCE_DIR}/data\"")
 
-# The shortest program, as the header and the README show it.
-add_executable(shortest shortest.c)
-target_link_libraries(shortest PRIVATE sa)
-if(SA_SANITIZE)
-  target_link_options(shortest PRIVATE -fsanitize=${SA_SANITIZE})
-endif()
-add_test(NAME shortest COMMAND shortest)
+# The shortest program, as the header and the README show it, and a loop that decodes.
+foreach(program shortest growing)
+  add_executable(${program} ${program}.c)
+  target_link_libraries(${program} PRIVATE sa)
+  if(SA_SANITIZE)
+    target_link_options(${program} PRIVATE -fsanitize=${SA_SANITIZE})
+  endif()
+  add_test(NAME ${program} COMMAND ${program})
+endforeach()
 set_tests_properties(shortest PROPERTIES PASS_REGULAR_EXPRESSION "^0\\.978265 0\\.010868")
+set_tests_properties(growing PROPERTIES PASS_REGULAR_EXPRESSION "^6 pages, 0\\.040424, the same bits")
 add_test(NAME shortest.quoted COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/quoted.sh ${PROJECT_SOURCE_DIR})
 
 # The header by itself, in both languages, as strictly as compilers go.

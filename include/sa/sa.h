@@ -324,7 +324,9 @@ typedef struct sa_append {
  * them write to the same row, the later one's stays: pages may be shared as far as they are full, a last page that has
  * room must be copied before either of its owners appends. Runs in the calling thread, allocates nothing, may be called
  * by any number of threads as long as they write to different rows, none of which a call reads meanwhile. Errors:
- * SA_INVALID and SA_UNSUPPORTED, for what sa_batch_forward() refuses as well and for tokens that are wrong. */
+ * SA_INVALID and SA_UNSUPPORTED, for what sa_batch_forward() refuses as well and for tokens that are wrong.
+ *
+ * tests/growing.c is a loop that decodes, with a growing bf16 cache in pages. */
 SA_API sa_status sa_cache_append(sa_engine *engine, const sa_batch *batch, const sa_append *append);
 
 /* ------------------------------------------------------------------------------------------------------------------

@@ -3,58 +3,7 @@
  */
 #include <math.h>
 
-#include "engines.h"
-
-enum { N_Q = 3, N_K = 5, HEADS = 4, KV_HEADS = 2, D = 4 };
-
-/* A right batch, to be spoilt. */
-struct right {
-    float q[N_Q * HEADS * D], k[N_K * KV_HEADS * D], v[N_K * KV_HEADS * D], o[N_Q * HEADS * D], lse[N_Q * HEADS];
-    sa_sequence seq;
-    sa_batch batch;
-};
-
-static void make_right(struct right *r) {
-    memset(r, 0, sizeof *r);
-    memset(r->o, 0x5a, sizeof r->o);
-    memset(r->lse, 0x5a, sizeof r->lse);
-    r->seq = (sa_sequence){.n_q = N_Q,
-                           .n_k = N_K,
-                           .q = {r->q, 0, 0},
-                           .k = {r->k, 0, 0},
-                           .v = {r->v, 0, 0},
-                           .o = {r->o, 0, 0},
-                           .lse = {r->lse, 0, 0}};
-    r->batch = (sa_batch){SA_BATCH_HEAD,          .n_sequences = 1,       .sequences = &r->seq,
-                          .n_query_heads = HEADS, .n_kv_heads = KV_HEADS, .d_qk = D};
-}
-
-static bool untouched(const struct right *r) {
-    const unsigned char *o = (const unsigned char *)r->o, *lse = (const unsigned char *)r->lse;
-    for (size_t i = 0; i < sizeof r->o; i++)
-        if (o[i] != 0x5a)
-            return false;
-    for (size_t i = 0; i < sizeof r->lse; i++)
-        if (lse[i] != 0x5a)
-            return false;
-    return true;
-}
-
-static void must_refuse(sa_engine *engine, struct right *r, sa_status wanted, const char *word, const char *what) {
-    sa_batch_info info = {.struct_size = sizeof info};
-    sa_status status = sa_batch_forward(engine, &r->batch);
-    must(status == wanted, "%s: %s (%s)", what, sa_status_name(status), sa_last_reason());
-    must(strstr(sa_last_reason(), word) != NULL, "%s: the reason is '%s', without '%s'", what, sa_last_reason(), word);
-    must(untouched(r), "%s: an output was written", what);
-    must(sa_batch_get_info(engine, &r->batch, &info) == wanted, "%s: get_info takes it", what);
-    make_right(r);
-}
-
-#define REFUSE(change, word)                                                                                           \
-    do {                                                                                                               \
-        change;                                                                                                        \
-        must_refuse(engine, &r, SA_INVALID, word, #change);                                                            \
-    } while (0)
+#include "refused.h"
 
 START_TEST(fields_of_a_batch) {
     sa_engine *engine = engine_with(SA_ISA_GENERIC, 1);

@@ -54,6 +54,45 @@ SA_MAX_ISA=generic "$sa" run "$q" "$k" "$v" -o "$dir/c.npy" >/dev/null
 for other in b c o; do cmp "$dir/a.npy" "$dir/$other.npy" || fail "bits of $other.npy differ"; done
 expect 0 'libsa: 1 seqs' env SA_VERBOSE=1 "$sa" run "$q" "$k" "$v" -o "$dir/a.npy"
 
+# ---- types, int8, pages ----
+expect 0 'check .*: good' "$sa" run "$archive" -o "$dir/f32.safetensors" --dtype f32 --check
+cmp "$dir/f32.safetensors" <("$sa" run "$archive" -o "$dir/x.safetensors" >/dev/null; cat "$dir/x.safetensors") ||
+    fail "--dtype f32 changes float32"
+expect 0 'types +q bf16, k bf16, v bf16, o bf16' "$sa" run "$archive" -o "$dir/bf16.safetensors" --dtype bf16 --check
+expect 0 'check .*: good' "$sa" run "$q" "$k" "$v" -o "$dir/f16.npy" --dtype f16 --check
+[ "$(stat -c %s "$dir/f16.npy")" -eq $((128 + 16 * 12 * 32 * 2)) ] || fail "f16.npy is not of 16 bits"
+expect 0 'q f16, k f32, v f16, o f16' "$sa" run "$dir/f16.npy" "$k" "$dir/f16.npy" -o "$dir/x.npy" --check
+expect 0 'q f32, k f16, v f32, o f32' "$sa" run "$q" "$dir/f16.npy" "$v" -o "$dir/x.npy" --check --causal --lse "$dir/l.npy"
+grep -q "'<f4', .*(12, 16)" <(head -c 128 "$dir/l.npy") || fail "l.npy is not of 12 heads, 16 tokens in float32"
+# A file of BF16 q, k and v: twice the bits of the result above, in a file of their own.
+bytes=$((16 * 12 * 32 * 2))
+tensor() { printf '"a.%s":{"dtype":"BF16","shape":[16,12,32],"data_offsets":[%d,%d]}' "$1" $(($2 * bytes)) $((($2 + 1) * bytes)); }
+header="{$(tensor q 0),$(tensor k 1),$(tensor v 2)}"
+{ printf '%b\0\0\0\0\0\0' "$(printf '\\x%02x\\x%02x' $((${#header} % 256)) $((${#header} / 256)))" &&
+    printf '%s' "$header" && tail -c $((3 * bytes)) "$dir/bf16.safetensors"; } >"$dir/qkv.safetensors"
+expect 0 'q bf16, k bf16, v bf16, o bf16' "$sa" run "$dir/qkv.safetensors" -o "$dir/x.safetensors" --check
+expect 0 'q f32, k f32, v f32, o f32' "$sa" run "$dir/qkv.safetensors" -o "$dir/x.safetensors" --dtype f32 --check
+expect 0 'q f32, k i8, v i8, o f32; a scale .*, f16' "$sa" run "$archive" -o "$dir/i8.safetensors" --kv-scales f16 --check --causal
+# Pages of any size, one of them too large to be filled: the same bytes, whatever the type and the layout.
+for options in "--dtype f16" "--kv-int8 --dtype bf16 --layout bhsd" "--causal"; do
+    # shellcheck disable=SC2086
+    "$sa" run "$archive" -o "$dir/whole.safetensors" $options >/dev/null || fail "run $options"
+    for size in 1 3 16 50; do
+        # shellcheck disable=SC2086
+        expect 0 "pages of $size token" "$sa" run "$archive" -o "$dir/paged.safetensors" $options --page-size $size
+        cmp "$dir/whole.safetensors" "$dir/paged.safetensors" || fail "bits differ with pages of $size: $options"
+    done
+done
+
+# ---- decode ----
+expect 0 'against one prefill: the same bits' "$sa" decode "$data/text.safetensors" --check
+expect 0 'rows against float64: .*: good' "$sa" decode "$q" "$k" "$v" --check --kv-int8 --page-size 3 --layout bhsd
+expect 0 'a prompt of 5 tokens, 4 steps' "$sa" decode "$archive" --check --prompt 5 --steps 4 --dtype bf16 --page-size 16
+expect 0 'no share of the memory' "$sa" decode "$archive" --check --dtype f16 --threads 1 --scale 2 --kv-scales f16
+expect 0 '"different": 0' "$sa" decode "$dir/qkv.safetensors" --check --prompt 15 --json
+if command -v python3 >/dev/null; then
+    "$sa" decode "$archive" --check --json 2>/dev/null | python3 -m json.tool >/dev/null || fail "decode --json is no JSON"
+fi
 sed '1s/(16, 12, 32), }/(8, 24, 32), } /' "$q" >"$dir/narrow.npy"
 
 # ---- refusals ----

@@ -166,6 +166,21 @@ START_TEST(outputs_in_a_cache) {
 }
 END_TEST
 
+/* Rows of o between those of a page, at the same stride, meet those of the next page. */
+START_TEST(outputs_between_the_rows_of_a_page) {
+    sa_engine *engine = engine_with(SA_ISA_GENERIC, 1);
+    struct right r;
+    make_right(&r);
+    r.seq.n_k = 4;
+    r.seq.k.token_stride = 32;
+    r.seq.o = (sa_output){r.k + KV_HEADS * D, 32, D};
+    r.table[1] = 1;
+    r.seq.k_pages = (sa_pages){.table = r.table, .n_pages = 2, .page_stride = 72, .page_tokens = PAGE_TOKENS};
+    must_refuse(engine, &r, SA_INVALID, "o overlaps k", "o between the rows of a page");
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 /* Callers of version 0.1 hand over shorter structs; what happens to lie behind them does not count. */
 START_TEST(structs_without_types_and_pages) {
     sa_engine *engine = engine_with(SA_ISA_GENERIC, 1);
@@ -189,6 +204,7 @@ int main(void) {
     tcase_add_test(tcase, scales);
     tcase_add_test(tcase, pages);
     tcase_add_test(tcase, outputs_in_a_cache);
+    tcase_add_test(tcase, outputs_between_the_rows_of_a_page);
     tcase_add_test(tcase, structs_without_types_and_pages);
     return run_suite(suite);
 }

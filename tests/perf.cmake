@@ -16,6 +16,11 @@ if(SA_BUILD_PERF)
     --shape "cosy heads=2 nq=1 nk=3000 d=64 warm")
   set_tests_properties(perf.copies PROPERTIES TIMEOUT 180 LABELS perf
     PASS_REGULAR_EXPRESSION "memory  .*GB/s read.*\ncold  [^\n]*%  *[1-9][0-9]+  .*\ncosy  [^\n]*  warm  ")
+  # A batch against its parts, by pages of int8 and of bf16.
+  add_test(NAME perf.parts COMMAND sa_bench ${smoke} --shape "two heads=2 kv=1 lens=90,300 qlens=90,1 d=64 type=bf16 parts"
+    --shape "six heads=2 lens=90x2,300x4 qlens=9x2,1x4 d=32 kv_type=int8 page=16 causal parts")
+  set_tests_properties(perf.parts PROPERTIES TIMEOUT 180 LABELS perf
+    PASS_REGULAR_EXPRESSION "\ntwo, 1 thread: [0-9.]+ x the sum of its prefills alone, .*\nsix, 2 threads: [0-9.]+ x the sum")
   add_test(NAME perf.callers COMMAND sa_bench --shapes smoke.txt ${smoke} --callers 1,4)
   set_tests_properties(perf.bench perf.callers PROPERTIES TIMEOUT 180 LABELS perf)
 

@@ -45,6 +45,8 @@ static void print_reading(const struct decode_report *r) {
         printf(
             "; %.2f GB/s once they are twice the last-level cache: %.1f %% of the read rate measured now, %.2f GB/s\n",
             rate(r->times.far_bytes, r->times.far_seconds) * 1e-9, 100 * share(r), r->read_rate * 1e-9);
+    else if (r->times.far_seconds > 0)
+        printf("; the memory's read rate could not be measured\n");
     else if (r->last_level > 0)
         printf("; no share of the memory's read rate: they grow to %s, which is not twice the last-level cache (%s)\n",
                bytes_text(r->cache_bytes), bytes_text(r->last_level));
@@ -79,7 +81,7 @@ static json_t *check_json(const struct decode_check *check) {
     return json;
 }
 
-/* null: the caches came from the last-level cache. */
+/* null: the caches came from the last-level cache, or the rate is not known. */
 static json_t *share_json(const struct decode_report *r) {
     return r->read_rate > 0 ? json_real(share(r)) : json_null();
 }

@@ -52,13 +52,7 @@ struct sa_stored sa_scales_of(const struct sa_cache *cache, int64_t begin, int n
                               cache->scale_token, n, 1, cache->scale_type};
 }
 
-/* Between sink keys and a window lie keys that nobody sees. They are computed with the others and masked. */
-static void bring_zeros(const struct sa_workspace *space, const struct sa_cache *cache, int j, int n) {
-    const int stride = sa_near_stride(cache->d);
-    memset(space->near + j * stride, 0, (size_t)(n * stride) * sizeof(float));
-    memset(space->scale + j, 0, (size_t)n * sizeof(float));
-}
-
+/* Between sink keys and a window lie keys that nobody sees: zeros, computed with the others and masked. */
 struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space, const struct sa_cache *cache,
                           int64_t at, int begin, int end, bool again) {
     const bool in_place = stands_well(cache, again);
@@ -72,13 +66,40 @@ struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace 
     for (int j = begin, n; j < end && !in_place; j += n) {
         const struct sa_stored run = sa_stored_of(cache, at + j, at + end);
         n = run.n;
-        if (!exists(cache, at + j)) {
-            bring_zeros(space, cache, j, n);
-            continue;
-        }
-        kernels->widen(run, space->near + j * stride, stride);
-        if (cache->scales)
-            kernels->widen(sa_scales_of(cache, at + j, n), space->scale + j, 1);
+        if (exists(cache, at + j))
+            kernels->widen(run, space->near + j * stride, stride);
+        else
+            memset(space->near + j * stride, 0, (size_t)(n * stride) * sizeof(float));
     }
+    if (cache->scales)
+        sa_bring_scales(kernels, cache, at + begin, at + end, space->scale + begin);
     return rows;
+}
+
+void sa_bring_scales(const struct sa_kernels *kernels, const struct sa_cache *cache, int64_t begin, int64_t end,
+                     float *scale) {
+    for (int64_t token = begin; token < end;) {
+        const int n = sa_stored_of(cache, token, end).n;
+        const struct sa_stored run = sa_scales_of(cache, token, n);
+        if (!exists(cache, token))
+            memset(scale, 0, (size_t)n * sizeof *scale);
+        else if (run.type == SA_F32 && run.stride == sizeof *scale)
+            memcpy(scale, run.data, (size_t)n * sizeof *scale);
+        else
+            kernels->widen(run, scale, 1);
+        token += n;
+        scale += n;
+    }
+}
+
+void sa_point_rows(const struct sa_cache *cache, int64_t begin, int64_t end, const char **row) {
+    static const char zeros[SA_MAX_D * sizeof(float)];
+    for (int64_t token = begin; token < end;) {
+        struct sa_stored run = {zeros, 0, 1, 0, 0};
+        if (exists(cache, token))
+            run = sa_stored_of(cache, token, end);
+        for (int i = 0; i < run.n; i++)
+            *row++ = run.data + i * run.stride;
+        token += run.n;
+    }
 }

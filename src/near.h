@@ -26,4 +26,11 @@ struct sa_lines sa_lines_of(const struct sa_cache *cache, int64_t begin, int64_t
 struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space, const struct sa_cache *cache,
                           int64_t at, int begin, int end, bool again);
 
+/* row[i] = where token begin + i stands, for all of begin .. end - 1; somewhere harmless where nobody sees the page. */
+void sa_point_rows(const struct sa_cache *cache, int64_t begin, int64_t end, const char **row);
+
+/* Their scales as floats. Pages that nobody sees have 0. */
+void sa_bring_scales(const struct sa_kernels *kernels, const struct sa_cache *cache, int64_t begin, int64_t end,
+                     float *scale);
+
 #endif

@@ -10,6 +10,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "few.h"
+
 /* ---------------------------------------------------------------- the tree */
 
 static void clear_state(const struct sa_tile *t, const struct sa_state *state) {
@@ -20,11 +22,18 @@ static void clear_state(const struct sa_tile *t, const struct sa_state *state) {
     memset(state->o, 0, (size_t)(t->problem->d_v * sa_pass_row(t, sa_tile_passes(t))) * sizeof(float));
 }
 
+static void attend_block(const struct sa_tile *t, int64_t at, const struct sa_state *state) {
+    if (t->n_rows <= SA_FEW_ROWS)
+        sa_attend_few(t, at, state);
+    else
+        sa_attend_block(t, at, state);
+}
+
 static void attend_chunk(const struct sa_tile *t, int64_t begin, const struct sa_state *state) {
     clear_state(t, state);
     for (int64_t at = begin; at < begin + SA_CHUNK_KEYS && at < t->seq->n_k; at += SA_BLOCK_KEYS)
         if (sa_tile_sees_any(t, at, at + SA_BLOCK_KEYS))
-            sa_attend_block(t, at, state);
+            attend_block(t, at, state);
 }
 
 static void merge_states(const struct sa_tile *t, const struct sa_state *a, const struct sa_state *b) {

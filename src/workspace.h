@@ -23,9 +23,6 @@ struct sa_workspace {
     struct sa_state child[SA_TREE_LEVELS]; /* child[level]: a later child of a node one level above */
 };
 
-/* Floats from one row brought near to the next: an odd number of cache lines, so that rows share no sets of a cache. */
-static inline int sa_near_stride(int d) { return ((d + SA_LINE_FLOATS - 1) / SA_LINE_FLOATS | 1) * SA_LINE_FLOATS; }
-
 /* Bytes one thread needs. */
 size_t sa_workspace_bytes(int d_qk, int d_v);
 

@@ -42,7 +42,10 @@ enum {
     SA_SUM_KEYS = 16,    /* keys of one row-sum tree */
     SA_LINE_FLOATS = 16, /* of a cache line */
     SA_LINE_BYTES = 64,
-    SA_MAX_D = 576 /* largest d_qk and d_v */
+    SA_MAX_D = 576,                             /* largest d_qk and d_v */
+    SA_FEW_ROWS = 8,                            /* rows of a tile for which there are other kernels, see few_scores() */
+    SA_RUN_KEYS = 64,                           /* most keys that those take at once */
+    SA_FEW_STRIDE = SA_BLOCK_KEYS + SA_RUN_KEYS /* floats from a row of their scores to the next */
 };
 
 /* The bits of 2^(i/8) for i = 0 .. 7, less i << 20, see lanes_exp2.h. */
@@ -68,6 +71,16 @@ struct sa_stored {
     ptrdiff_t stride; /* bytes */
     int n, d, type;
 };
+
+/* Rows in memory, each wherever it stands, of any sa_type, at any alignment of an element. Meanwhile as many rows
+ * `ahead` are fetched into the second-level cache. */
+struct sa_pointed {
+    const char *const *row, *const *ahead;
+    int n, d, type;
+};
+
+/* Floats from one row brought near to the next: an odd number of cache lines, so that rows share no sets of a cache. */
+static inline int sa_near_stride(int d) { return ((d + SA_LINE_FLOATS - 1) / SA_LINE_FLOATS | 1) * SA_LINE_FLOATS; }
 
 /* The keys of a run that each group of a pass goes through. Both ends grow with the group, and begin of the last group
  * handed over is at most end of the first. */
@@ -152,6 +165,26 @@ struct sa_kernels {
 
     /* a = a and b in one, a's keys before b's; a row with nothing in it is neutral. Groups 0 .. n_groups - 1. */
     void (*merge)(int n_groups, int d, const struct sa_state *a, const struct sa_state *b);
+
+    /* Tiles of 1 .. SA_FEW_ROWS rows have kernels that read rows of k and v of any type where they stand, in the order
+     * of memory, while others are fetched. State, qt and bits are the same, but scores are s[r][j] with SA_FEW_STRIDE
+     * floats a row; rows beyond n_rows may hold anything. */
+
+    /* Scores of k.n <= SA_RUN_KEYS keys; up to SA_RUN_KEYS - 1 behind them are overwritten. */
+    void (*few_scores)(const float *qt, int n_rows, struct sa_pointed k, float *s);
+
+    /* s[r][j] = s[r][j] * scale[j], n_keys a multiple of 16. */
+    void (*few_scale)(int n_rows, int n_keys, const float *scale, float *s);
+
+    /* As weights(), with mb the maximum of the scores. */
+    void (*few_weights)(int n_rows, int n_keys, float *s, float *m, float *l, float *alpha);
+
+    /* sums[r][c] = sums[r][c] + p[r][j] v[j][c] over the v.n <= SA_RUN_KEYS keys of a run; sa_near_stride(d_v) floats
+     * a row, SA_FEW_ROWS rows. */
+    void (*few_values)(const float *p, int n_rows, struct sa_pointed v, float *sums);
+
+    /* o[c][r] = o[c][r] alpha[r] + sums[r][c] for r < SA_FEW_ROWS. */
+    void (*few_add)(int d, const float *sums, const float *alpha, float *o);
 
     /* rows[r][c] = o[c][r] / l[r] for r < n_rows; 0 where l is 0; never -0. The whole tile. */
     void (*finish)(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]);

@@ -2,7 +2,8 @@
 /*
  * The one source of all micro-kernels; the contract is kernels.h. A file per instruction set includes its vec_<isa>.h,
  * this file, and names the table. The parts: lanes_exp2.h, lanes_rows.h (pack and finish), lanes_scores.h,
- * lanes_types.h (widen, narrow, quantise), lanes_weights.h (and merge), lanes_values.h. The wrappers they rely on:
+ * lanes_types.h (widen, narrow, quantise), lanes_weights.h (and merge), lanes_values.h, lanes_few.h and
+ * lanes_few_values.h (tiles of few rows). The wrappers they rely on:
  *
  *     LANES                         floats in a vector `vf`; `vi` as many int32, `vmask` one bit or word a lane
  *     PASS_GROUPS                   groups that a pass takes side by side in registers
@@ -11,6 +12,7 @@
  *     TILE_SIZE(v)                  the largest of these n
  *     SCORE_STEPS                   dimensions a turn of the score loop takes
  *     v_load v_store v_set1 v_fma   aligned memory, broadcast, fused multiply-add
+ *     v_fma_few                     the same, or a function that does it
  *     v_load_any v_store_any        memory of any alignment
  *     v_max v_min                   a > b ? a : b, a < b ? a : b: the second operand if either is NaN
  *     v_div
@@ -22,6 +24,10 @@
  *     v_of_bf16 v_of_f16 v_of_i8    LANES elements of that type from memory of any alignment
  *     v_to_bf16 v_to_f16 v_to_i8    LANES elements of that type to memory of any alignment, rounded to nearest, ties to
  *                                   even; to int8 only what lies within -127 .. 127
+ *     v_of_quarters(row, at)        16 bytes from `at` on of the rows 0, 4, ..., LANES - 4
+ *     v_turn(r)                     four of these, of the rows from 0, 1, 2, 3 on, to the 4-byte words 0, 1, 2, 3 of
+ *                                   all rows
+ *     v_of_f16_pairs(w, low, high)  the lower and the upper halves of such words
  *     f16_of(float) of_f16(bits)    one element
  */
 #ifndef SA_LANES_H
@@ -39,6 +45,9 @@
 #define UNROLL   _Pragma("GCC unroll 16")
 #define UNROLL_4 _Pragma("GCC unroll 4")
 #endif
+
+/* What was stored there is loaded again, not kept in registers. */
+#define keep_memory(p) __asm__ volatile("" ::"r"(p) : "memory")
 
 enum {
     W = PASS_GROUPS * SA_GROUP_ROWS,       /* stride of the arrays of a pass */
@@ -72,6 +81,11 @@ INLINE struct tiling tiling_of(int n, int largest) {
 #include "kernels/lanes_values.h"
 #include "kernels/lanes_weights.h"
 
+/* After what they are made of. */
+#include "kernels/lanes_few.h"
+
+#include "kernels/lanes_few_values.h"
+
 #define LANES_TABLE(table, its_name, its_isa)                                                                          \
     const struct sa_kernels table = {.name = its_name,                                                                 \
                                      .isa = its_isa,                                                                   \
@@ -91,6 +105,11 @@ INLINE struct tiling tiling_of(int n, int largest) {
                                      .finite = lanes_finite,                                                           \
                                      .values_masked = lanes_values_masked,                                             \
                                      .merge = lanes_merge,                                                             \
+                                     .few_scores = lanes_few_scores,                                                   \
+                                     .few_scale = lanes_few_scale,                                                     \
+                                     .few_weights = lanes_few_weights,                                                 \
+                                     .few_values = lanes_few_values,                                                   \
+                                     .few_add = lanes_few_add,                                                         \
                                      .finish = lanes_finish}
 
 #endif

@@ -9,7 +9,7 @@ typedef float half __attribute__((vector_size(16)));
 typedef float strip __attribute__((vector_size(32))); /* in memory order: rows i and i + 4, or 8 rows of a column */
 
 /* Strips are not passed by value: processors without such vectors have no way to. */
-INLINE void strip_of_rows(strip *to, const float *row, const float *row_4) {
+INLINE void strip_of_rows(strip *to, const void *row, const void *row_4) {
     half low, high;
     memcpy(&low, row, sizeof low);
     memcpy(&high, row_4, sizeof high);

@@ -28,6 +28,7 @@ INLINE vf v_keep(vf a) {
     return a;
 }
 INLINE vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+#define v_fma_few v_fma
 INLINE vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 INLINE vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 INLINE vf v_div(vf a, vf b) { return _mm256_div_ps(a, b); }
@@ -61,6 +62,28 @@ INLINE void v_to_i8(void *p, vf a) {
     const __m256i whole = _mm256_cvtps_epi32(a);
     const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
     _mm_storel_epi64(p, _mm_packs_epi16(words, words));
+}
+/* 16 bytes at `at` of every fourth row, and the turning of four such vectors, so that vector i holds word i of each. */
+INLINE vf v_of_quarters(const char *const *row, ptrdiff_t at) {
+    const __m128 low = _mm_loadu_ps((const float *)(const void *)(row[0] + at));
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(low), _mm_loadu_ps((const float *)(const void *)(row[4] + at)),
+                                1);
+}
+INLINE void v_turn(vf r[4]) {
+    const vf a = _mm256_unpacklo_ps(r[0], r[1]), b = _mm256_unpacklo_ps(r[2], r[3]);
+    const vf c = _mm256_unpackhi_ps(r[0], r[1]), d = _mm256_unpackhi_ps(r[2], r[3]);
+    r[0] = _mm256_shuffle_ps(a, b, 0x44);
+    r[1] = _mm256_shuffle_ps(a, b, 0xee);
+    r[2] = _mm256_shuffle_ps(c, d, 0x44);
+    r[3] = _mm256_shuffle_ps(c, d, 0xee);
+}
+/* The lower and the upper halves of words. */
+INLINE void v_of_f16_pairs(vf words, vf *low, vf *high) {
+    const __m256i order =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    const __m256i pairs = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(_mm256_castps_si256(words), order), 0xd8);
+    *low = _mm256_cvtph_ps(_mm256_castsi256_si128(pairs));
+    *high = _mm256_cvtph_ps(_mm256_extracti128_si256(pairs, 1));
 }
 INLINE uint16_t f16_of(float a) { return (uint16_t)_cvtss_sh(a, _MM_FROUND_TO_NEAREST_INT); }
 INLINE float of_f16(uint16_t bits) { return _cvtsh_ss(bits); }

@@ -30,6 +30,7 @@ INLINE vf v_keep(vf a) {
     return a;
 }
 INLINE vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+#define v_fma_few v_fma
 INLINE vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 INLINE vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 INLINE vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }
@@ -59,6 +60,29 @@ INLINE void v_to_bf16(void *p, vf a) {
 }
 INLINE void v_to_f16(void *p, vf a) { _mm256_storeu_si256(p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT)); }
 INLINE void v_to_i8(void *p, vf a) { _mm_storeu_si128(p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a))); }
+/* 16 bytes at `at` of every fourth row, and the turning of four such vectors, so that vector i holds word i of each. */
+INLINE vf v_of_quarters(const char *const *row, ptrdiff_t at) {
+    vf a = _mm512_castps128_ps512(_mm_loadu_ps((const float *)(const void *)(row[0] + at)));
+    a = _mm512_insertf32x4(a, _mm_loadu_ps((const float *)(const void *)(row[4] + at)), 1);
+    a = _mm512_insertf32x4(a, _mm_loadu_ps((const float *)(const void *)(row[8] + at)), 2);
+    return _mm512_insertf32x4(a, _mm_loadu_ps((const float *)(const void *)(row[12] + at)), 3);
+}
+INLINE void v_turn(vf r[4]) {
+    const vf a = _mm512_unpacklo_ps(r[0], r[1]), b = _mm512_unpacklo_ps(r[2], r[3]);
+    const vf c = _mm512_unpackhi_ps(r[0], r[1]), d = _mm512_unpackhi_ps(r[2], r[3]);
+    r[0] = _mm512_shuffle_ps(a, b, 0x44);
+    r[1] = _mm512_shuffle_ps(a, b, 0xee);
+    r[2] = _mm512_shuffle_ps(c, d, 0x44);
+    r[3] = _mm512_shuffle_ps(c, d, 0xee);
+}
+/* The lower and the upper halves of words. */
+INLINE void v_of_f16_pairs(vf words, vf *low, vf *high) {
+    typedef uint32_t wide __attribute__((vector_size(64)));
+    typedef uint16_t narrow __attribute__((vector_size(32)));
+    const wide w = (wide)words;
+    *low = _mm512_cvtph_ps((__m256i) __builtin_convertvector(w & 0xffffu, narrow));
+    *high = _mm512_cvtph_ps((__m256i) __builtin_convertvector(w >> 16, narrow));
+}
 INLINE uint16_t f16_of(float a) { return (uint16_t)_cvtss_sh(a, _MM_FROUND_TO_NEAREST_INT); }
 INLINE float of_f16(uint16_t bits) { return _cvtsh_ss(bits); }
 

@@ -15,6 +15,7 @@
 enum { LANES = 4, PASS_GROUPS = 1, SCORE_STEPS = 1 };
 
 #define TILE_SIZE(v) 4
+#define FEW_SIZES_1_8
 #define EACH_TILE(X) EACH_SIZE_4(X, 4)
 
 typedef float vf __attribute__((vector_size(16)));
@@ -57,6 +58,13 @@ INLINE vf v_fma(vf a, vf b, vf c) {
     bits += away & inexact & ((bits & 1) - 1);
     return __builtin_convertvector((vd)bits, vf);
 }
+#endif
+
+/* For kernels that unroll so much that an emulation in every place would take minutes to compile. */
+#if defined(__aarch64__) || defined(__FP_FAST_FMAF)
+#define v_fma_few v_fma
+#else
+static __attribute__((noinline)) vf v_fma_few(vf a, vf b, vf c) { return v_fma(a, b, c); }
 #endif
 
 INLINE vmask m_and(vmask a, vmask b) { return a & b; }
@@ -115,6 +123,25 @@ INLINE vf v_of_f16(const void *p) {
     uint16_t bits[LANES];
     memcpy(bits, p, sizeof bits);
     return (vf){of_f16(bits[0]), of_f16(bits[1]), of_f16(bits[2]), of_f16(bits[3])};
+}
+INLINE vf v_of_quarters(const char *const *row, ptrdiff_t at) {
+    vf a;
+    memcpy(&a, row[0] + at, sizeof a);
+    return a;
+}
+INLINE void v_turn(vf r[4]) {
+    const vf a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), b = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
+    const vf c = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7), d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+    r[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+    r[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+    r[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+    r[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+}
+INLINE void v_of_f16_pairs(vf words, vf *low, vf *high) {
+    uint16_t bits[2 * LANES];
+    memcpy(bits, &words, sizeof bits);
+    *low = (vf){of_f16(bits[0]), of_f16(bits[2]), of_f16(bits[4]), of_f16(bits[6])};
+    *high = (vf){of_f16(bits[1]), of_f16(bits[3]), of_f16(bits[5]), of_f16(bits[7])};
 }
 INLINE vf v_of_bf16(const void *p) {
     uint16_t bits[LANES];

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* block.h's work for tiles of few rows: the same result, read at the speed of memory. */
+#ifndef SA_FEW_H
+#define SA_FEW_H
+
+#include "block.h"
+
+/* As sa_attend_block(), for tiles of at most SA_FEW_ROWS rows. */
+void sa_attend_few(const struct sa_tile *tile, int64_t at, const struct sa_state *state);
+
+#endif

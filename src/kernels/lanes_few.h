@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/* Tiles of few rows, as in decoding: each row of k and v serves so few queries that reading it is what costs. So the
+ * keys stand in the lanes for the scores, the dimensions for the values, and rows are read in the order of memory while
+ * the next ones are fetched. The bits are those of the other kernels. Included by lanes.h; values in
+ * lanes_few_values.h. */
+#ifndef SA_LANES_FEW_H
+#define SA_LANES_FEW_H
+
+typedef uint32_t words __attribute__((vector_size(4 * LANES)));
+typedef int32_t wholes __attribute__((vector_size(4 * LANES)));
+
+enum {
+    FEW_STRIDE = SA_FEW_STRIDE,
+    FEW_SUMS = PASS_GROUPS > 1 ? 16 : 8, /* accumulators, half of the registers */
+    FEW_UNITS = 4,                       /* most vectors of keys side by side */
+    FEW_BYTES = 16                       /* of a row, a step */
+};
+
+/* X(name, type, n) for every type and number of rows; other numbers take the next larger one. Where there are no
+ * vector instructions worth the name, few functions: it is the compiler's time. */
+#ifdef FEW_SIZES_1_8
+#define EACH_FEW_SIZE(X, name, type) X(name, type, 1) X(name, type, 8)
+#else
+#define EACH_FEW_SIZE(X, name, type) X(name, type, 1) X(name, type, 2) X(name, type, 4) X(name, type, 8)
+#endif
+#define EACH_FEW(X)                                                                                                    \
+    EACH_FEW_SIZE(X, f32, SA_F32)                                                                                      \
+    EACH_FEW_SIZE(X, bf16, SA_BF16) EACH_FEW_SIZE(X, f16, SA_F16) EACH_FEW_SIZE(X, i8, SA_I8)
+#define FEW_CASE(type, n) ((type)*16 + (n))
+
+INLINE int few_size(int n_rows) {
+#ifdef FEW_SIZES_1_8
+    return n_rows > 1 ? 8 : 1;
+#else
+    return n_rows > 4 ? 8 : n_rows > 2 ? 4 : n_rows;
+#endif
+}
+
+/* ---------------------------------------------------------------- fetching */
+
+/* Lines of the rows ahead, strictly in the order of memory: in any other the memory is a third slower or more. */
+struct cursor {
+    const char *const *row;
+    const char *at, *end; /* in the row */
+    ptrdiff_t bytes;      /* of a row */
+};
+
+INLINE struct cursor cursor_of(const struct sa_pointed *rows) {
+    const ptrdiff_t bytes = rows->d * (rows->type == SA_F32 ? 4 : rows->type == SA_I8 ? 1 : 2);
+    return (struct cursor){rows->ahead, rows->ahead[0], rows->ahead[0] + bytes, bytes};
+}
+
+INLINE void fetch_lines(const int n, struct cursor *cursor) {
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        __builtin_prefetch(cursor->at, 0, 2);
+        cursor->at += SA_LINE_BYTES;
+        if (cursor->at >= cursor->end) {
+            cursor->at = *++cursor->row;
+            cursor->end = cursor->at + cursor->bytes;
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- scores */
+
+/* Dimension c of those that words of LANES keys hold, the lowest part first. Halves come in pairs, see few_pairs(). */
+INLINE vf few_widen(const int type, vf word, int c) {
+    const words w = (words)word;
+    if (type == SA_BF16)
+        return c ? (vf)(w & 0xffff0000u) : (vf)(w << 16);
+    if (type == SA_I8)
+        return (vf) __builtin_convertvector((wholes)(w << (24 - 8 * c)) >> 24, vf);
+    return word;
+}
+
+/* A word of each key: its dimensions one after the other, each for all keys, so that enough sums are under way. */
+INLINE void few_score_word(const int type, const int n_rows, const int n_units, const float *word, const float *qt,
+                           vf *sum) {
+    const int n_dims = 4 / type_bytes(type);
+    vf pair[FEW_UNITS][2];
+    UNROLL
+    for (int u = 0; u < n_units && type == SA_F16; u++)
+        v_of_f16_pairs(v_load(word + u * LANES), &pair[u][0], &pair[u][1]);
+    UNROLL
+    for (int c = 0; c < n_dims; c++)
+        UNROLL
+    for (int u = 0; u < n_units; u++) {
+        const vf x = type == SA_F16 ? pair[u][c] : few_widen(type, v_load(word + u * LANES), c);
+        UNROLL
+        for (int r = 0; r < n_rows; r++)
+            sum[u * n_rows + r] = v_fma_few(v_set1(qt[c * W + r]), x, sum[u * n_rows + r]);
+    }
+}
+
+/* FEW_BYTES of each key. They go through memory once they are turned: the registers are for the sums. */
+INLINE void few_score_step(const int type, const int n_rows, const int n_units, const char *const *row, ptrdiff_t at,
+                           const float *qt, float *turned, vf *sum) {
+    const int n_dims = 4 / type_bytes(type);
+    UNROLL
+    for (int u = 0; u < n_units; u++) {
+        vf word[4];
+        UNROLL
+        for (int i = 0; i < 4; i++)
+            word[i] = v_of_quarters(row + u * LANES + i, at);
+        v_turn(word);
+        UNROLL
+        for (int i = 0; i < 4; i++)
+            v_store(turned + (i * n_units + u) * LANES, word[i]);
+    }
+    keep_memory(turned);
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        few_score_word(type, n_rows, n_units, turned + i * n_units * LANES, qt + i * n_dims * W, sum);
+}
+
+/* A dimension that is part of no whole step. */
+INLINE void few_score_one(const int type, const int n_rows, const char *const *row, ptrdiff_t at, const float *qt,
+                          vf *sum) {
+    _Alignas(64) float x[LANES];
+    for (int i = 0; i < LANES; i++)
+        x[i] = one_of(type, row[i] + at);
+    UNROLL
+    for (int r = 0; r < n_rows; r++)
+        sum[r] = v_fma_few(v_set1(qt[r]), v_load(x), sum[r]);
+}
+
+/* Register tile: n_units vectors of keys. */
+INLINE void few_score_tile(const int type, const int n_rows, const int n_units, const float *qt, const char *const *row,
+                           int d, float *s, struct cursor *cursor) {
+    const int bytes = type_bytes(type), step = FEW_BYTES / bytes;
+    _Alignas(64) float turned[4 * FEW_UNITS * LANES];
+    vf sum[FEW_SUMS];
+    UNROLL
+    for (int i = 0; i < n_units * n_rows; i++)
+        sum[i] = v_set1(0.0f);
+    int c = 0;
+    for (; c + step <= d; c += step) {
+        fetch_lines(n_units * LANES * FEW_BYTES / SA_LINE_BYTES, cursor);
+        few_score_step(type, n_rows, n_units, row, c * bytes, qt + c * W, turned, sum);
+    }
+    for (; c < d; c++)
+        UNROLL
+    for (int u = 0; u < n_units; u++)
+        few_score_one(type, n_rows, row + u * LANES, c * bytes, qt + c * W, sum + u * n_rows);
+    UNROLL
+    for (int i = 0; i < n_units * n_rows; i++)
+        v_store(s + i % n_rows * FEW_STRIDE + i / n_rows * LANES, sum[i]);
+}
+
+/* Where the run ends within a tile, its last row stands in for those that lack. */
+INLINE void few_score_run(const int type, const int n_rows, const float *qt, struct sa_pointed k, float *s) {
+    const int n_units = FEW_SUMS / n_rows < FEW_UNITS ? FEW_SUMS / n_rows : FEW_UNITS, step = n_units * LANES;
+    struct cursor cursor = cursor_of(&k);
+    const char *last[FEW_UNITS * LANES];
+    for (int j = 0; j < k.n; j += step) {
+        const char *const *row = k.row + j;
+        if (j + step > k.n) {
+            for (int i = 0; i < step; i++)
+                last[i] = k.row[j + i < k.n ? j + i : k.n - 1];
+            row = last;
+        }
+        few_score_tile(type, n_rows, n_units, qt, row, k.d, s + j, &cursor);
+    }
+}
+
+#define SCORE_FEW(name, type, n)                                                                                       \
+    static void few_scores_##name##x##n(const float *qt, struct sa_pointed k, float *s) {                              \
+        few_score_run(type, n, qt, k, s);                                                                              \
+    }
+EACH_FEW(SCORE_FEW)
+#undef SCORE_FEW
+
+static void lanes_few_scores(const float *qt, int n_rows, struct sa_pointed k, float *s) {
+#define SCORE_FEW(name, type, n)                                                                                       \
+    case FEW_CASE(type, n): few_scores_##name##x##n(qt, k, s); break;
+    switch (FEW_CASE(k.type, few_size(n_rows))) { EACH_FEW(SCORE_FEW) }
+#undef SCORE_FEW
+}
+
+static void lanes_few_scale(int n_rows, int n_keys, const float *scale, float *s) {
+    for (int r = 0; r < n_rows; r++, s += FEW_STRIDE)
+        for (int j = 0; j < n_keys; j += LANES)
+            v_store(s + j, v_load(s + j) * v_load(scale + j));
+}
+
+/* ---------------------------------------------------------------- weights */
+
+INLINE float few_maximum(int n_keys, const float *s) {
+    _Alignas(64) float each[LANES];
+    vf max = v_load(s);
+    for (int j = LANES; j < n_keys; j += LANES)
+        max = v_max(v_load(s + j), max);
+    v_store(each, max);
+    for (int i = 1; i < LANES; i++)
+        each[0] = each[i] > each[0] ? each[i] : each[0];
+    return each[0];
+}
+
+/* The tree of kernels.h with its keys side by side. */
+INLINE float few_sum16(const float *p) {
+    strip a, b;
+    memcpy(&a, p, sizeof a);
+    memcpy(&b, p + STRIP_ROWS, sizeof b);
+    a = a + b;
+    const half t4 = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
+    return (t4[0] + t4[2]) + (t4[1] + t4[3]);
+}
+
+INLINE float few_weights_row(int n_keys, float *s, float shift) {
+    enum { AT_ONCE = SA_SUM_KEYS / LANES };
+    const vf m = v_set1(shift);
+    float sum = 0.0f;
+    for (int j = 0; j < n_keys; j += SA_SUM_KEYS) {
+        vf p[AT_ONCE];
+        UNROLL
+        for (int i = 0; i < AT_ONCE; i++)
+            p[i] = v_load(s + j + i * LANES) - m;
+        exp2_each(AT_ONCE, p);
+        UNROLL
+        for (int i = 0; i < AT_ONCE; i++)
+            v_store(s + j + i * LANES, p[i]);
+        sum = sum + few_sum16(s + j);
+    }
+    return sum;
+}
+
+/* Rows of the group that the tile does not have keep what they have. */
+static void lanes_few_weights(int n_rows, int n_keys, float *s, float *m, float *l, float *alpha) {
+    _Alignas(64) float mb[SA_GROUP_ROWS], shift[SA_GROUP_ROWS], sum[SA_GROUP_ROWS];
+    for (int r = 0; r < SA_GROUP_ROWS; r++) {
+        mb[r] = r < n_rows ? few_maximum(n_keys, s + r * FEW_STRIDE) : -INFINITY;
+        sum[r] = 0.0f;
+    }
+    for (int lane = 0; lane < SA_GROUP_ROWS; lane += LANES) {
+        vf m_new = v_max(v_load(m + lane), v_load(mb + lane)), to = finite_max(m_new);
+        v_store(shift + lane, to);
+        v_store(alpha + lane, exp2_nonpositive(v_load(m + lane) - to));
+        v_store(m + lane, m_new);
+    }
+    for (int r = 0; r < n_rows; r++)
+        sum[r] = few_weights_row(n_keys, s + r * FEW_STRIDE, shift[r]);
+    for (int lane = 0; lane < SA_GROUP_ROWS; lane += LANES)
+        v_store(l + lane, v_fma_few(v_load(l + lane), v_load(alpha + lane), v_load(sum + lane)));
+}
+
+#endif

@@ -385,6 +385,53 @@ START_TEST(a_workspace_that_cannot_grow_is_laid_out_again) {
 }
 END_TEST
 
+/* As many rows as the passes of the largest tile have; m and l of a whole tile. */
+static void check_slots(const struct sa_partials *partials, int64_t n_slots, int rows, int d_v) {
+    for (int64_t slot = 0; slot < n_slots; slot++) {
+        const struct sa_state state = sa_partials_state(partials, slot);
+        ck_assert((uintptr_t)state.m % 64 == 0 && (uintptr_t)state.l % 64 == 0 && (uintptr_t)state.o % 64 == 0);
+        memset(state.m, (int)slot, SA_TILE_ROWS * sizeof(float));
+        memset(state.l, (int)slot, SA_TILE_ROWS * sizeof(float));
+        memset(state.o, (int)slot, (size_t)(rows * d_v) * sizeof(float));
+    }
+    for (int64_t slot = 0; slot < n_slots; slot++) {
+        const struct sa_state state = sa_partials_state(partials, slot);
+        const unsigned char *m = (void *)state.m, *l = (void *)state.l, *o = (void *)state.o;
+        for (int i = 0; i < SA_TILE_ROWS * 4; i++)
+            must(m[i] == slot && l[i] == slot, "slot %lld and another overlap", (long long)slot);
+        for (int i = 0; i < rows * d_v * 4; i++)
+            must(o[i] == slot, "slot %lld and another overlap", (long long)slot);
+    }
+}
+
+START_TEST(results_of_parts_have_room) {
+    static const struct {
+        int n_slots, n_rows, pass_rows, rows, d_v;
+    } cases[] = {{5, 1, 16, 16, 8}, {100, 64, 16, 64, 17}, {3, 17, 16, 32, 1}, {9, 3, 64, 64, 64}, {0, 0, 64, 0, 5}};
+    struct sa_partials partials = {.n_slots = 0};
+    for (int i = 0; i < 5; i++) {
+        const int64_t n = cases[i].n_slots;
+        ck_assert(sa_partials_grant(&partials, n, cases[i].n_rows, cases[i].pass_rows, cases[i].d_v));
+        ck_assert(sa_partials_bytes(n, cases[i].n_rows, cases[i].pass_rows, cases[i].d_v) <=
+                  partials.state_buffer.capacity_bytes + partials.count_buffer.capacity_bytes);
+        check_slots(&partials, n, cases[i].rows, cases[i].d_v);
+        for (int64_t c = 0; c < n * SA_TREE_LEVELS; c++)
+            partials.counts[c] = 7;
+        sa_partials_clear(&partials);
+        for (int64_t c = 0; c < n * SA_TREE_LEVELS; c++)
+            must(partials.counts[c] == 0, "count %lld", (long long)c);
+    }
+    for (int n = 1; n <= 2; n++) {
+        fail_at(n);
+        ck_assert(!sa_partials_grant(&partials, 1000 * n, 64, 64, 64 * n) && has_failed());
+        ck_assert(sa_partials_grant(&partials, 5, 64, 64, 8));
+        check_slots(&partials, 5, 64, 8);
+    }
+    sa_partials_free(&partials);
+    ck_assert_int_eq(live(), 0);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("memory");
     TCase *failing = add_case(suite, "failing");
@@ -406,5 +453,6 @@ int main(void) {
     tcase_add_test(parts, a_plan_that_finds_no_memory_can_be_made_again);
     tcase_add_test(parts, a_workspace_has_room_for_all_its_parts);
     tcase_add_test(parts, a_workspace_that_cannot_grow_is_laid_out_again);
+    tcase_add_test(parts, results_of_parts_have_room);
     return run_suite(suite);
 }

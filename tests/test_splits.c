@@ -203,6 +203,12 @@ END_TEST
 
 /* ---------------------------------------------------------------- what the planner does by itself */
 
+static bool says(sa_engine *engine, const struct box *box, const char *words) {
+    char text[2000];
+    ck_assert_int_eq(sa_batch_describe(engine, &box->batch, text, sizeof text, NULL), SA_OK);
+    return strstr(text, words) != NULL;
+}
+
 /* Long keys are split where a team would be idle, not in one thread, nor in calls that stay in the caller. */
 START_TEST(tiles_are_split_where_it_helps) {
     struct box *longest = box_new(1, (struct box_shape){1, 1, 1, 64, 64, 1, 300000}),
@@ -217,6 +223,9 @@ START_TEST(tiles_are_split_where_it_helps) {
     ck_assert_int_eq(info_of(two, &brief->batch).in_caller, 1);
     ck_assert_int_eq(info_of(two, &brief->batch).n_splits, 0);
     ck_assert_int_eq(info_of(two, &many->batch).n_splits, 0);
+    ck_assert(says(two, longest, "have a part of the keys of one of 1 tiles"));
+    ck_assert(says(two, longest, "for results of parts"));
+    ck_assert(says(one, longest, "no key range is split"));
     box_answer(longest, one);
     check_forward(two, longest);
     sa_engine_destroy(one);

@@ -28,8 +28,8 @@ struct block {
     struct seen rows[SA_FEW_ROWS];
     bool alike;                                     /* all rows see the same keys */
     int begin, end;                                 /* of the keys that any row sees; begin a multiple of 16 */
-    int n, n_next;                                  /* keys from begin to end, and of the next block */
-    const char *row[2 * SA_BLOCK_KEYS + MAX_AHEAD]; /* n of k, n of v, n_next of the next k */
+    int n;                                          /* keys from begin to end */
+    const char *row[2 * SA_BLOCK_KEYS + MAX_AHEAD]; /* n of k, n of v, then some of the next block's k */
 };
 
 /* ---------------------------------------------------------------- who sees what */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* block.h's work for tiles of few rows: the same result, read at the speed of memory. */
+/* block.h's work for tiles of few rows: the same result, by kernels that read k and v as they stand. */
 #ifndef SA_FEW_H
 #define SA_FEW_H
 

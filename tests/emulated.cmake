@@ -38,6 +38,7 @@ endfunction()
 # Inside: every kernel, bit for bit against the scalar one.
 sa_emulated_test(test_kernels SOURCES kernel_scalar.c)
 sa_emulated_test(test_kernel_rows SOURCES kernel_scalar.c)
+sa_emulated_test(test_kernel_few)
 sa_emulated_test(test_conversions)
 sa_emulated_test(test_quantise)
 sa_emulated_test(test_fma)

@@ -38,16 +38,17 @@ INLINE int few_size(int n_rows) {
 
 /* ---------------------------------------------------------------- fetching */
 
-/* Lines of the rows ahead, strictly in the order of memory: in any other the memory is a third slower or more. */
+/* Lines of the rows ahead, in the order of memory. A tile may ask for more lines than its rows have: then they stay at
+ * the last row. */
 struct cursor {
-    const char *const *row;
+    const char *const *row, *const *last;
     const char *at, *end; /* in the row */
     ptrdiff_t bytes;      /* of a row */
 };
 
 INLINE struct cursor cursor_of(const struct sa_pointed *rows) {
-    const ptrdiff_t bytes = rows->d * (rows->type == SA_F32 ? 4 : rows->type == SA_I8 ? 1 : 2);
-    return (struct cursor){rows->ahead, rows->ahead[0], rows->ahead[0] + bytes, bytes};
+    const ptrdiff_t bytes = (ptrdiff_t)rows->d * type_bytes(rows->type);
+    return (struct cursor){rows->ahead, rows->ahead + rows->n - 1, rows->ahead[0], rows->ahead[0] + bytes, bytes};
 }
 
 INLINE void fetch_lines(const int n, struct cursor *cursor) {
@@ -56,7 +57,8 @@ INLINE void fetch_lines(const int n, struct cursor *cursor) {
         __builtin_prefetch(cursor->at, 0, 2);
         cursor->at += SA_LINE_BYTES;
         if (cursor->at >= cursor->end) {
-            cursor->at = *++cursor->row;
+            cursor->row += cursor->row < cursor->last;
+            cursor->at = *cursor->row;
             cursor->end = cursor->at + cursor->bytes;
         }
     }
@@ -64,7 +66,8 @@ INLINE void fetch_lines(const int n, struct cursor *cursor) {
 
 /* ---------------------------------------------------------------- scores */
 
-/* Dimension c of those that words of LANES keys hold, the lowest part first. Halves come in pairs, see few_pairs(). */
+/* Dimension c of those that words of LANES keys hold, the lowest part first. SA_F16 comes in
+ * pairs, see few_score_word(). */
 INLINE vf few_widen(const int type, vf word, int c) {
     const words w = (words)word;
     if (type == SA_BF16)

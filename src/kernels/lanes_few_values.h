@@ -50,7 +50,7 @@ INLINE void few_value_tile(const int type, const int n_rows, const int n_vectors
 /* Dimensions that fill no vector, as floats on a copy. */
 INLINE void few_value_rest(const int n_rows, const struct few_job *job, int c) {
     _Alignas(64) float rest[SA_RUN_KEYS][LANES];
-    const char *row[SA_RUN_KEYS + 1];
+    const char *row[SA_RUN_KEYS];
     const int bytes = type_bytes(job->v.type);
     for (int j = 0; j < job->v.n; j++) {
         const struct sa_stored from = {job->v.row[j] + c * bytes, 0, 1, job->v.d - c, job->v.type};
@@ -58,7 +58,6 @@ INLINE void few_value_rest(const int n_rows, const struct few_job *job, int c) {
         lanes_widen(from, rest[j], 0);
         row[j] = (const char *)rest[j];
     }
-    row[job->v.n] = row[0];
     const struct few_job floats = {job->p, {row, row, job->v.n, LANES, SA_F32}, job->sums + c, job->width};
     struct cursor cursor = cursor_of(&floats.v);
     few_value_tile(SA_F32, n_rows, 1, &floats, 0, &cursor);

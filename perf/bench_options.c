@@ -31,6 +31,7 @@ static const char help[] =
     "  --csv FILE         one line for each result\n"
     "  --json FILE        the same with the machine and every sample\n"
     "  --no-verify        do not check results\n"
+    "  --no-read-rate     do not measure how fast memory is read, which takes most of a second a round\n"
     "  --quiet            no progress bar\n"
     "  --help             this text\n"
     "\n"
@@ -109,6 +110,7 @@ enum {
     OPT_CSV,
     OPT_JSON,
     OPT_NO_VERIFY,
+    OPT_NO_READ_RATE,
     OPT_QUIET,
     OPT_HELP
 };
@@ -126,6 +128,7 @@ static const struct option table[] = {{"shapes", 1, NULL, OPT_SHAPES},
                                       {"csv", 1, NULL, OPT_CSV},
                                       {"json", 1, NULL, OPT_JSON},
                                       {"no-verify", 0, NULL, OPT_NO_VERIFY},
+                                      {"no-read-rate", 0, NULL, OPT_NO_READ_RATE},
                                       {"quiet", 0, NULL, OPT_QUIET},
                                       {"help", 0, NULL, OPT_HELP},
                                       {0}};
@@ -154,6 +157,7 @@ static enum bench_parse set(struct bench_options *o, int option, char *value) {
     case OPT_CSV: o->csv_path = value; return BENCH_PARSE_RUN;
     case OPT_JSON: o->json_path = value; return BENCH_PARSE_RUN;
     case OPT_NO_VERIFY: o->verify = false; return BENCH_PARSE_RUN;
+    case OPT_NO_READ_RATE: o->read_rate = false; return BENCH_PARSE_RUN;
     case OPT_QUIET: o->quiet = true; return BENCH_PARSE_RUN;
     case OPT_HELP: fputs(help, stdout); return BENCH_PARSE_HELP;
     default: fputs("bench --help tells more\n", stderr); return BENCH_PARSE_WRONG;
@@ -178,7 +182,8 @@ enum bench_parse bench_options_parse(struct bench_options *options, int argc, ch
                                       .seconds = 1,
                                       .logit_scale = 1,
                                       .max_memory_bytes = half_of_memory(),
-                                      .verify = true};
+                                      .verify = true,
+                                      .read_rate = true};
     enum bench_parse parse = BENCH_PARSE_RUN;
     for (int option; parse == BENCH_PARSE_RUN && (option = getopt_long(argc, argv, "", table, NULL)) != -1;)
         parse = set(options, option, optarg);

@@ -25,7 +25,7 @@ struct bench_options {
     double logit_scale; /* times 1/sqrt(d) */
     size_t max_memory_bytes;
     const char *csv_path, *json_path;
-    bool verify, quiet;
+    bool verify, read_rate, quiet;
 };
 
 enum bench_parse { BENCH_PARSE_RUN, BENCH_PARSE_HELP, BENCH_PARSE_WRONG };

@@ -102,6 +102,7 @@ bool bench_open(struct bench_results *results, const struct bench_options *optio
     if (!bench_arena_open(&results->arena, results->extent) || !open_cases(results, options->logit_scale) ||
         !open_results(results))
         return perror("bench"), false;
+    results->reads = results->reads && options->read_rate;
     for (int i = 0; results->reads && i < results->configs.n; i++)
         bench_config_measure_read(&results->configs.at[i]);
     bench_configs_summarize(&results->configs);

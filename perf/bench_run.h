@@ -25,7 +25,7 @@ struct bench_results {
     const struct bench_shape **shapes; /* those that fit into max_memory_bytes */
     int *copies;                       /* of each shape */
     int n_shapes;
-    bool reads; /* is any of them limited by memory? */
+    bool reads; /* is any of them limited by memory, and is that to be measured? */
     struct bench_extent extent;
     struct bench_arena arena;
     struct bench_case *cases; /* [shape][copy] */

@@ -100,7 +100,7 @@ class Bench:
 
     def look(self, configuration):
         """(effect, cores, CPUs): what an engine makes of a configuration, from a tiny call."""
-        shape = ["--shape", "tiny nq=1 d=8", "--seconds", "0", "--no-verify"]
+        shape = ["--shape", "tiny nq=1 d=8", "--seconds", "0", "--no-verify", "--no-read-rate"]
         report, _ = self._report(configuration, shape)
         result = report["results"][0]
         effect = Effect(result["threads"], result["binding"], result["kernel"])
@@ -113,7 +113,8 @@ class Bench:
     def measure(self, configuration, verify=False, callers=True):
         crowd = self.callers and callers
         seconds = self.visit_seconds * (CALLERS_FACTOR if crowd else 1)
-        arguments = [*self.shape_arguments, "--seconds", str(seconds), *([] if verify else ["--no-verify"])]
+        arguments = [*self.shape_arguments, "--seconds", str(seconds), "--no-read-rate"]
+        arguments += [] if verify else ["--no-verify"]
         arguments += ["--callers", str(self.callers)] if crowd else []
         before = self._throttling()
         report, warnings = self._report(configuration, arguments)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "read_rate.h"
 
-#include <hwloc.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,19 +18,20 @@ static const size_t least_bytes = (size_t)256 << 20; /* all threads together */
 /* Is timed by itself: short enough for some to be spared by whoever else wants the processor. */
 static const size_t piece_bytes = (size_t)16 << 20;
 
+/* As the kernel tells it: sysconf() of glibc is wrong about processors whose last level is several caches. */
 size_t read_rate_cache_bytes(void) {
-    size_t bytes = 0;
-    hwloc_topology_t topology;
-    if (hwloc_topology_init(&topology) != 0)
-        return 0;
-    if (hwloc_topology_load(topology) == 0)
-        for (int depth = 0; depth < hwloc_topology_get_depth(topology); depth++) {
-            const hwloc_obj_t object = hwloc_get_obj_by_depth(topology, depth, 0);
-            if (object && hwloc_obj_type_is_dcache(object->type) && object->attr->cache.size > bytes)
-                bytes = (size_t)object->attr->cache.size;
-        }
-    hwloc_topology_destroy(topology);
-    return bytes;
+    size_t most = 0;
+    for (int i = 0;; i++) {
+        char path[64];
+        unsigned long kib = 0;
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/size", i);
+        FILE *file = fopen(path, "r");
+        if (!file)
+            return most;
+        if (fscanf(file, "%luK", &kib) == 1 && kib * 1024 > most)
+            most = kib * 1024;
+        fclose(file);
+    }
 }
 
 /* Threads may sit on a cache each. */

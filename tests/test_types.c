@@ -3,9 +3,8 @@
  * their floats. On every instruction set, between guard pages, at any alignment of an element. */
 #include <math.h>
 
-#include "drawn.h"
+#include "agree.h"
 #include "elements.h"
-#include "engines.h"
 #include "reference.h"
 
 static const int types[] = {SA_F32, SA_BF16, SA_F16, SA_I8};
@@ -227,20 +226,7 @@ START_TEST(instruction_sets_and_threads_do_not_matter) {
         struct drawn drawn = draw_ragged((uint64_t)i, &dice);
         combine(&drawn, i * 43 % N_COMBINATIONS);
         add_ragged(&drawn, &dice, i % 8 ? SA_ISA_GENERIC : SA_ISA_AVX2);
-        float *wanted = NULL;
-        size_t n;
-        for (int isa = SA_ISA_GENERIC; isa < ISA_END; isa++) {
-            sa_engine *engine = engine_with(isa, 1 + (i + isa) % 4);
-            if (!engine)
-                continue;
-            float *got = drawn_compute(&drawn, engine, &n);
-            if (wanted)
-                drawn_must_equal(got, wanted, n, isa_text(isa));
-            free(wanted);
-            wanted = got;
-            sa_engine_destroy(engine);
-        }
-        free(wanted);
+        drawn_must_agree(&drawn, i);
         drawn_free(&drawn);
     }
 }

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* What every instruction set must agree on. In a header, since programs around emulated kernels name them otherwise. */
+#ifndef SA_TESTS_AGREE_H
+#define SA_TESTS_AGREE_H
+
+#include "drawn.h"
+#include "engines.h"
+
+/* The bits are the same on every instruction set of this machine, with 1 to 4 threads that differ by turns. */
+static inline void drawn_must_agree(struct drawn *drawn, int turn) {
+    float *wanted = NULL;
+    size_t n;
+    for (int isa = SA_ISA_GENERIC; isa < ISA_END; isa++) {
+        sa_engine *engine = engine_with(isa, 1 + (turn + isa) % 4);
+        if (!engine)
+            continue;
+        float *got = drawn_compute(drawn, engine, &n);
+        if (wanted)
+            drawn_must_equal(got, wanted, n, isa_text(isa));
+        free(wanted);
+        wanted = got;
+        sa_engine_destroy(engine);
+    }
+    free(wanted);
+}
+
+#endif

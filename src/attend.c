@@ -34,11 +34,11 @@ static void set_lane(const struct sa_workspace *space, int r, struct sa_span spa
 static void set_lane_keys(struct sa_tile *t, struct sa_item item) {
     struct row row = first_row(t, item);
     t->first_position = t->last_position = t->seq->q_offset + row.token;
-    struct sa_span span = sa_visible(&t->problem->rule, t->first_position, t->seq->n_k);
+    struct sa_span span = sa_visible(sa_rule_of(t->problem, t->seq), t->first_position, t->seq->n_k);
     for (int r = 0; r < t->n_groups * SA_GROUP_ROWS; r++) {
         int64_t position = t->seq->q_offset + row.token;
         if (position != t->last_position && r < t->n_rows)
-            span = sa_visible(&t->problem->rule, t->last_position = position, t->seq->n_k);
+            span = sa_visible(sa_rule_of(t->problem, t->seq), t->last_position = position, t->seq->n_k);
         set_lane(t->space, r, span);
         if (r % SA_GROUP_ROWS == 0)
             t->group_first[r / SA_GROUP_ROWS] = span;

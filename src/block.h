@@ -23,7 +23,7 @@ struct sa_tile {
 
 /* Does any row see any of the keys begin .. end - 1? */
 static inline bool sa_tile_sees_any(const struct sa_tile *t, int64_t begin, int64_t end) {
-    return sa_visible_any(&t->problem->rule, t->first_position, t->last_position, t->seq->n_k, begin, end);
+    return sa_visible_any(sa_rule_of(t->problem, t->seq), t->first_position, t->last_position, t->seq->n_k, begin, end);
 }
 
 static inline int sa_tile_passes(const struct sa_tile *t) {

@@ -37,8 +37,9 @@ static struct ends ends_of(const struct sa_problem *problem, const struct sa_seq
     const int64_t rows = sa_seq_rows(problem, seq), begin = tile * SA_TILE_ROWS, left = rows - begin;
     const int64_t n_rows = left < SA_TILE_ROWS ? left : SA_TILE_ROWS;
     const int64_t first = begin / problem->group, last = (begin + n_rows - 1) / problem->group;
-    struct ends ends = {.first = sa_visible(&problem->rule, seq->q_offset + first, seq->n_k), .n_rows = n_rows};
-    ends.last = last == first ? ends.first : sa_visible(&problem->rule, seq->q_offset + last, seq->n_k);
+    struct ends ends = {.first = sa_visible(sa_rule_of(problem, seq), seq->q_offset + first, seq->n_k),
+                        .n_rows = n_rows};
+    ends.last = last == first ? ends.first : sa_visible(sa_rule_of(problem, seq), seq->q_offset + last, seq->n_k);
     return ends;
 }
 

@@ -16,12 +16,14 @@ static bool all_zero(const unsigned char *bytes, size_t n) {
     return true;
 }
 
-sa_status sa_copy_in_grown(void *to, size_t to_bytes, size_t oldest_bytes, const void *from, size_t from_bytes,
+sa_status sa_copy_in_grown(void *to, size_t to_bytes, const size_t *older, const void *from, size_t from_bytes,
                            const char *name) {
-    if (from_bytes != oldest_bytes)
+    while (*older && *older != from_bytes)
+        older++;
+    if (!*older)
         return sa_copy_in(to, to_bytes, from, from_bytes, name);
     memset(to, 0, to_bytes);
-    memcpy(to, from, oldest_bytes);
+    memcpy(to, from, from_bytes);
     return SA_OK;
 }
 
@@ -98,8 +100,8 @@ static sa_status check(const sa_engine_options *options) {
 static sa_status copy_checked(const sa_engine_options *options, sa_engine_options *own) {
     if (!options)
         return SA_OK;
-    sa_status status = sa_copy_in_grown(own, sizeof *own, offsetof(sa_engine_options, topology), options,
-                                        options->struct_size, "sa_engine_options");
+    static const size_t older[] = {offsetof(sa_engine_options, topology), 0};
+    sa_status status = sa_copy_in_grown(own, sizeof *own, older, options, options->struct_size, "sa_engine_options");
     return status == SA_OK ? check(own) : status;
 }
 

@@ -13,9 +13,9 @@
  */
 sa_status sa_copy_in(void *to, size_t to_bytes, const void *from, size_t from_bytes, const char *name);
 
-/* The same for a struct that has grown: one of oldest_bytes, its size in an earlier version, is taken with the fields
- * appended since as zero. */
-sa_status sa_copy_in_grown(void *to, size_t to_bytes, size_t oldest_bytes, const void *from, size_t from_bytes,
+/* The same for a struct that has grown: one of `older` bytes, its sizes in earlier versions up to a 0, is taken with
+ * the fields appended since as zero. */
+sa_status sa_copy_in_grown(void *to, size_t to_bytes, const size_t *older, const void *from, size_t from_bytes,
                            const char *name);
 
 /* The same outwards, for structs the caller wants filled; the caller's struct_size says how much it has room for. */

@@ -3,8 +3,11 @@
 #ifndef SA_PROBLEM_H
 #define SA_PROBLEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <sa/sa.h>
 
 #include "visibility.h"
 
@@ -39,12 +42,47 @@ struct sa_cache {
     ptrdiff_t scale_token, scale_head, scale_page;
 };
 
+/* An element for each (query head, query, key). Strides are bytes, 0 where all share one. */
+struct sa_field {
+    const char *data; /* NULL: none */
+    ptrdiff_t head, query, key;
+};
+
+/* What the queries of a sequence see beside the rule of the batch: see sa_sequence. */
+struct sa_sight {
+    bool any; /* of what follows: what a row sees is looked up key by key */
+    const int32_t *q_positions, *k_positions;
+    int64_t n_prefix;
+    const int32_t *q_documents, *k_documents; /* both or none */
+    const int32_t *parents;
+    int64_t n_tree;
+    sa_block_sparsity blocks;
+    struct sa_field mask; /* of bytes */
+};
+
+/* What happens to its scores, beside sa_problem.softcap. */
+struct sa_terms {
+    struct sa_field bias;
+    const float *slopes; /* [query heads]; NULL: none */
+};
+
+/* Rows of which the weights are wanted, and the keys' mass. */
+struct sa_reports {
+    sa_row_weights weights; /* row_stride filled in */
+    sa_key_mass mass;       /* n_queries filled in */
+};
+
 struct sa_seq {
     int64_t n_q, n_k, q_offset;
     struct sa_strided q;
     struct sa_cache k, v;
     struct sa_strided_out o;
-    struct sa_lse_out lse;
+    struct sa_lse_out lse, row_max;
+    struct sa_sight sight;
+    struct sa_terms terms;
+    const float *sink_logits; /* [query heads]; NULL: none */
+    struct sa_reports reports;
+    bool unruled; /* the batch's rule does not bound what the queries see */
 };
 
 /* New tokens of a sequence on their way into its cache. */
@@ -62,6 +100,8 @@ struct sa_problem {
     int q_type, o_type;
     int q_bytes, o_bytes; /* of a row */
     float factor;         /* scale * log2(e): scores are kept in units of log2 */
+    float softcap;        /* 0: none */
+    int bias_type;
     struct sa_rule rule;
     int64_t n_rows, n_pairs; /* all heads */
     int64_t *progress;       /* NULL, or the caller's counter of finished pairs */
@@ -71,6 +111,12 @@ struct sa_problem {
  * that the query heads that share a kv head stand side by side in the lanes. */
 static inline int64_t sa_seq_rows(const struct sa_problem *problem, const struct sa_seq *seq) {
     return seq->n_q * problem->group;
+}
+
+/* What bounds the keys that a query of the sequence sees. */
+static inline const struct sa_rule *sa_rule_of(const struct sa_problem *problem, const struct sa_seq *seq) {
+    static const struct sa_rule none = {SA_UNLIMITED, SA_UNLIMITED, 0};
+    return seq->unruled ? &none : &problem->rule;
 }
 
 static inline struct sa_cache sa_cache_of_head(const struct sa_cache *cache, int kv_head) {

@@ -217,7 +217,7 @@ static int reader_of(const struct sim *s, const struct head *head, int64_t tile,
 static void count_stretch(struct sim *s, const struct head *head, struct sa_range keys, struct sa_traffic *traffic) {
     const struct sa_seq *seq = &s->problem->seqs[head->seq];
     struct reach *all = s->reach, *numa = all + 1, *l3 = numa + s->team->n_numa;
-    int64_t sink_end = s->problem->rule.sink < seq->n_k ? s->problem->rule.sink : seq->n_k;
+    int64_t sink_end = sa_rule_of(s->problem, seq)->sink < seq->n_k ? sa_rule_of(s->problem, seq)->sink : seq->n_k;
     int64_t stamp = ++s->n_stretches, once = 0, l3_keys = 0, numa_keys = 0;
     for (int64_t tile = 0; tile < sa_seq_tiles(s->problem, seq); tile++) {
         struct sa_span span = sa_tile_span(s->problem, seq, tile);

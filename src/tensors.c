@@ -117,7 +117,7 @@ static bool overlap(const struct shape *sa, const struct placed *a, const struct
 
 /* ---------------------------------------------------------------- pages and scales */
 
-enum { Q, K, V, K_SCALES, V_SCALES, O, LSE, N_TENSORS };
+enum { Q, K, V, K_SCALES, V_SCALES, O, LSE, ROW_MAX, N_TENSORS };
 
 static const char *const pages_names[2] = {"k_pages", "v_pages"};
 
@@ -243,6 +243,9 @@ static void set_rest(const sa_batch *b, int64_t i, const sa_sequence *s, struct 
     set(t, LSE, (struct shape){"lse", i, s->lse.data ? s->n_q : 0, hq, 1, 1, sizeof(float), false}, s->lse.data,
         (struct strides){s->lse.token_stride, s->lse.head_stride, 0});
     t->fallback[LSE] = (struct strides){1, s->n_q, 0};
+    set(t, ROW_MAX, (struct shape){"row_max", i, s->row_max.data ? s->n_q : 0, hq, 1, 1, sizeof(float), false},
+        s->row_max.data, (struct strides){s->row_max.token_stride, s->row_max.head_stride, 0});
+    t->fallback[ROW_MAX] = t->fallback[LSE];
 }
 
 /* The tensors `first` .. `last`. */
@@ -254,7 +257,7 @@ static sa_status place_all(struct tensors *t, int first, int last) {
 }
 
 static sa_status check_all(struct tensors *t) {
-    sa_status status = place_all(t, Q, LSE);
+    sa_status status = place_all(t, Q, N_TENSORS - 1);
     for (int i = O; i < N_TENSORS && status == SA_OK; i++)
         status = check_distinct(&t->shape[i], &t->placed[i]);
     return status;
@@ -262,7 +265,7 @@ static sa_status check_all(struct tensors *t) {
 
 /* Two query tokens may share an output row of another kind, but nothing that is read may be written. */
 static sa_status check_overlaps(const struct tensors *t) {
-    for (int out = O; out <= LSE; out++)
+    for (int out = O; out < N_TENSORS; out++)
         for (int other = Q; other < out; other++)
             if (overlap(&t->shape[out], &t->placed[out], &t->shape[other], &t->placed[other]))
                 return sa_fail(SA_INVALID, "sequence %lld: %s overlaps %s", (long long)t->shape[out].seq,
@@ -292,6 +295,10 @@ static struct sa_cache cache_of(const sa_batch *b, const struct tensors *t, int 
                              .scale_page = per_head ? 0 : scales->page};
 }
 
+static struct sa_lse_out floats_of(float *data, const struct placed *p) {
+    return (struct sa_lse_out){data, p->token / (int64_t)sizeof(float), p->head / (int64_t)sizeof(float)};
+}
+
 sa_status sa_resolve_tensors(const sa_batch *b, int64_t i, const sa_sequence *s, struct sa_seq *seq) {
     struct tensors t;
     sa_status status = set_caches(b, i, s, &t);
@@ -304,12 +311,12 @@ sa_status sa_resolve_tensors(const sa_batch *b, int64_t i, const sa_sequence *s,
     if (status != SA_OK)
         return status;
     const struct placed *p = t.placed;
-    *seq = (struct sa_seq){
-        .q = {s->q.data, p[Q].token, p[Q].head},
-        .k = cache_of(b, &t, 0),
-        .v = cache_of(b, &t, 1),
-        .o = {s->o.data, p[O].token, p[O].head},
-        .lse = {s->lse.data, p[LSE].token / (int64_t)sizeof(float), p[LSE].head / (int64_t)sizeof(float)}};
+    *seq = (struct sa_seq){.q = {s->q.data, p[Q].token, p[Q].head},
+                           .k = cache_of(b, &t, 0),
+                           .v = cache_of(b, &t, 1),
+                           .o = {s->o.data, p[O].token, p[O].head},
+                           .lse = floats_of(s->lse.data, &p[LSE]),
+                           .row_max = floats_of(s->row_max.data, &p[ROW_MAX])};
     return SA_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "kernels/kernels.h"
+#include "kinds.h"
 #include "options.h"
 #include "reason.h"
 #include "tensors.h"
@@ -52,6 +53,8 @@ static sa_status check_types(const sa_batch *b) {
         status = check_type("sa_batch.o_type", b->o_type, false);
     if (status == SA_OK)
         status = check_type("sa_batch.scale_type", b->scale_type, false);
+    if (status == SA_OK)
+        status = check_type("sa_batch.bias_type", b->bias_type, false);
     return status;
 }
 
@@ -74,8 +77,8 @@ static sa_status check_rule(const sa_batch *b) {
 sa_status sa_validate_batch(const sa_batch *batch, sa_batch *own) {
     if (!batch)
         return sa_fail(SA_INVALID, "batch is NULL");
-    sa_status status =
-        sa_copy_in_grown(own, sizeof *own, offsetof(sa_batch, scale_type), batch, batch->struct_size, "sa_batch");
+    static const size_t older[] = {offsetof(sa_batch, scale_type), offsetof(sa_batch, softcap), 0};
+    sa_status status = sa_copy_in_grown(own, sizeof *own, older, batch, batch->struct_size, "sa_batch");
     if (status != SA_OK)
         return status;
     own->n_kv_heads = own->n_kv_heads ? own->n_kv_heads : own->n_query_heads;
@@ -93,14 +96,17 @@ sa_status sa_validate_batch(const sa_batch *batch, sa_batch *own) {
         status = check_types(own);
     if (status == SA_OK)
         status = check_rule(own);
+    if (status == SA_OK)
+        status = sa_check_kinds(own);
     return status;
 }
 
 /* ---------------------------------------------------------------- the sequences */
 
 static sa_status copy_sequence(const sa_batch *b, int64_t i, sa_sequence *own) {
+    static const size_t older[] = {offsetof(sa_sequence, k_pages), offsetof(sa_sequence, q_positions), 0};
     const char *at = (const char *)b->sequences + (size_t)i * b->sequence_size;
-    return sa_copy_in_grown(own, sizeof *own, offsetof(sa_sequence, k_pages), at, b->sequence_size, "sa_sequence");
+    return sa_copy_in_grown(own, sizeof *own, older, at, b->sequence_size, "sa_sequence");
 }
 
 static sa_status check_counts(int64_t i, const sa_sequence *s) {
@@ -120,8 +126,8 @@ static sa_status check_counts(int64_t i, const sa_sequence *s) {
 
 /* Pages in which no query sees a key may have been given up: their entries are not looked at. */
 static sa_status check_pages(const struct sa_problem *problem, int64_t i, struct sa_seq *seq) {
-    struct sa_span first = sa_visible(&problem->rule, seq->q_offset, seq->n_k),
-                   last = sa_visible(&problem->rule, seq->q_offset + seq->n_q - 1, seq->n_k);
+    struct sa_span first = sa_visible(sa_rule_of(problem, seq), seq->q_offset, seq->n_k),
+                   last = sa_visible(sa_rule_of(problem, seq), seq->q_offset + seq->n_q - 1, seq->n_k);
     const int64_t sink = last.sink < first.lo ? last.sink : first.lo;
     struct sa_cache *caches[2] = {&seq->k, &seq->v};
     sa_status status = SA_OK;
@@ -146,7 +152,8 @@ static sa_status resolve(const sa_batch *b, int64_t i, const sa_sequence *s, con
     seq->n_q = s->n_q;
     seq->n_k = s->n_k;
     seq->q_offset = s->flags & SA_SEQ_Q_OFFSET ? s->q_offset : s->n_k - s->n_q;
-    return check_pages(problem, i, seq);
+    status = sa_resolve_kinds(b, i, s, problem, seq);
+    return status != SA_OK ? status : check_pages(problem, i, seq);
 }
 
 /* Limits that no position can reach count as none, which keeps sums of positions far from overflow. */
@@ -163,7 +170,7 @@ static struct sa_rule rule_of(const sa_batch *b) {
 
 /* Adds to the totals; they may not overflow int64, or progress and cost would lie. */
 static sa_status count(struct sa_problem *problem, const struct sa_seq *seq, int64_t n_query_heads) {
-    int64_t pairs = sa_visible_pairs(&problem->rule, seq->q_offset, seq->q_offset + seq->n_q - 1, seq->n_k);
+    int64_t pairs = sa_visible_pairs(sa_rule_of(problem, seq), seq->q_offset, seq->q_offset + seq->n_q - 1, seq->n_k);
     int64_t rows;
     if (__builtin_mul_overflow(pairs, n_query_heads, &pairs) ||
         __builtin_mul_overflow(seq->n_q, n_query_heads, &rows) ||
@@ -186,6 +193,8 @@ sa_status sa_validate_sequences(const sa_batch *own, struct sa_problem *problem)
                                    .q_bytes = own->d_qk * sa_type_bytes(own->q_type),
                                    .o_bytes = own->d_v * sa_type_bytes(own->o_type),
                                    .factor = (float)(scale * LOG2_E),
+                                   .softcap = own->softcap,
+                                   .bias_type = own->bias_type,
                                    .rule = rule_of(own),
                                    .progress = own->progress};
     for (int64_t i = 0; i < own->n_sequences; i++) {

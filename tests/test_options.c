@@ -61,7 +61,8 @@ END_TEST
 START_TEST(a_struct_that_has_grown_is_taken_in_its_old_size) {
     struct sample from = {offsetof(struct sample, b), 3, 4}, to = {7, 7, 7};
     for (size_t bytes = 0; bytes <= sizeof from; bytes++) {
-        sa_status status = sa_copy_in_grown(&to, sizeof to, offsetof(struct sample, b), &from, bytes, "sample");
+        sa_status status =
+            sa_copy_in_grown(&to, sizeof to, (const size_t[]){offsetof(struct sample, b), 0}, &from, bytes, "sample");
         ck_assert_int_eq(status, bytes == offsetof(struct sample, b) || bytes == sizeof from ? SA_OK : SA_INVALID);
         if (bytes == offsetof(struct sample, b))
             ck_assert(to.struct_size == from.struct_size && to.a == 3 && to.b == 0);

@@ -52,6 +52,8 @@ START_TEST(types) {
     UNSUPPORTED(r.batch.v_type = SA_F64, "v_type");
     UNSUPPORTED(r.batch.o_type = SA_F64, "o_type");
     UNSUPPORTED(r.batch.scale_type = SA_F64, "scale_type");
+    UNSUPPORTED(r.batch.bias_type = SA_F64, "bias_type");
+    REFUSE(r.batch.bias_type = SA_I8, "bias_type");
     REFUSE(r.batch.reserved = 1, "reserved");
     TAKE(r.batch.flags = SA_SCALES_PER_HEAD);
     TAKE(r.batch.scale_type = SA_BF16);

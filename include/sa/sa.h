@@ -197,6 +197,56 @@ typedef struct sa_pages {
     int32_t reserved;     /* 0 */
 } sa_pages;
 
+/* Numbers that go with (query head h, query i, key j), at data[h * head_stride + i * query_stride + j * key_stride].
+ * Strides count elements, may be negative, and 0 broadcasts: there is one number along that axis. */
+typedef struct sa_grid {
+    const void *data; /* NULL: none */
+    int64_t head_stride, query_stride, key_stride;
+} sa_grid;
+
+/* Lists of key blocks. Those of (query head h, query block b) are blocks[begin[x]] .. blocks[begin[x + 1] - 1] with
+ * x = h * head_stride + b, in ascending order. begin NULL: no lists. */
+typedef struct sa_block_list {
+    const int64_t *begin;
+    const int32_t *blocks;
+    int64_t head_stride; /* 0: all heads share the lists */
+} sa_block_list;
+
+/* Block-sparse attention: query block b is the queries b * q_block .. (b + 1) * q_block - 1, key block c the keys
+ * c * k_block .. (c + 1) * k_block - 1. A query sees every key of the `full` blocks, whatever else is said; of the
+ * `partial` ones those that all other rules let it see; of the others none. */
+typedef struct sa_block_sparsity {
+    sa_block_list full, partial;
+    int32_t q_block, k_block; /* 1 or more; 0 if there are no lists. A k_block that is a multiple of 16 is fast */
+} sa_block_sparsity;
+
+/* One row of o. */
+typedef struct sa_row {
+    int64_t query;
+    int32_t head; /* query head */
+    int32_t reserved;
+} sa_row;
+
+/* Attention weights exp(s - lse) of chosen rows: that of rows[r] and key j goes to data[r * row_stride + j], and 0 for
+ * keys that the row does not see. */
+typedef struct sa_row_weights {
+    float *data; /* NULL: not wanted */
+    const sa_row *rows;
+    int64_t n_rows;
+    int64_t row_stride; /* 0: n_k */
+} sa_row_weights;
+
+/* The attention mass that each key received: the sum of its weights over the queries first_query .. first_query +
+ * n_queries - 1 and the chosen query heads. That of key j and kv head g goes to data[g * head_stride + j]; with
+ * head_stride 0 that of all kv heads together to data[j]. Sums are formed at fixed places of rows, so their bits
+ * depend on nothing but the rows. */
+typedef struct sa_key_mass {
+    float *data; /* NULL: not wanted */
+    int64_t head_stride;
+    int64_t first_query, n_queries; /* n_queries 0: all from first_query on */
+    const unsigned char *heads;     /* NULL: all query heads; otherwise one a query head, not 0: it counts */
+} sa_key_mass;
+
 /* Flags of a sequence. */
 #define SA_SEQ_Q_OFFSET 1u /* q_offset is given; otherwise it is n_k - n_q */
 
@@ -216,6 +266,31 @@ typedef struct sa_sequence {
     uint32_t reserved;
     sa_pages k_pages, v_pages;    /* v_pages.table NULL: as k_pages, but with a page_stride of its own */
     sa_scales k_scales, v_scales; /* of SA_I8 */
+
+    /* What else a query sees or does not see: a key must be allowed by every rule that is given. NULL or 0: no rule. */
+    const int32_t *q_positions;  /* [n_q]: query i stands at position q_positions[i] instead of q_offset + i, */
+    const int32_t *k_positions;  /* [n_k]: key j at k_positions[j] instead of j; for windows, causality and ALiBi. All
+                                    within -2^30 .. 2^30, in any order */
+    int64_t n_prefix_keys;       /* the right limit, causality for one, does not hold for keys 0 .. n_prefix_keys - 1 */
+    const int32_t *k_documents;  /* [n_k]: a query sees keys of its own document only */
+    const int32_t *q_documents;  /* [n_q]; NULL with k_documents: query i is token n_k - n_q + i of them, n_q <= n_k */
+    const int32_t *tree_parents; /* [n_tree_keys]: the last n_tree_keys keys are nodes of a forest (of drafts), the
+                                    parent of node t is node tree_parents[t] < t, or -1. The queries are the last n_q
+                                    of these nodes: of the nodes, query n_q - 1 - i sees node n_tree_keys - 1 - i and
+                                    its ancestors; rules of positions are for the other keys */
+    int64_t n_tree_keys;         /* >= n_q if there are any */
+    sa_block_sparsity blocks;
+    sa_grid mask; /* unsigned char: a query sees key j where it is not 0 */
+
+    /* What is added to the scores. */
+    sa_grid bias;              /* of sa_batch.bias_type; -inf hides the key */
+    const float *alibi_slopes; /* [n_query_heads]; NULL: sa_batch.alibi_slopes */
+    const float *sink_logits;  /* [n_query_heads]; NULL: sa_batch.sink_logits */
+
+    /* More outputs. */
+    sa_output row_max; /* m, a float a row, laid out as lse is; -inf where no key is seen */
+    sa_row_weights weights;
+    sa_key_mass key_mass;
 } sa_sequence;
 
 /* Flags of a batch. */
@@ -246,7 +321,13 @@ typedef struct sa_batch {
                           read with an atomic load while the call runs. Set to 0 first, to n_pairs at the end */
 
     int32_t scale_type; /* of all sa_scales: SA_F32, SA_BF16 or SA_F16 */
-    int32_t reserved;   /* 0 */
+    int32_t bias_type;  /* of every bias: the same types */
+
+    float softcap;             /* finite; > 0: s = softcap * tanh(s / softcap), before anything is added; 0: not so */
+    uint32_t reserved;         /* 0 */
+    const float *alibi_slopes; /* [n_query_heads]: s -= alibi_slopes[h] * |position of the query - that of the key| */
+    const float *sink_logits;  /* [n_query_heads]: l += exp(sink_logits[h] - m), as of a key whose value is 0. Finite,
+                                  or -inf: none */
 } sa_batch;
 
 /* First initialiser of a sa_batch: sa_batch b = {SA_BATCH_HEAD, .n_sequences = ...}; */

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+#include "kinds.h"
+
+#include <math.h>
+#include <stdint.h>
+
+#include "reason.h"
+#include "tensors.h"
+
+#define MAX_POSITION (INT32_C(1) << 30)
+
+/* A sequence under scrutiny. */
+struct subject {
+    int64_t i;
+    const sa_batch *batch;
+    const sa_sequence *own;
+};
+
+static sa_status bad(const struct subject *s, const char *name, const char *what) {
+    return sa_fail(SA_INVALID, "sequence %lld: %s %s", (long long)s->i, name, what);
+}
+
+static bool is_aligned(const void *data, size_t bytes) { return (uintptr_t)data % bytes == 0; }
+
+/* ---------------------------------------------------------------- what a query sees */
+
+static sa_status check_positions(const struct subject *s, const char *name, const int32_t *at, int64_t n) {
+    if (!is_aligned(at, sizeof *at))
+        return bad(s, name, "is not aligned to its elements");
+    for (int64_t t = 0; at && t < n; t++)
+        if (at[t] < -MAX_POSITION || at[t] > MAX_POSITION)
+            return sa_fail(SA_INVALID, "sequence %lld: %s[%lld] is %d, expected at most 2^30 either way",
+                           (long long)s->i, name, (long long)t, (int)at[t]);
+    return SA_OK;
+}
+
+static sa_status check_documents(const struct subject *s) {
+    const sa_sequence *own = s->own;
+    if (!is_aligned(own->k_documents, sizeof(int32_t)) || !is_aligned(own->q_documents, sizeof(int32_t)))
+        return bad(s, "q_documents or k_documents", "is not aligned to its elements");
+    if (own->q_documents && !own->k_documents && own->n_k > 0)
+        return bad(s, "q_documents", "is given without k_documents");
+    if (own->k_documents && !own->q_documents && own->n_q > own->n_k)
+        return bad(s, "k_documents", "is given without q_documents, and n_q is larger than n_k");
+    return SA_OK;
+}
+
+static sa_status check_tree(const struct subject *s) {
+    const sa_sequence *own = s->own;
+    if (!own->n_tree_keys)
+        return own->tree_parents ? bad(s, "tree_parents", "is given, but n_tree_keys is 0") : SA_OK;
+    if (!own->tree_parents || !is_aligned(own->tree_parents, sizeof(int32_t)))
+        return bad(s, "tree_parents", own->tree_parents ? "is not aligned to its elements" : "is NULL");
+    if (own->n_tree_keys < own->n_q || own->n_tree_keys > own->n_k)
+        return sa_fail(SA_INVALID, "sequence %lld: n_tree_keys is %lld, expected n_q = %lld to n_k = %lld",
+                       (long long)s->i, (long long)own->n_tree_keys, (long long)own->n_q, (long long)own->n_k);
+    for (int64_t t = 0; t < own->n_tree_keys; t++)
+        if (own->tree_parents[t] < -1 || own->tree_parents[t] >= t)
+            return sa_fail(SA_INVALID, "sequence %lld: tree_parents[%lld] is %d, expected -1 to %lld", (long long)s->i,
+                           (long long)t, (int)own->tree_parents[t], (long long)t - 1);
+    return SA_OK;
+}
+
+/* One list: ascending, and below the number of blocks. */
+static sa_status check_list(const struct subject *s, const char *name, const sa_block_list *list, int64_t x,
+                            int64_t n_blocks) {
+    const int64_t begin = list->begin[x], end = list->begin[x + 1];
+    if (begin < 0 || end < begin || (end > begin && !list->blocks))
+        return sa_fail(SA_INVALID, "sequence %lld: %s: the list %lld begins at %lld and ends at %lld", (long long)s->i,
+                       name, (long long)x, (long long)begin, (long long)end);
+    for (int64_t at = begin; at < end; at++)
+        if (list->blocks[at] < 0 || list->blocks[at] >= n_blocks ||
+            (at > begin && list->blocks[at] <= list->blocks[at - 1]))
+            return sa_fail(SA_INVALID, "sequence %lld: %s: blocks[%lld] is %d, expected ascending numbers below %lld",
+                           (long long)s->i, name, (long long)at, (int)list->blocks[at], (long long)n_blocks);
+    return SA_OK;
+}
+
+static sa_status check_lists(const struct subject *s, const char *name, const sa_block_list *list) {
+    const sa_block_sparsity *blocks = &s->own->blocks;
+    if (!list->begin)
+        return list->blocks || list->head_stride ? bad(s, name, "has fields given without begin") : SA_OK;
+    if (!is_aligned(list->begin, sizeof(int64_t)) || !is_aligned(list->blocks, sizeof(int32_t)))
+        return bad(s, name, "is not aligned to its elements");
+    const int64_t n_lists = (s->own->n_q + blocks->q_block - 1) / blocks->q_block;
+    const int64_t n_blocks = (s->own->n_k + blocks->k_block - 1) / blocks->k_block;
+    const int n_heads = list->head_stride ? s->batch->n_query_heads : 1;
+    if (list->head_stride < 0 || list->head_stride > INT64_MAX / (1 << 24))
+        return bad(s, name, "has a head_stride that is negative or too large");
+    for (int h = 0; h < n_heads; h++)
+        for (int64_t b = 0; b < n_lists; b++) {
+            sa_status status = check_list(s, name, list, h * list->head_stride + b, n_blocks);
+            if (status != SA_OK)
+                return status;
+        }
+    return SA_OK;
+}
+
+static sa_status check_blocks(const struct subject *s) {
+    const sa_block_sparsity *blocks = &s->own->blocks;
+    const bool any = blocks->full.begin || blocks->partial.begin;
+    if (any ? blocks->q_block < 1 || blocks->k_block < 1 : blocks->q_block || blocks->k_block)
+        return bad(s, "blocks", any ? "has a q_block or k_block below 1" : "has a q_block or k_block without lists");
+    sa_status status = check_lists(s, "blocks.full", &blocks->full);
+    return status == SA_OK ? check_lists(s, "blocks.partial", &blocks->partial) : status;
+}
+
+/* ---------------------------------------------------------------- fields */
+
+/* Adds the reach of an axis to a range of offsets in bytes. */
+static bool add_axis(int64_t n, int64_t stride, int64_t *low, int64_t *high) {
+    int64_t reach;
+    if (__builtin_mul_overflow(n - 1, stride, &reach))
+        return false;
+    return !__builtin_add_overflow(reach < 0 ? *low : *high, reach, reach < 0 ? low : high);
+}
+
+static sa_status resolve_field(const struct subject *s, const char *name, const sa_grid *grid, int bytes,
+                               struct sa_field *field) {
+    int64_t low = 0, high = bytes;
+    if (!grid->data) {
+        *field = (struct sa_field){0};
+        if (grid->head_stride || grid->query_stride || grid->key_stride)
+            return s->own->n_q && s->own->n_k ? bad(s, name, "has strides, but its data is NULL") : SA_OK;
+        return SA_OK;
+    }
+    if (!is_aligned(grid->data, (size_t)bytes))
+        return bad(s, name, "is not aligned to its elements");
+    field->data = grid->data;
+    const bool fits = !__builtin_mul_overflow(grid->head_stride, bytes, &field->head) &&
+                      !__builtin_mul_overflow(grid->query_stride, bytes, &field->query) &&
+                      !__builtin_mul_overflow(grid->key_stride, bytes, &field->key);
+    if (s->own->n_q == 0 || s->own->n_k == 0)
+        return SA_OK;
+    if (!fits || !add_axis(s->batch->n_query_heads, field->head, &low, &high) ||
+        !add_axis(s->own->n_q, field->query, &low, &high) || !add_axis(s->own->n_k, field->key, &low, &high) ||
+        low < -(INT64_C(1) << 62) || high > INT64_C(1) << 62)
+        return bad(s, name, "reaches beyond the address space: strides too large");
+    return SA_OK;
+}
+
+/* ---------------------------------------------------------------- numbers a head */
+
+static sa_status check_heads(int64_t i, const char *name, const float *numbers, int n, bool may_be_none) {
+    if (!is_aligned(numbers, sizeof *numbers))
+        return sa_fail(SA_INVALID, "sequence %lld: %s is not aligned to its elements", (long long)i, name);
+    for (int h = 0; numbers && h < n; h++)
+        if (!isfinite(numbers[h]) && !(may_be_none && numbers[h] == -INFINITY))
+            return sa_fail(SA_INVALID, "sequence %lld: %s[%d] is %g, expected a finite number%s", (long long)i, name, h,
+                           (double)numbers[h], may_be_none ? " or -inf" : "");
+    return SA_OK;
+}
+
+/* ---------------------------------------------------------------- what else comes out */
+
+static sa_status check_weights(const struct subject *s, sa_row_weights *weights) {
+    if (!weights->data)
+        return SA_OK;
+    if (!is_aligned(weights->data, sizeof(float)))
+        return bad(s, "weights", "is not aligned to its elements");
+    if (weights->n_rows < 0 || (weights->n_rows > 0 && !weights->rows))
+        return bad(s, "weights", "has no rows");
+    weights->row_stride = weights->row_stride ? weights->row_stride : s->own->n_k;
+    if (weights->n_rows > 1 && weights->row_stride < s->own->n_k)
+        return bad(s, "weights", "overlaps itself: row_stride is less than n_k");
+    for (int64_t r = 0; r < weights->n_rows; r++)
+        if (weights->rows[r].query < 0 || weights->rows[r].query >= s->own->n_q || weights->rows[r].head < 0 ||
+            weights->rows[r].head >= s->batch->n_query_heads || weights->rows[r].reserved)
+            return sa_fail(SA_INVALID, "sequence %lld: weights.rows[%lld] is query %lld, head %d: there is none",
+                           (long long)s->i, (long long)r, (long long)weights->rows[r].query,
+                           (int)weights->rows[r].head);
+    return SA_OK;
+}
+
+static sa_status check_mass(const struct subject *s, sa_key_mass *mass) {
+    if (!mass->data)
+        return SA_OK;
+    if (!is_aligned(mass->data, sizeof(float)))
+        return bad(s, "key_mass", "is not aligned to its elements");
+    if (mass->head_stride && mass->head_stride < s->own->n_k)
+        return bad(s, "key_mass", "overlaps itself: head_stride is less than n_k");
+    if (mass->first_query < 0 || mass->first_query > s->own->n_q || mass->n_queries < 0 ||
+        mass->n_queries > s->own->n_q - mass->first_query)
+        return bad(s, "key_mass", "asks for queries that there are not");
+    mass->n_queries = mass->n_queries ? mass->n_queries : s->own->n_q - mass->first_query;
+    return SA_OK;
+}
+
+/* ---------------------------------------------------------------- all of it */
+
+sa_status sa_check_kinds(const sa_batch *b) {
+    if (!isfinite(b->softcap) || b->softcap < 0)
+        return sa_fail(SA_INVALID, "sa_batch.softcap is %g, expected a finite number, not negative",
+                       (double)b->softcap);
+    return SA_OK;
+}
+
+static sa_status check_sight(const struct subject *s) {
+    const sa_sequence *own = s->own;
+    sa_status status = check_positions(s, "q_positions", own->q_positions, own->n_q);
+    if (status == SA_OK)
+        status = check_positions(s, "k_positions", own->k_positions, own->n_k);
+    if (status == SA_OK && own->n_prefix_keys < 0)
+        status = bad(s, "n_prefix_keys", "is negative");
+    if (status == SA_OK)
+        status = check_documents(s);
+    if (status == SA_OK)
+        status = check_tree(s);
+    return status == SA_OK ? check_blocks(s) : status;
+}
+
+/* Where positions say nothing, or not all, of which keys are seen, every key may be. */
+static struct sa_sight sight_of(const struct subject *s, const struct sa_problem *problem, struct sa_field mask,
+                                bool *unruled) {
+    const sa_sequence *own = s->own;
+    struct sa_sight sight = {.q_positions = own->q_positions,
+                             .k_positions = own->k_positions,
+                             .n_prefix = problem->rule.right < SA_UNLIMITED ? own->n_prefix_keys : 0,
+                             .q_documents = own->q_documents,
+                             .k_documents = own->k_documents,
+                             .parents = own->n_tree_keys ? own->tree_parents : NULL,
+                             .n_tree = own->n_tree_keys,
+                             .blocks = own->blocks,
+                             .mask = mask};
+    const bool limits = problem->rule.left < SA_UNLIMITED || problem->rule.right < SA_UNLIMITED;
+    const bool moved = limits && (own->q_positions || own->k_positions);
+    const bool lists = own->blocks.full.begin || own->blocks.partial.begin;
+    if (own->k_documents && !own->q_documents)
+        sight.q_documents = own->k_documents + (own->n_k - own->n_q);
+    *unruled = moved || sight.n_prefix > 0 || sight.n_tree > 0 || own->blocks.full.begin;
+    sight.any = *unruled || lists || own->k_documents || mask.data;
+    return sight;
+}
+
+/* What is not built yet. */
+static sa_status check_served(const struct subject *s, const struct sa_seq *seq) {
+    const char *what = seq->sight.any              ? "positions, prefixes, documents, trees, block lists and masks"
+                       : s->batch->softcap > 0     ? "softcap"
+                       : seq->terms.bias.data      ? "bias"
+                       : seq->terms.slopes         ? "alibi_slopes"
+                       : seq->sink_logits          ? "sink_logits"
+                       : seq->row_max.data         ? "row_max"
+                       : seq->reports.weights.data ? "weights"
+                       : seq->reports.mass.data    ? "key_mass"
+                                                   : NULL;
+    return what ? sa_fail(SA_UNSUPPORTED, "sequence %lld: this version does not take %s", (long long)s->i, what)
+                : SA_OK;
+}
+
+sa_status sa_resolve_kinds(const sa_batch *b, int64_t i, const sa_sequence *own, const struct sa_problem *problem,
+                           struct sa_seq *seq) {
+    const struct subject s = {i, b, own};
+    struct sa_field mask;
+    sa_status status = check_sight(&s);
+    seq->terms.slopes = own->alibi_slopes ? own->alibi_slopes : b->alibi_slopes;
+    seq->sink_logits = own->sink_logits ? own->sink_logits : b->sink_logits;
+    seq->reports = (struct sa_reports){own->weights, own->key_mass};
+    if (status == SA_OK)
+        status = resolve_field(&s, "mask", &own->mask, 1, &mask);
+    if (status == SA_OK)
+        status = resolve_field(&s, "bias", &own->bias, sa_type_bytes(b->bias_type), &seq->terms.bias);
+    if (status == SA_OK)
+        status = check_heads(i, "alibi_slopes", seq->terms.slopes, b->n_query_heads, false);
+    if (status == SA_OK)
+        status = check_heads(i, "sink_logits", seq->sink_logits, b->n_query_heads, true);
+    if (status == SA_OK)
+        status = check_weights(&s, &seq->reports.weights);
+    if (status == SA_OK)
+        status = check_mass(&s, &seq->reports.mass);
+    if (status == SA_OK)
+        seq->sight = sight_of(&s, problem, mask, &seq->unruled);
+    return status == SA_OK ? check_served(&s, seq) : status;
+}

@@ -12,7 +12,13 @@
  *               of the tree 7 of 4 u: (min(n, 256) + 9 + 28 L) u sum p |v|
  *     l         4 levels of a tree, a chain of 16, the same rescalings: (20 + 9 + 28 L) u, which moves all of o
  *     end       1 / l and the product: 2 u
+ *     terms     softcap: a quotient, tanh, a product; ALiBi: a slope in units of log2, a distance, a product; bias: one
+ *               in units of log2; each rounds the sum it joins. None makes an error of the score larger, so 8 u of each
+ *               term's size, that of a capped score included, and 2 u z[j] more, are enough
+ *     sink      exp(sink - m): 3 u (|sink| + |sink - m|) + 6 u of its own weight, a part of l
  *     flushed   weights below 2^-126 are anything below it: n 2^-126 of |v| and of |o|
+ *
+ * A weight that is reported, exp(s - lse), is off as it is in o, and by what lse is off, and by 4 u (|s| + |lse| + 4).
  *
  * L is 0 up to 1024 keys and grows by one for every factor of 8. Subnormals add their 2^-149 where they may arise.
  *
@@ -42,10 +48,17 @@ struct bound_key {
     double distance; /* m - s[j] */
     double k_sum;    /* sum_c |k[j][c]| */
     double scale;    /* of int8 elements */
+    double terms;    /* |softcap * tanh(s / softcap)| + |ALiBi| + |bias|, of those that there are */
 };
 
 /* t[j]: relative error of a weight. k_type: sa_type. */
 double bound_weight(int d_qk, int k_type, const struct bound_key *key);
+
+/* How far off a score may be, before the maximum is subtracted. */
+double bound_score(int d_qk, int k_type, const struct bound_key *key, double s);
+
+/* The relative error of the sink's weight; most: the largest score, or the sink if that is larger. */
+double bound_sink(double sink, double most);
 
 /* What an element of o consists of: p_v = sum p[j] |v[j]|, p_t_v = sum p[j] t[j] |v[j]|, p_t = sum p[j] t[j]. */
 struct bound_sums {
@@ -57,5 +70,11 @@ double bound_o(int64_t n_k, int v_type, int o_type, const struct bound_sums *sum
 
 /* Bound of a log-sum-exp. */
 double bound_lse(int64_t n_k, double p_t, double lse);
+
+/* Bound of a weight p that is reported; t: bound_weight() of it. */
+double bound_reported(int64_t n_k, double p, double t, double p_t, double s, double lse);
+
+/* What summing n numbers that are not negative adds. */
+double bound_sum(int64_t n, double sum);
 
 #endif

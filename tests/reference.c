@@ -116,26 +116,13 @@ static double scale_at(const sa_batch *b, const sa_sequence *seq, bool v, int64_
     return type_of(b, v) == SA_I8 ? element_value(b->scale_type, scale_row_of(b, seq, v, token, head)) : 1;
 }
 
-/* ---------------------------------------------------------------- the rule of positions */
-
-bool reference_visible(const sa_batch *batch, const sa_sequence *seq, int64_t i, int64_t j) {
-    int64_t p = (seq->flags & SA_SEQ_Q_OFFSET ? seq->q_offset : seq->n_k - seq->n_q) + i;
-    bool window = batch->flags & SA_WINDOW;
-    if (batch->flags & SA_CAUSAL && j > p)
-        return false;
-    if (window && batch->window_right >= 0 && j > p + batch->window_right)
-        return false;
-    if (window && batch->window_left >= 0 && j < p - batch->window_left)
-        return j < batch->n_sink_keys;
-    return true;
-}
-
 /* ---------------------------------------------------------------- a row */
 
 /* A key the row sees: its score, then its weight p and the weight's relative error t. */
 struct key {
     struct bound_key bound;
     double s, p, t;
+    int64_t j;
     const char *v; /* its value */
     double v_scale;
 };
@@ -152,53 +139,96 @@ struct vectors {
     double q[REFERENCE_MAX_D], k[REFERENCE_MAX_D];
 };
 
-static struct key score(const sa_batch *b, const sa_sequence *seq, int64_t j, int kv_head, struct vectors *vectors) {
-    struct key key = {.v = reference_v(b, seq, j, kv_head), .v_scale = scale_at(b, seq, true, j, kv_head)};
-    const double scale = scale_at(b, seq, false, j, kv_head);
-    load(b->k_type, reference_k(b, seq, j, kv_head), b->d_qk, vectors->k);
+/* scale * dot(q, k) */
+static void multiply(const sa_batch *b, const sa_sequence *seq, int kv_head, struct vectors *vectors, struct key *key) {
+    const double scale = scale_at(b, seq, false, key->j, kv_head);
+    load(b->k_type, reference_k(b, seq, key->j, kv_head), b->d_qk, vectors->k);
     for (int c = 0; c < b->d_qk; c++) {
         const double k = scale * vectors->k[c], product = vectors->q[c] * k;
-        key.s += product;
-        key.bound.z += fabs(product);
-        key.bound.k_sum += fabs(k);
+        key->s += product;
+        key->bound.z += fabs(product);
+        key->bound.k_sum += fabs(k);
     }
-    key.s *= scale_of(b);
-    key.bound.z *= fabs(scale_of(b));
-    key.bound.scale = scale;
-    return key;
+    key->s *= scale_of(b);
+    key->bound.z *= fabs(scale_of(b));
+    key->bound.scale = scale;
+}
+
+/* What is done to a score before it is a score, in this order. */
+static void adjust(const sa_batch *b, const sa_sequence *seq, int64_t token, int head, struct key *key) {
+    const float *slopes = seq->alibi_slopes ? seq->alibi_slopes : b->alibi_slopes;
+    if (b->softcap > 0) {
+        key->s = (double)b->softcap * tanh(key->s / (double)b->softcap);
+        key->bound.terms += fabs(key->s);
+    }
+    if (slopes) {
+        const int64_t distance = llabs(reference_q_position(seq, token) - reference_k_position(seq, key->j));
+        key->s -= (double)slopes[head] * (double)distance;
+        key->bound.terms += fabs((double)slopes[head] * (double)distance);
+    }
+    key->s += reference_bias(b, seq, token, head, key->j);
+    key->bound.terms += fabs(reference_bias(b, seq, token, head, key->j));
 }
 
 static int64_t list_visible(const sa_batch *b, const sa_sequence *seq, int64_t token, int head, struct key *keys) {
-    int kv_head = head / (b->n_query_heads / n_kv_heads(b));
+    const int kv_head = head / (b->n_query_heads / n_kv_heads(b));
     struct vectors vectors;
     int64_t n = 0;
     load(b->q_type, reference_q(b, seq, token, head), b->d_qk, vectors.q);
     for (int64_t j = 0; j < seq->n_k; j++)
-        if (reference_visible(b, seq, token, j))
-            keys[n++] = score(b, seq, j, kv_head, &vectors);
+        if (reference_sees(b, seq, token, head, j)) {
+            keys[n] = (struct key){
+                .j = j, .v = reference_v(b, seq, j, kv_head), .v_scale = scale_at(b, seq, true, j, kv_head)};
+            multiply(b, seq, kv_head, &vectors, &keys[n]);
+            adjust(b, seq, token, head, &keys[n++]);
+        }
     return n;
 }
 
-/* Turns scores into weights; returns the log-sum-exp. */
-static double weigh(const sa_batch *b, struct key *keys, int64_t n) {
-    double m = -HUGE_VAL, l = 0;
-    for (int64_t j = 0; j < n; j++)
-        m = keys[j].s > m || isnan(keys[j].s) ? keys[j].s : m;
-    for (int64_t j = 0; j < n; j++)
-        l += keys[j].p = exp(keys[j].s - m);
-    for (int64_t j = 0; j < n; j++) {
-        keys[j].p /= l;
-        keys[j].bound.distance = m - keys[j].s;
-        keys[j].t = bound_weight(b->d_qk, b->k_type, &keys[j].bound);
-    }
-    return m + log(l);
+/* The logit of a sink that takes weight and gives no value; -inf: there is none. */
+static double sink_of(const sa_batch *b, const sa_sequence *seq, int head) {
+    const float *logits = seq->sink_logits ? seq->sink_logits : b->sink_logits;
+    return logits ? (double)logits[head] : -HUGE_VAL;
 }
 
-static double sum_weighted_errors(const struct key *keys, int64_t n) {
-    double sum = 0;
+/* The largest score, and how far off it may be. */
+static void find_max(const sa_batch *b, const struct key *keys, int64_t n, struct reference_row *row) {
+    row->m = -HUGE_VAL;
+    row->m_bound = 0;
+    for (int64_t j = 0; j < n; j++) {
+        const double bound = bound_score(b->d_qk, b->k_type, &keys[j].bound, keys[j].s);
+        row->m = keys[j].s > row->m || isnan(keys[j].s) ? keys[j].s : row->m;
+        row->m_bound = bound > row->m_bound ? bound : row->m_bound;
+    }
+}
+
+/* Turns scores into weights, and fills in lse. Returns sum p t, which is how far off l may be. */
+static double weigh(const sa_batch *b, int64_t n_k, double sink, struct key *keys, int64_t n,
+                    struct reference_row *row) {
+    const double most = sink > row->m ? sink : row->m;
+    double l = exp(sink - most), p_t = 0;
     for (int64_t j = 0; j < n; j++)
-        sum += keys[j].p * keys[j].t;
-    return sum;
+        l += keys[j].p = exp(keys[j].s - most);
+    for (int64_t j = 0; j < n; j++) {
+        keys[j].p /= l;
+        keys[j].bound.distance = most - keys[j].s;
+        keys[j].t = bound_weight(b->d_qk, b->k_type, &keys[j].bound);
+        p_t += keys[j].p * keys[j].t;
+    }
+    if (sink > -HUGE_VAL)
+        p_t += exp(sink - most) / l * bound_sink(sink, most);
+    row->lse = most + log(l);
+    row->lse_bound = bound_lse(n_k, p_t, row->lse);
+    return p_t;
+}
+
+static void report(const struct key *keys, int64_t n, int64_t n_k, double p_t, struct reference_row *row) {
+    for (int64_t j = 0; j < n_k; j++)
+        row->weights[j] = row->weight_bounds[j] = 0;
+    for (int64_t j = 0; j < n; j++) {
+        row->weights[keys[j].j] = keys[j].p;
+        row->weight_bounds[keys[j].j] = bound_reported(n_k, keys[j].p, keys[j].t, p_t, keys[j].s, row->lse);
+    }
 }
 
 static void mix(const sa_batch *b, const struct key *keys, int64_t n, int64_t n_k, double p_t, int c,
@@ -218,15 +248,56 @@ static void mix(const sa_batch *b, const struct key *keys, int64_t n, int64_t n_
 
 bool reference_row(const sa_batch *batch, int64_t sequence, int64_t token, int head, struct reference_row *row) {
     const sa_sequence *seq = reference_sequence(batch, sequence);
+    const double sink = sink_of(batch, seq, head);
     struct key *keys = malloc((size_t)(seq->n_k + 1) * sizeof *keys);
+    double p_t = 0;
     if (!keys)
         return false;
-    int64_t n = row->n_visible = list_visible(batch, seq, token, head, keys);
-    row->lse = n ? weigh(batch, keys, n) : -HUGE_VAL;
-    double p_t = sum_weighted_errors(keys, n);
-    row->lse_bound = n ? bound_lse(seq->n_k, p_t, row->lse) : 0;
-    for (int c = 0; c < d_v(batch); c++)
+    const int64_t n = row->n_visible = list_visible(batch, seq, token, head, keys);
+    find_max(batch, keys, n, row);
+    row->lse = -HUGE_VAL;
+    row->lse_bound = 0;
+    if (n > 0 || sink > -HUGE_VAL)
+        p_t = weigh(batch, seq->n_k, sink, keys, n, row);
+    for (int c = 0; row->o && c < d_v(batch); c++)
         mix(batch, keys, n, seq->n_k, p_t, c, row);
+    if (row->weights)
+        report(keys, n, seq->n_k, p_t, row);
     free(keys);
     return true;
+}
+
+/* ---------------------------------------------------------------- the mass of keys */
+
+bool reference_mass_counts(const sa_sequence *seq, int64_t token, int head) {
+    const sa_key_mass *mass = &seq->key_mass;
+    const int64_t n = mass->n_queries ? mass->n_queries : seq->n_q - mass->first_query;
+    return token >= mass->first_query && token < mass->first_query + n && (!mass->heads || mass->heads[head]);
+}
+
+/* The numbers are summed in float32: each sum of so many adds as many roundings. */
+bool reference_key_mass(const sa_batch *batch, int64_t sequence, int kv_head, double *mass, double *bounds) {
+    const sa_sequence *seq = reference_sequence(batch, sequence);
+    const int group = batch->n_query_heads / n_kv_heads(batch);
+    double *weights = malloc((size_t)(2 * seq->n_k + 1) * sizeof *weights);
+    struct reference_row row = {.weights = weights, .weight_bounds = weights + seq->n_k};
+    int64_t n = 0;
+    bool done = weights != NULL;
+    for (int64_t j = 0; j < seq->n_k; j++)
+        mass[j] = bounds[j] = 0;
+    for (int64_t token = 0; token < seq->n_q; token++)
+        for (int head = 0; done && head < batch->n_query_heads; head++) {
+            if (!reference_mass_counts(seq, token, head) || (kv_head >= 0 && head / group != kv_head))
+                continue;
+            done = reference_row(batch, sequence, token, head, &row);
+            n++;
+            for (int64_t j = 0; done && j < seq->n_k; j++) {
+                mass[j] += row.weights[j];
+                bounds[j] += row.weight_bounds[j];
+            }
+        }
+    for (int64_t j = 0; j < seq->n_k; j++)
+        bounds[j] += bound_sum(n, mass[j]);
+    free(weights);
+    return done;
 }

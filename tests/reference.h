@@ -13,19 +13,39 @@
 
 #include <sa/sa.h>
 
-/* Exact values of a row (a query token and query head of a sequence), and how far float32 may be from them. */
+/* Exact values of a row (a query token and query head of a sequence), and how far float32 may be from them, see
+ * bound.h. The caller provides the arrays; o, or weights, may be NULL with their bounds. */
 struct reference_row {
     double *o;     /* [d_v] */
-    double *bound; /* [d_v], see bound.h */
+    double *bound; /* [d_v] */
     double lse, lse_bound;
-    int64_t n_visible; /* keys the row sees */
+    double m, m_bound;     /* the largest score; -inf: no key is seen */
+    double *weights;       /* [n_k]: exp(s - lse), 0 of keys that are not seen */
+    double *weight_bounds; /* [n_k] */
+    int64_t n_visible;     /* keys the row sees */
 };
 
-/* Does query token i of the sequence see key j? */
+/* Does query head `head` of query token i see key j? reference_visible(): does any query head? */
+bool reference_sees(const sa_batch *batch, const sa_sequence *seq, int64_t i, int head, int64_t j);
 bool reference_visible(const sa_batch *batch, const sa_sequence *seq, int64_t i, int64_t j);
 
-/* Computes a row into `row`, whose arrays the caller provides. False: no memory. */
+/* Where they stand, for windows, causality and ALiBi. */
+int64_t reference_q_position(const sa_sequence *seq, int64_t i);
+int64_t reference_k_position(const sa_sequence *seq, int64_t j);
+
+/* What is added to the score; 0 if nothing is. */
+double reference_bias(const sa_batch *batch, const sa_sequence *seq, int64_t i, int head, int64_t j);
+
+/* An element of a grid of elements of that sa_type; masks are of SA_I8. */
+const void *reference_in_grid(const sa_grid *grid, int type, int64_t i, int head, int64_t j);
+
+/* Computes a row into `row`. False: no memory. */
 bool reference_row(const sa_batch *batch, int64_t sequence, int64_t token, int head, struct reference_row *row);
+
+/* The mass that each key of kv head `kv_head`, or of all if it is -1, received: mass[n_k], bounds[n_k]. False: no
+ * memory. reference_mass_counts(): does this row count? */
+bool reference_key_mass(const sa_batch *batch, int64_t sequence, int kv_head, double *mass, double *bounds);
+bool reference_mass_counts(const sa_sequence *seq, int64_t token, int head);
 
 /* Sequence i of a batch, and where rows of its tensors stand, with the defaults of sa.h filled in and page tables
  * looked up. */

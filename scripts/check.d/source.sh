@@ -153,6 +153,6 @@ check_program() { # the program uses the public interface only
 
 check_reference() { # the float64 reference and its error bound share nothing with the library but the public header
     find tests -maxdepth 1 -name reference.c | grep -q .
-    find tests -maxdepth 1 -name 'reference.[ch]' -o -maxdepth 1 -name 'bound.[ch]' -o -maxdepth 1 -name 'elements.[ch]' |
+    find tests -maxdepth 1 -name 'reference*.[ch]' -o -maxdepth 1 -name 'bound.[ch]' -o -maxdepth 1 -name 'elements.[ch]' |
         quoted_includes | grep -vE ' (reference|bound|elements)\.h$' | none
 }

@@ -229,7 +229,7 @@ static void set_row(const void *row, int type, int n, float value) {
 }
 
 /* Elements of SA_I8 know no NaN or inf, but their scales do. */
-static void poison_key(struct drawn *drawn, const sa_sequence *s, int64_t j, int head, float value) {
+void drawn_poison_key(struct drawn *drawn, const sa_sequence *s, int64_t j, int head, float value) {
     const sa_batch *b = &drawn->batch;
     const bool per_head = b->flags & SA_SCALES_PER_HEAD;
     set_row(reference_k(b, s, j, head), b->k_type, b->d_qk, b->k_type == SA_I8 ? NAN : value);
@@ -244,7 +244,7 @@ void drawn_poison(struct drawn *drawn, int sequence, int64_t of_row, float value
     const sa_sequence *s = &drawn->seqs[sequence];
     for (int64_t j = 0; j < s->n_k; j++)
         for (int h = 0; h < drawn->batch.n_kv_heads && !is_seen(drawn, s, of_row, j); h++)
-            poison_key(drawn, s, j, h, value);
+            drawn_poison_key(drawn, s, j, h, value);
 }
 
 /* ---------------------------------------------------------------- comparing */

@@ -48,6 +48,9 @@ void drawn_forget(struct drawn *drawn);
  * see, to `value`; of SA_I8 the scales, unless they are a head's. */
 void drawn_poison(struct drawn *drawn, int sequence, int64_t of_row, float value);
 
+/* The same for one key and value. */
+void drawn_poison_key(struct drawn *drawn, const sa_sequence *s, int64_t j, int kv_head, float value);
+
 /* Runs the batch and compares every row (or about `most` of them) with the reference. */
 void drawn_check(struct drawn *drawn, sa_engine *engine, int64_t most);
 

@@ -66,6 +66,9 @@ static int64_t draw_n_q(struct dice *dice) {
                                 : PICK(dice, 0, 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129);
 }
 
+/* Several chunks of keys, which threads split among them. */
+static int64_t draw_long(struct dice *dice) { return PICK(dice, 2047, 2049, 3333, 4097, 8192, 9001); }
+
 static int64_t draw_n_k(struct dice *dice) {
     if (roll_one_in(dice, 3))
         return PICK(dice, 255, 256, 257, 511, 513, 1023, 1024, 1025);
@@ -96,6 +99,10 @@ struct kinds_case kinds_draw(uint64_t seed) {
     struct kinds_case c = {.seed = seed, .features = draw_features(&dice)};
     c.n_q = draw_n_q(&dice);
     c.n_k = draw_n_k(&dice);
+    if (roll_one_in(&dice, 12)) {
+        c.n_q = roll_between(&dice, 1, 5);
+        c.n_k = draw_long(&dice);
+    }
     c.n_kv_heads = (int)roll_between(&dice, 1, 3);
     c.group = (int)PICK(&dice, 1, 1, 2, 3, 4, 8);
     c.d_qk = (int)PICK(&dice, 1, 3, 8, 15, 16, 17, 24, 33, 64, 80);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Tests through the public header. Included by tests/CMakeLists.txt.
 
+sa_test(test_reference)
 sa_test(test_attend SOURCES drawn.c)
 sa_test(test_edges SOURCES drawn.c)
 sa_test(test_properties SOURCES drawn.c)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A block with few rows costs what it takes to read its keys and values. They are read once, row after row, a run of
- * them at a time; while a run is computed, rows some way ahead are fetched: keys, then values, then the keys of the
- * next block.
+ * them at a time. While its keys are scored its values are fetched, and while these are added the keys of the next
+ * block.
  */
 #include "few.h"
 
@@ -11,25 +11,24 @@
 
 #include "near.h"
 
-enum {
-    FETCH_BYTES = 16384, /* how far ahead: a long way for the memory, still a small part of the second-level cache */
-    MIN_AHEAD = 32,
-    MAX_AHEAD = 128
-};
-
 /* Keys of a block that a row sees: 0 .. sink - 1 and lo .. hi - 1. */
 struct seen {
     int sink, lo, hi;
+};
+
+/* Where rows stand. */
+struct list {
+    int n, d, type, bytes;                            /* bytes: of a row */
+    const char *row[SA_BLOCK_KEYS + SA_FETCH_PLACES]; /* the last one stands in for those that lack to whole places */
 };
 
 struct block {
     const struct sa_tile *tile;
     int64_t at; /* its first key */
     struct seen rows[SA_FEW_ROWS];
-    bool alike;                                     /* all rows see the same keys */
-    int begin, end;                                 /* of the keys that any row sees; begin a multiple of 16 */
-    int n;                                          /* keys from begin to end */
-    const char *row[2 * SA_BLOCK_KEYS + MAX_AHEAD]; /* n of k, n of v, then some of the next block's k */
+    bool alike;     /* all rows see the same keys */
+    int begin, end; /* of the keys that any row sees; begin a multiple of 16 */
+    struct list k, v, next_k;
 };
 
 /* ---------------------------------------------------------------- who sees what */
@@ -58,36 +57,49 @@ static void find_seen(struct block *b) {
         b->end = end > b->end ? end : b->end;
     }
     b->begin -= b->begin % SA_SUM_KEYS;
-    b->n = b->end - b->begin;
 }
 
 static int rounded_up(int n) { return (n + SA_SUM_KEYS - 1) / SA_SUM_KEYS * SA_SUM_KEYS; }
 
 /* ---------------------------------------------------------------- where the rows are */
 
-static int rows_ahead(const struct sa_cache *cache) {
-    return (int)sa_clamp(FETCH_BYTES / cache->d_bytes, MIN_AHEAD, MAX_AHEAD);
+static void find_rows(const struct sa_cache *cache, int64_t begin, int64_t end, struct list *list) {
+    list->n = (int)(end - begin);
+    list->d = cache->d;
+    list->type = cache->type;
+    list->bytes = cache->d_bytes;
+    sa_point_rows(cache, begin, end, list->row);
+    for (int i = 0; i < SA_FETCH_PLACES && list->n > 0; i++)
+        list->row[list->n + i] = list->row[list->n - 1];
 }
 
-/* Behind the last block there is nothing to fetch but what is there already. */
-static void find_rows(struct block *b) {
+/* Of the next block's keys those that are fetched while values are added; behind the last block there are none. */
+static void find_all(struct block *b) {
     const struct sa_tile *t = b->tile;
-    const int k_ahead = rows_ahead(&t->k), v_ahead = rows_ahead(&t->v), most = k_ahead > v_ahead ? k_ahead : v_ahead;
-    const int64_t next = b->at + SA_BLOCK_KEYS, end = next + most < t->seq->n_k ? next + most : t->seq->n_k;
-    int i = 2 * b->n;
-    sa_point_rows(&t->k, b->at + b->begin, b->at + b->end, b->row);
-    sa_point_rows(&t->v, b->at + b->begin, b->at + b->end, b->row + b->n);
-    if (next < end && sa_tile_sees_any(t, next, end)) {
-        sa_point_rows(&t->k, next, end, b->row + i);
-        i += (int)(end - next);
-    }
-    for (; i < 2 * b->n + most; i++)
-        b->row[i] = b->row[i - 1];
+    const int64_t next = b->at + SA_BLOCK_KEYS;
+    const int most = sa_few_reads(t->v.d_bytes / t->v.d, t->n_rows) ? SA_BLOCK_KEYS : SA_RUN_KEYS;
+    const int64_t end = next + most < t->seq->n_k ? next + most : t->seq->n_k;
+    find_rows(&t->k, b->at + b->begin, b->at + b->end, &b->k);
+    find_rows(&t->v, b->at + b->begin, b->at + b->end, &b->v);
+    find_rows(&t->k, next, next < end && sa_tile_sees_any(t, next, end) ? end : next, &b->next_k);
 }
 
-/* n rows from row i on. */
-static struct sa_pointed run_of(const struct block *b, const struct sa_cache *cache, int i, int n) {
-    return (struct sa_pointed){b->row + i, b->row + i + rows_ahead(cache), n, cache->d, cache->type};
+/* What is fetched during the run of n rows from row i on of `list`, when `then` comes next. If reading takes the time,
+ * that much of all of `then`, else the run that follows. */
+static struct sa_fetched ahead_of(const struct block *b, const struct list *list, int i, int n,
+                                  const struct list *then) {
+    if (sa_few_reads(list->bytes / list->d, b->tile->n_rows)) {
+        const int apart = (then->n + SA_FETCH_PLACES - 1) / SA_FETCH_PLACES;
+        const int begin = apart * i / list->n, end = apart * (i + n) / list->n;
+        return (struct sa_fetched){then->row + begin, apart, end - begin, then->bytes};
+    }
+    const struct list *next = i + n < list->n ? list : then;
+    const int begin = next == list ? i + n : 0, left = next->n - begin;
+    return (struct sa_fetched){next->row + begin, 0, left < SA_RUN_KEYS ? left : SA_RUN_KEYS, next->bytes};
+}
+
+static struct sa_pointed run_of(const struct block *b, const struct list *list, int i, int n, const struct list *then) {
+    return (struct sa_pointed){list->row + i, n, list->n - i - n, list->d, list->type, ahead_of(b, list, i, n, then)};
 }
 
 /* ---------------------------------------------------------------- scores */
@@ -103,9 +115,9 @@ static float *s_of(const struct block *b, int r) { return b->tile->space->s + r 
 static void score_block(const struct block *b) {
     const struct sa_tile *t = b->tile;
     const int n_padded = rounded_up(b->end) - b->begin;
-    for (int i = 0, n; i < b->n; i += n) {
-        n = b->n - i < SA_RUN_KEYS ? b->n - i : SA_RUN_KEYS;
-        t->kernels->few_scores(t->space->qt, t->n_rows, run_of(b, &t->k, i, n), s_of(b, 0) + b->begin + i);
+    for (int i = 0, n; i < b->k.n; i += n) {
+        n = b->k.n - i < SA_RUN_KEYS ? b->k.n - i : SA_RUN_KEYS;
+        t->kernels->few_scores(t->space->qt, t->n_rows, run_of(b, &b->k, i, n, &b->v), s_of(b, 0) + b->begin + i);
     }
     if (t->k.scales) {
         sa_bring_scales(t->kernels, &t->k, b->at + b->begin, b->at + b->end, t->space->scale);
@@ -126,7 +138,7 @@ static void add_run(const struct block *b, int r, int n_rows, int begin, int end
     float *sums = t->space->near + r * sa_near_stride(t->v.d);
     for (int j = begin, n; j < end; j += n) {
         n = end - j < SA_RUN_KEYS ? end - j : SA_RUN_KEYS;
-        t->kernels->few_values(s_of(b, r) + j, n_rows, run_of(b, &t->v, b->n + j - b->begin, n), sums);
+        t->kernels->few_values(s_of(b, r) + j, n_rows, run_of(b, &b->v, j - b->begin, n, &b->next_k), sums);
     }
 }
 
@@ -156,9 +168,9 @@ void sa_attend_few(const struct sa_tile *tile, int64_t at, const struct sa_state
     b.tile = tile;
     b.at = at;
     find_seen(&b);
-    if (b.n <= 0)
+    if (b.begin >= b.end)
         return;
-    find_rows(&b);
+    find_all(&b);
     score_block(&b);
     tile->kernels->few_weights(tile->n_rows, rounded_up(b.end) - b.begin, s_of(&b, 0) + b.begin, state->m, state->l,
                                tile->space->alpha);

@@ -76,6 +76,17 @@ struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace 
     return rows;
 }
 
+/* One a token, among those of other heads: a cache line holds few of them, so that reading them takes as long as
+ * reading the int8 rows unless they are asked for in time. The ones of the tokens that follow are, wherever these
+ * stand. */
+static void gather_scales(struct sa_stored run, float *scale) {
+    for (int i = 0; i < run.n; i++) {
+        const char *at = run.data + i * run.stride;
+        memcpy(&scale[i], at, sizeof *scale);
+        __builtin_prefetch((const char *)((uintptr_t)at + (uintptr_t)(run.n * run.stride)), 0, 2);
+    }
+}
+
 void sa_bring_scales(const struct sa_kernels *kernels, const struct sa_cache *cache, int64_t begin, int64_t end,
                      float *scale) {
     for (int64_t token = begin; token < end;) {
@@ -85,6 +96,8 @@ void sa_bring_scales(const struct sa_kernels *kernels, const struct sa_cache *ca
             memset(scale, 0, (size_t)n * sizeof *scale);
         else if (run.type == SA_F32 && run.stride == sizeof *scale)
             memcpy(scale, run.data, (size_t)n * sizeof *scale);
+        else if (run.type == SA_F32)
+            gather_scales(run, scale);
         else
             kernels->widen(run, scale, 1);
         token += n;

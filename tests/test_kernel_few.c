@@ -37,7 +37,7 @@ static void make_few(struct few *few, struct dice *dice, const struct sa_kernels
     }
     for (int j = 0; j < n; j++)
         row[j] = first + j * bytes;
-    few->rows = (struct sa_pointed){row, row, n, d, type};
+    few->rows = (struct sa_pointed){row, n, 0, d, type, {row, n / SA_FETCH_PLACES, n / SA_FETCH_PLACES, bytes}};
     kernel->widen((struct sa_stored){first, bytes, n, d, type}, few->near[0], MAX_D);
 }
 

@@ -72,11 +72,28 @@ struct sa_stored {
     int n, d, type;
 };
 
-/* Rows in memory, each wherever it stands, of any sa_type, at any alignment of an element. Meanwhile as many rows
- * `ahead` are fetched into the second-level cache. */
+/* Rows to be fetched into the second-level cache, in the order of memory or from several places in turns, a line from
+ * each: n of each place p, row[p * apart + i]. A processor fetches on by itself where it is asked for neighbouring
+ * lines, further ahead in all if that is so in several places. */
+enum { SA_FETCH_PLACES = 4 };
+struct sa_fetched {
+    const char *const *row;
+    int apart, n, bytes; /* n may be 0; bytes: of a row */
+};
+
+/* Is reading what takes a tile of few rows its time? Then it fetches from SA_FETCH_PLACES places, otherwise, arithmetic
+ * being the limit for many rows of small elements, from one. */
+static inline bool sa_few_reads(int element_bytes, int n_rows) {
+    return element_bytes == 4 || (element_bytes == 2 && n_rows <= 2);
+}
+
+/* Rows in memory, each wherever it stands, of any sa_type, at any alignment of an element. Meanwhile others are
+ * fetched. */
 struct sa_pointed {
-    const char *const *row, *const *ahead;
-    int n, d, type;
+    const char *const *row;
+    int n, n_next; /* rows, and those behind them in the list, which come next */
+    int d, type;
+    struct sa_fetched ahead;
 };
 
 /* Floats from one row brought near to the next: an odd number of cache lines, so that rows share no sets of a cache. */

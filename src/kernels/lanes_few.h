@@ -38,29 +38,73 @@ INLINE int few_size(int n_rows) {
 
 /* ---------------------------------------------------------------- fetching */
 
-/* Lines of the rows ahead, in the order of memory. A tile may ask for more lines than its rows have: then they stay at
- * the last row. */
+/* Where fetching has come to. */
 struct cursor {
-    const char *const *row, *const *last;
-    const char *at, *end; /* in the row */
-    ptrdiff_t bytes;      /* of a row */
+    const char *const *row, *const *end; /* of the first place */
+    ptrdiff_t apart, at, bytes;          /* at: in the row */
+    int side;                            /* which two of four places are next, where fewer are fetched at a time */
 };
 
-INLINE struct cursor cursor_of(const struct sa_pointed *rows) {
-    const ptrdiff_t bytes = (ptrdiff_t)rows->d * type_bytes(rows->type);
-    return (struct cursor){rows->ahead, rows->ahead + rows->n - 1, rows->ahead[0], rows->ahead[0] + bytes, bytes};
+INLINE struct cursor cursor_of(struct sa_fetched rows) {
+    return (struct cursor){rows.row, rows.row + rows.n, rows.apart, 0, rows.bytes, 0};
 }
 
-INLINE void fetch_lines(const int n, struct cursor *cursor) {
+INLINE void next_column(struct cursor *cursor) {
+    cursor->at += SA_LINE_BYTES;
+    if (cursor->at >= cursor->bytes) {
+        cursor->row++;
+        cursor->at = 0;
+    }
+}
+
+INLINE void fetch_in_turns(const int n, struct cursor *cursor) {
+    const char *const *row = cursor->row + cursor->side * cursor->apart;
     UNROLL
-    for (int i = 0; i < n; i++) {
-        __builtin_prefetch(cursor->at, 0, 2);
-        cursor->at += SA_LINE_BYTES;
-        if (cursor->at >= cursor->end) {
-            cursor->row += cursor->row < cursor->last;
-            cursor->at = *cursor->row;
-            cursor->end = cursor->at + cursor->bytes;
+    for (int p = 0; p < n; p++)
+        __builtin_prefetch(row[p * cursor->apart] + cursor->at, 0, 2);
+    cursor->side = (cursor->side + n) % SA_FETCH_PLACES;
+    if (!cursor->side)
+        next_column(cursor);
+}
+
+/* n lines, as long as there are any. */
+INLINE void fetch_lines(const bool in_turns, const int n, struct cursor *cursor) {
+    const int step = in_turns ? SA_FETCH_PLACES : 1;
+    UNROLL
+    for (int i = 0; i < n; i += step)
+        if (cursor->row >= cursor->end)
+            return;
+        else if (in_turns)
+            fetch_in_turns(n - i < SA_FETCH_PLACES ? 2 : SA_FETCH_PLACES, cursor);
+        else {
+            __builtin_prefetch(*cursor->row + cursor->at, 0, 2);
+            next_column(cursor);
         }
+}
+
+/* Rows of the run in the order of memory, a register tile ahead, into the first-level cache: a tile reads some bytes of
+ * each of its rows in turn, and what it misses so the processor fetches slowly, and nothing beside it. */
+struct near {
+    const char *const *row, *const *end;
+    ptrdiff_t bytes;
+    int d, due; /* row elements that the rows fetched lag behind */
+};
+
+INLINE struct near near_of(const struct sa_pointed *rows, int from) {
+    const int n = rows->n + rows->n_next;
+    return (struct near){rows->row + (from < n ? from : n), rows->row + n, (ptrdiff_t)rows->d * type_bytes(rows->type),
+                         rows->d, 0};
+}
+
+/* As many as have n elements. */
+INLINE void fetch_near(const int n, struct near *near) {
+    near->due += n;
+    for (; near->due >= near->d; near->due -= near->d) {
+        if (near->row == near->end)
+            return;
+        for (ptrdiff_t at = 0; at < near->bytes; at += SA_LINE_BYTES)
+            __builtin_prefetch(*near->row + at, 0, 3);
+        near->row++;
     }
 }
 
@@ -130,7 +174,7 @@ INLINE void few_score_one(const int type, const int n_rows, const char *const *r
 
 /* Register tile: n_units vectors of keys. */
 INLINE void few_score_tile(const int type, const int n_rows, const int n_units, const float *qt, const char *const *row,
-                           int d, float *s, struct cursor *cursor) {
+                           int d, float *s, struct near *near, struct cursor *cursor) {
     const int bytes = type_bytes(type), step = FEW_BYTES / bytes;
     _Alignas(64) float turned[4 * FEW_UNITS * LANES];
     vf sum[FEW_SUMS];
@@ -139,7 +183,10 @@ INLINE void few_score_tile(const int type, const int n_rows, const int n_units, 
         sum[i] = v_set1(0.0f);
     int c = 0;
     for (; c + step <= d; c += step) {
-        fetch_lines(n_units * LANES * FEW_BYTES / SA_LINE_BYTES, cursor);
+        enum { LINES_A_UNIT = LANES * FEW_BYTES / SA_LINE_BYTES };
+        if (sa_few_reads(bytes, n_rows))
+            fetch_near(n_units * LANES * step, near);
+        fetch_lines(sa_few_reads(bytes, n_rows), n_units * LINES_A_UNIT, cursor);
         few_score_step(type, n_rows, n_units, row, c * bytes, qt + c * W, turned, sum);
     }
     for (; c < d; c++)
@@ -153,8 +200,10 @@ INLINE void few_score_tile(const int type, const int n_rows, const int n_units, 
 
 /* Where the run ends within a tile, its last row stands in for those that lack. */
 INLINE void few_score_run(const int type, const int n_rows, const float *qt, struct sa_pointed k, float *s) {
-    const int n_units = FEW_SUMS / n_rows < FEW_UNITS ? FEW_SUMS / n_rows : FEW_UNITS, step = n_units * LANES;
-    struct cursor cursor = cursor_of(&k);
+    const int most = type == SA_F32 ? 2 : FEW_UNITS;
+    const int n_units = FEW_SUMS / n_rows < most ? FEW_SUMS / n_rows : most, step = n_units * LANES;
+    struct cursor cursor = cursor_of(k.ahead);
+    struct near near = near_of(&k, step);
     const char *last[FEW_UNITS * LANES];
     for (int j = 0; j < k.n; j += step) {
         const char *const *row = k.row + j;
@@ -163,7 +212,7 @@ INLINE void few_score_run(const int type, const int n_rows, const float *qt, str
                 last[i] = k.row[j + i < k.n ? j + i : k.n - 1];
             row = last;
         }
-        few_score_tile(type, n_rows, n_units, qt, row, k.d, s + j, &cursor);
+        few_score_tile(type, n_rows, n_units, qt, row, k.d, s + j, &near, &cursor);
     }
 }
 

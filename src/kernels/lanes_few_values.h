@@ -24,7 +24,7 @@ INLINE void few_value_step(const int type, const int n_rows, const int n_vectors
 
 /* A register tile: all keys of the run, from dimension c on. */
 INLINE void few_value_tile(const int type, const int n_rows, const int n_vectors, const struct few_job *job, int c,
-                           struct cursor *cursor) {
+                           struct near *near, struct cursor *cursor) {
     enum { KEYS = 4 };
     const int bytes = n_vectors * LANES * type_bytes(type);
     const char *const *row = job->v.row;
@@ -35,7 +35,9 @@ INLINE void few_value_tile(const int type, const int n_rows, const int n_vectors
     for (int i = 0; i < n_rows * n_vectors; i++)
         sum[i] = v_load(sums + i / n_vectors * job->width + i % n_vectors * LANES);
     for (; j + KEYS <= job->v.n; j += KEYS) {
-        fetch_lines((KEYS * bytes + SA_LINE_BYTES - 1) / SA_LINE_BYTES, cursor);
+        if (near)
+            fetch_near(KEYS * n_vectors * LANES, near);
+        fetch_lines(sa_few_reads(type_bytes(type), n_rows), (KEYS * bytes + SA_LINE_BYTES - 1) / SA_LINE_BYTES, cursor);
         UNROLL
         for (int i = j; i < j + KEYS; i++)
             few_value_step(type, n_rows, n_vectors, job->p + i, row[i] + c * type_bytes(type), sum);
@@ -58,9 +60,10 @@ INLINE void few_value_rest(const int n_rows, const struct few_job *job, int c) {
         lanes_widen(from, rest[j], 0);
         row[j] = (const char *)rest[j];
     }
-    const struct few_job floats = {job->p, {row, row, job->v.n, LANES, SA_F32}, job->sums + c, job->width};
-    struct cursor cursor = cursor_of(&floats.v);
-    few_value_tile(SA_F32, n_rows, 1, &floats, 0, &cursor);
+    const struct sa_fetched nothing = {row, 0, 0, 0};
+    const struct few_job floats = {job->p, {row, job->v.n, 0, LANES, SA_F32, nothing}, job->sums + c, job->width};
+    struct cursor cursor = cursor_of(nothing);
+    few_value_tile(SA_F32, n_rows, 1, &floats, 0, NULL, &cursor);
 }
 
 #define REST_FEW(name, type, n)                                                                                        \
@@ -69,14 +72,32 @@ EACH_FEW_SIZE(REST_FEW, any, SA_F32)
 #undef REST_FEW
 
 /* Tiles as large as the registers allow, then single vectors. */
-INLINE int few_value_run(const int type, const int n_rows, const struct few_job *job) {
+INLINE int few_value_tiles(const int type, const int n_rows, const struct few_job *job, struct near *near,
+                           struct cursor *cursor) {
     const int n_vectors = FEW_SUMS / n_rows < 8 ? FEW_SUMS / n_rows : 8;
-    struct cursor cursor = cursor_of(&job->v);
     int c = 0;
     for (; c + n_vectors * LANES <= job->v.d; c += n_vectors * LANES)
-        few_value_tile(type, n_rows, n_vectors, job, c, &cursor);
+        few_value_tile(type, n_rows, n_vectors, job, c, near, cursor);
     for (; n_vectors > 1 && c + LANES <= job->v.d; c += LANES)
-        few_value_tile(type, n_rows, 1, job, c, &cursor);
+        few_value_tile(type, n_rows, 1, job, c, near, cursor);
+    return c;
+}
+
+/* Where a row takes several tiles, few keys at a time, so that they stay near from one tile to the next. */
+INLINE int few_value_run(const int type, const int n_rows, const struct few_job *job) {
+    enum { NEAR_KEYS = 16 };
+    struct cursor cursor = cursor_of(job->v.ahead);
+    struct near near = near_of(&job->v, NEAR_KEYS);
+    struct few_job part = *job;
+    int c = 0;
+    if (n_rows == 1 || !sa_few_reads(type_bytes(type), n_rows))
+        return few_value_tiles(type, n_rows, job, NULL, &cursor);
+    for (int j = 0; j < job->v.n; j += NEAR_KEYS) {
+        part.p = job->p + j;
+        part.v.row = job->v.row + j;
+        part.v.n = job->v.n - j < NEAR_KEYS ? job->v.n - j : NEAR_KEYS;
+        c = few_value_tiles(type, n_rows, &part, &near, &cursor);
+    }
     return c;
 }
 

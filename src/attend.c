@@ -5,6 +5,7 @@
 
 #include "lse.h"
 #include "near.h"
+#include "terms.h"
 #include "tree.h"
 
 /* ---------------------------------------------------------------- the tile */
@@ -47,6 +48,16 @@ static void set_lane_keys(struct sa_tile *t, struct sa_item item) {
     }
 }
 
+/* Here, too, lanes without a row repeat the last one. */
+static void set_terms(const struct sa_tile *t, struct sa_item item) {
+    const int first_head = item.kv_head * t->problem->group;
+    struct row row = first_row(t, item);
+    for (int r = 0; sa_has_terms(t) && r < t->n_groups * SA_GROUP_ROWS; r++) {
+        sa_set_row_terms(t, r, row.token, first_head + row.head);
+        row = r + 1 < t->n_rows ? next_row(t, row) : row;
+    }
+}
+
 /* Rows of other types go through floats brought near. */
 static void pack_queries(const struct sa_tile *t, struct sa_item item) {
     const struct sa_problem *problem = t->problem;
@@ -82,12 +93,23 @@ static void write_outputs(const struct sa_tile *t, struct sa_item item, const st
         t->kernels->narrow(rows[r], problem->d_v, problem->o_type, to[r]);
 }
 
-static void write_lse(const struct sa_tile *t, struct sa_item item, const struct sa_state *state) {
-    const struct sa_lse_out *lse = &t->seq->lse;
-    float *data = lse->data + item.kv_head * t->problem->group * lse->head;
+/* One of them a row, laid out as `to` says. */
+static void write_each(const struct sa_tile *t, struct sa_item item, const struct sa_state *state,
+                       const struct sa_lse_out *to, float (*of)(float m, float l)) {
+    float *data = to->data + item.kv_head * t->problem->group * to->head;
     struct row row = first_row(t, item);
     for (int r = 0; r < t->n_rows; r++, row = next_row(t, row))
-        data[row.token * lse->token + row.head * lse->head] = sa_lse(state->m[r], state->l[r]);
+        data[row.token * to->token + row.head * to->head] = of(state->m[r], state->l[r]);
+}
+
+/* To each lane its query head's logit, in units of log2; -inf: none. */
+static void add_sinks(const struct sa_tile *t, struct sa_item item, const struct sa_state *state) {
+    const float *logits = t->seq->sink_logits + item.kv_head * t->problem->group;
+    float sinks[SA_TILE_ROWS];
+    struct row row = first_row(t, item);
+    for (int r = 0; r < SA_TILE_ROWS; r++, row = next_row(t, row))
+        sinks[r] = (float)((double)logits[row.head] * LOG2_E);
+    sa_tree_add_sinks(t, sinks, state);
 }
 
 static int64_t above_zero(int64_t x) { return x > 0 ? x : 0; }
@@ -164,13 +186,18 @@ static void open_tile(struct sa_tile *t, struct sa_item item) {
         t->v = sa_cache_of_head(&t->seq->v, item.kv_head);
     }
     set_lane_keys(t, item);
+    set_terms(t, item);
     pack_queries(t, item);
 }
 
 static void write_tile(const struct sa_tile *t, struct sa_item item, const struct sa_state *state) {
+    if (t->seq->row_max.data)
+        write_each(t, item, state, &t->seq->row_max, sa_row_max);
+    if (t->seq->sink_logits)
+        add_sinks(t, item, state);
     write_outputs(t, item, state);
     if (t->seq->lse.data)
-        write_lse(t, item, state);
+        write_each(t, item, state, &t->seq->lse, sa_lse);
 }
 
 static void add_progress(const struct sa_tile *t, int64_t begin) {

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "near.h"
+#include "terms.h"
 
 struct pass {
     int index, row;
@@ -22,6 +23,7 @@ struct block {
     int n_keys;
     int seen_begin, seen_end; /* keys that any row of the tile sees */
     struct sa_rows k, v;      /* all keys of the block */
+    bool hides;               /* some bias is -inf */
     struct sa_zones zones[SA_TILE_GROUPS];
     struct pass passes[SA_TILE_GROUPS];
     int n_passes;
@@ -74,6 +76,7 @@ static void open_pass(struct block *b, int index) {
 static void open_block(struct block *b, const struct sa_tile *t, int64_t at) {
     b->tile = t;
     b->at = at;
+    b->hides = false;
     b->n_keys = t->seq->n_k - at < SA_BLOCK_KEYS ? (int)(t->seq->n_k - at) : SA_BLOCK_KEYS;
     b->n_passes = sa_tile_passes(t);
     b->seen_begin = b->n_keys;
@@ -138,18 +141,37 @@ static void score_group(const struct block *b, const struct pass *p, int g) {
     b->tile->kernels->scores_none(g, z->end - z->seen_end, s_of(b, p, z->seen_end));
 }
 
-/* A row's maximum is one of scores with their scales: it is looked for again. */
-static void scale_scores(const struct block *b, const struct pass *p, int g) {
+/* A part of what a group sees; its edges are seen by some rows only. */
+static bool apply_terms(const struct block *b, const struct pass *p, int g, int begin, int end, bool edge) {
+    _Alignas(64) float unmasked[SA_TILE_ROWS] = {0};
+    const struct sa_tile *t = b->tile;
+    float *s = s_of(b, p, begin), *mb = t->space->mb + p->row;
+    const bool hides = sa_apply_terms(t, b->at + begin, end - begin, p->row, g, s, edge ? unmasked : mb);
+    if (edge && begin < end)
+        t->kernels->mask(g, end - begin, (int)b->at + begin, keys_of(b, p), s, mb);
+    return hides;
+}
+
+/* From products to scores. A row's maximum is one of scores: it is looked for again. */
+static void finish_scores(struct block *b, const struct pass *p, int g) {
     const struct sa_zones *z = &p->zones[g];
     const int n = z->seen_end - z->seen_begin;
     float *s = s_of(b, p, z->seen_begin), *mb = b->tile->space->mb + p->row;
     for (int r = g * SA_GROUP_ROWS; r < (g + 1) * SA_GROUP_ROWS; r++)
         mb[r] = -INFINITY;
-    b->tile->kernels->scale(g, n, b->k.scale + z->seen_begin, s);
-    b->tile->kernels->mask(g, n, (int)b->at + z->seen_begin, keys_of(b, p), s, mb);
+    if (b->k.scale)
+        b->tile->kernels->scale(g, n, b->k.scale + z->seen_begin, s);
+    if (sa_has_terms(b->tile)) {
+        const bool hides[3] = {apply_terms(b, p, g, z->seen_begin, z->full_begin, true),
+                               apply_terms(b, p, g, z->full_begin, z->full_end, false),
+                               apply_terms(b, p, g, z->full_end, z->seen_end, true)};
+        b->hides = b->hides || hides[0] || hides[1] || hides[2];
+    } else
+        b->tile->kernels->mask(g, n, (int)b->at + z->seen_begin, keys_of(b, p), s, mb);
 }
 
-static void score_block(const struct block *b) {
+static void score_block(struct block *b) {
+    const bool finished = !b->k.scale && !sa_has_terms(b->tile);
     const int step = b->n_passes > 1 ? RUN_KEYS : SA_BLOCK_KEYS;
     for (int r = 0; r < SA_TILE_ROWS; r++)
         b->tile->space->mb[r] = -INFINITY;
@@ -159,8 +181,8 @@ static void score_block(const struct block *b) {
     for (int i = 0; i < b->n_passes; i++)
         for (int g = b->passes[i].g0; g < b->passes[i].g1; g++) {
             score_group(b, &b->passes[i], g);
-            if (b->k.scale)
-                scale_scores(b, &b->passes[i], g);
+            if (!finished)
+                finish_scores(b, &b->passes[i], g);
         }
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "near.h"
+#include "terms.h"
 
 /* Keys of a block that a row sees: 0 .. sink - 1 and lo .. hi - 1. */
 struct seen {
@@ -123,6 +124,8 @@ static void score_block(const struct block *b) {
         sa_bring_scales(t->kernels, &t->k, b->at + b->begin, b->at + b->end, t->space->scale);
         t->kernels->few_scale(t->n_rows, n_padded, t->space->scale, s_of(b, 0) + b->begin);
     }
+    if (sa_has_terms(t))
+        sa_apply_few_terms(t, b->at + b->begin, b->k.n, s_of(b, 0) + b->begin);
     for (int r = 0; r < t->n_rows; r++) {
         const struct seen *seen = &b->rows[r];
         hide(s_of(b, r), seen->sink > b->begin ? seen->sink : b->begin, seen->lo);

@@ -141,13 +141,16 @@ static sa_status resolve_field(const struct subject *s, const char *name, const 
 
 /* ---------------------------------------------------------------- numbers a head */
 
+/* Scores are multiplied by log2(e). */
+static bool may_be_score(float x) { return isfinite((float)((double)x * LOG2_E)); }
+
 static sa_status check_heads(int64_t i, const char *name, const float *numbers, int n, bool may_be_none) {
     if (!is_aligned(numbers, sizeof *numbers))
         return sa_fail(SA_INVALID, "sequence %lld: %s is not aligned to its elements", (long long)i, name);
     for (int h = 0; numbers && h < n; h++)
-        if (!isfinite(numbers[h]) && !(may_be_none && numbers[h] == -INFINITY))
-            return sa_fail(SA_INVALID, "sequence %lld: %s[%d] is %g, expected a finite number%s", (long long)i, name, h,
-                           (double)numbers[h], may_be_none ? " or -inf" : "");
+        if (!may_be_score(numbers[h]) && !(may_be_none && numbers[h] == -INFINITY))
+            return sa_fail(SA_INVALID, "sequence %lld: %s[%d] is %g, expected a finite number below 2^127%s",
+                           (long long)i, name, h, (double)numbers[h], may_be_none ? " or -inf" : "");
     return SA_OK;
 }
 
@@ -189,8 +192,8 @@ static sa_status check_mass(const struct subject *s, sa_key_mass *mass) {
 /* ---------------------------------------------------------------- all of it */
 
 sa_status sa_check_kinds(const sa_batch *b) {
-    if (!isfinite(b->softcap) || b->softcap < 0)
-        return sa_fail(SA_INVALID, "sa_batch.softcap is %g, expected a finite number, not negative",
+    if (!isfinite(b->softcap) || b->softcap < 0 || !may_be_score(b->softcap))
+        return sa_fail(SA_INVALID, "sa_batch.softcap is %g, expected a finite number below 2^127, not negative",
                        (double)b->softcap);
     return SA_OK;
 }
@@ -235,11 +238,7 @@ static struct sa_sight sight_of(const struct subject *s, const struct sa_problem
 /* What is not built yet. */
 static sa_status check_served(const struct subject *s, const struct sa_seq *seq) {
     const char *what = seq->sight.any              ? "positions, prefixes, documents, trees, block lists and masks"
-                       : s->batch->softcap > 0     ? "softcap"
                        : seq->terms.bias.data      ? "bias"
-                       : seq->terms.slopes         ? "alibi_slopes"
-                       : seq->sink_logits          ? "sink_logits"
-                       : seq->row_max.data         ? "row_max"
                        : seq->reports.weights.data ? "weights"
                        : seq->reports.mass.data    ? "key_mass"
                                                    : NULL;

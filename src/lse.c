@@ -36,3 +36,5 @@ float sa_lse(float m, float l) {
         return NAN;
     return (float)((double)m * LN_2 + log_positive((double)l));
 }
+
+float sa_row_max(float m, float l) { return l == l ? (float)((double)m * LN_2) + 0.0f : NAN; }

@@ -5,4 +5,7 @@
 /* m ln 2 + ln l for a maximum m in units of log2 and a sum l, rounded once to float; -inf if l is 0. */
 float sa_lse(float m, float l);
 
+/* m ln 2, rounded once, never -0; NaN in a row of NaNs. */
+float sa_row_max(float m, float l);
+
 #endif

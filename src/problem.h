@@ -11,6 +11,9 @@
 
 #include "visibility.h"
 
+/* Scores are kept in units of log2. */
+#define LOG2_E 1.44269504088896340736
+
 /* Strides are bytes everywhere but in lse. */
 struct sa_strided {
     const char *data;
@@ -99,7 +102,7 @@ struct sa_problem {
     int d_qk, d_v;
     int q_type, o_type;
     int q_bytes, o_bytes; /* of a row */
-    float factor;         /* scale * log2(e): scores are kept in units of log2 */
+    float factor;         /* scale * log2(e) */
     float softcap;        /* 0: none */
     int bias_type;
     struct sa_rule rule;

@@ -71,6 +71,17 @@ void sa_tree_attend(const struct sa_tile *tile, const struct sa_state *state) {
         clear_state(tile, state);
 }
 
+/* What merges two results does all that is needed, once a tile. The place of a child is free again. */
+void sa_tree_add_sinks(const struct sa_tile *tile, const float sinks[SA_TILE_ROWS], const struct sa_state *state) {
+    const struct sa_state *sink = &tile->space->child[0];
+    clear_state(tile, sink);
+    for (int r = 0; r < SA_TILE_ROWS; r++) {
+        sink->m[r] = sinks[r];
+        sink->l[r] = 1.0f;
+    }
+    merge_states(tile, state, sink);
+}
+
 /* ---------------------------------------------------------------- parts */
 
 /* A part under way. */

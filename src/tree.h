@@ -10,6 +10,9 @@
 /* The result of the tile over all its keys. */
 void sa_tree_attend(const struct sa_tile *tile, const struct sa_state *state);
 
+/* Merges a sink into each row of a result that is complete: a key of score sinks[r], in units of log2, and value 0. */
+void sa_tree_add_sinks(const struct sa_tile *tile, const float sinks[SA_TILE_ROWS], const struct sa_state *state);
+
 /* One part of a split tile, the tile's sequence ending where the part does: its results go to its slots, and nodes that
  * are complete with it are merged. True: that is the whole tile, and *result, in a slot, its result. No part waits for
  * another. */

@@ -12,7 +12,6 @@
 
 #define MAX_TOKENS ((INT64_C(1) << 31) - (INT64_C(1) << 20)) /* key positions, rounded up to chunks, fit into int32 */
 #define MAX_OFFSET (INT64_C(1) << 32)
-#define LOG2_E     1.44269504088896340736
 
 /* ---------------------------------------------------------------- the batch */
 

@@ -2,7 +2,7 @@
 /*
  * The parts follow each other, each on a 64-byte boundary:
  *
- *     lo hi sink | qt | s | mb | alpha | near | scale | result m l o | child[0] m l o | child[1] ...
+ *     lo hi sink | qt | s | mb | alpha | near | scale | terms | result m l o | child[0] m l o | child[1] ...
  *
  * Under AddressSanitizer a poisoned red zone separates them, so that a kernel that leaves its part is caught.
  */
@@ -56,6 +56,16 @@ static struct sa_state book_state(struct booking *booking, int d_v) {
     return (struct sa_state){m, l, book_rows(booking, d_v)};
 }
 
+static void book_terms(struct booking *booking, struct sa_term_space *terms) {
+    terms->slopes = book_rows(booking, 1);
+    terms->q_at = book(booking, SA_TILE_ROWS * sizeof *terms->q_at);
+    terms->k_at = book(booking, SA_BLOCK_KEYS * sizeof *terms->k_at);
+    terms->q_position = book(booking, SA_TILE_ROWS * sizeof *terms->q_position);
+    terms->bias = book(booking, SA_TILE_ROWS * sizeof *terms->bias);
+    terms->bias_row = book(booking, SA_TILE_ROWS * sizeof *terms->bias_row);
+    terms->near = book(booking, SA_GROUP_ROWS * SA_BIAS_STRIDE * sizeof(float));
+}
+
 static void book_all(struct booking *booking, struct sa_workspace *space, int d_qk, int d_v) {
     space->d_qk = d_qk;
     space->d_v = d_v;
@@ -68,6 +78,7 @@ static void book_all(struct booking *booking, struct sa_workspace *space, int d_
     space->alpha = book_rows(booking, 1);
     space->near = book(booking, SA_BLOCK_KEYS * (size_t)sa_near_stride(d_qk > d_v ? d_qk : d_v) * sizeof(float));
     space->scale = book(booking, SA_BLOCK_KEYS * sizeof(float));
+    book_terms(booking, &space->terms);
     space->result = book_state(booking, d_v);
     for (int i = 0; i < SA_TREE_LEVELS; i++)
         space->child[i] = book_state(booking, d_v);

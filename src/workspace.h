@@ -11,14 +11,28 @@
 #include "memory.h"
 #include "parts.h"
 
+/* What terms.c keeps: an element a row of the tile, or a key of the block. */
+struct sa_term_space {
+    float *slopes;
+    int32_t *q_at, *k_at;
+    int64_t *q_position;
+    const char **bias;      /* where that of key 0 stands */
+    const float **bias_row; /* that of the block's keys at hand */
+    float *near;            /* rows of bias of a group that cannot be used in place */
+};
+
+/* Floats from one of these rows to the next: an odd number of cache lines. */
+enum { SA_BIAS_STRIDE = SA_BLOCK_KEYS + SA_LINE_FLOATS };
+
 struct sa_workspace {
     struct sa_buffer buffer;
     struct sa_buffer offered; /* a larger one that the owner has not taken up yet */
     int d_qk, d_v;            /* what the pointers below are laid out for */
     int32_t *lo, *hi, *sink;  /* which keys each row sees, see sa_lane_keys */
     float *qt, *s, *mb, *alpha;
-    float *near;                           /* rows of k or v of a block that cannot be used in place, or of q or o */
-    float *scale;                          /* factors of the rows of k or v of a block */
+    float *near;  /* rows of k or v of a block that cannot be used in place, or of q or o */
+    float *scale; /* factors of the rows of k or v of a block */
+    struct sa_term_space terms;
     struct sa_state result;                /* of the whole tile */
     struct sa_state child[SA_TREE_LEVELS]; /* child[level]: a later child of a node one level above */
 };

@@ -100,6 +100,45 @@ static void scale(int g, int n_keys, const float *factor, float *s) {
             s[j * ROW + r] *= factor[j];
 }
 
+/* A chain of multiply-adds, the constant last. */
+static float chain(const float c[5], float y) {
+    float sum = c[4];
+    for (int i = 3; i >= 0; i--)
+        sum = fmaf(sum, y, c[i]);
+    return sum;
+}
+
+float scalar_softcap(float s, float cap) {
+    static const float above[5] = {1.0f, 0x1.121a9ap-3f, 0x1.ca9ed8p-9f, 0x1.5aa37cp-16f, 0x1.cd1a1ap-27f};
+    static const float below[5] = {1.0f, 0x1.de629ap-2f, 0x1.a82f68p-6f, 0x1.591728p-12f, 0x1.a30372p-21f};
+    const float limit = cap * 9.0f;
+    s = limit < s ? limit : s; /* not if it is NaN */
+    s = -limit > s ? -limit : s;
+    const float x = s / cap, y = x * x;
+    return s * (chain(above, y) / chain(below, y));
+}
+
+float scalar_alibi(float s, float slope, int32_t q_at, int32_t k_at) {
+    const int64_t distance = (int64_t)q_at - k_at;
+    return fmaf(slope, (float)(distance < 0 ? -distance : distance), s);
+}
+
+float scalar_bias(float s, float bias) { return bias == -INFINITY ? -INFINITY : fmaf(bias, SA_LOG2_E, s); }
+
+static bool terms(int g, int n_keys, const struct sa_score_terms *terms, float *s, float *mb) {
+    bool hides = false;
+    for (int r = 16 * g; r < 16 * g + 16; r++)
+        for (int j = 0; j < n_keys; j++) {
+            float *at = &s[j * ROW + r];
+            *at = terms->softcap > 0 ? scalar_softcap(*at, terms->softcap) : *at;
+            *at = terms->slopes ? scalar_alibi(*at, terms->slopes[r], terms->q_at[r], terms->k_at[j]) : *at;
+            *at = terms->bias ? scalar_bias(*at, terms->bias[r][j]) : *at;
+            hides = hides || (terms->bias && terms->bias[r][j] == -INFINITY);
+            mb[r] = max_of(mb[r], *at);
+        }
+    return hides;
+}
+
 static void values(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v, const float *alpha,
                    float *o, const struct sa_ahead *ahead) {
     (void)ahead;
@@ -161,6 +200,7 @@ const struct sa_kernels kernel_scalar = {.name = "scalar",
                                          .scores_none = scores_none,
                                          .weights = weights,
                                          .scale = scale,
+                                         .terms = terms,
                                          .values = values,
                                          .finite = all_finite,
                                          .values_masked = values_masked,

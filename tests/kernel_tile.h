@@ -122,6 +122,27 @@ static inline void tile_scale(const struct sa_kernels *kernel, int g0, int g1, i
     }
 }
 
+static inline bool tile_terms(const struct sa_kernels *kernel, int g, int n_keys, const struct sa_score_terms *terms,
+                              float *s, float *mb) {
+    static _Alignas(64) float slopes[SA_TILE_ROWS];
+    bool hides = false;
+    struct pass_of_tile p;
+    for (EACH_PASS(p, kernel, g, g + 1)) {
+        struct sa_score_terms own = *terms;
+        if (terms->slopes) {
+            own.slopes = into_pass(p, slopes, terms->slopes, 1);
+            own.q_at = memcpy(pass_keys[0], terms->q_at + p.row, (size_t)p.width * sizeof *own.q_at);
+        }
+        own.bias = terms->bias ? terms->bias + p.row : NULL;
+        into_pass(p, pass_s, s, n_keys + 1);
+        into_pass(p, pass_vectors[0], mb, 1);
+        hides = kernel->terms(p.g0, n_keys, &own, pass_s, pass_vectors[0]) || hides;
+        out_of_pass(p, s, pass_s, n_keys + 1);
+        out_of_pass(p, mb, pass_vectors[0], 1);
+    }
+    return hides;
+}
+
 /* The stairs are those of the tile's groups. */
 static inline void tile_values(const struct sa_kernels *kernel, const float *s, int g0, int g1,
                                const struct sa_stairs *keys, struct sa_rows v, const float *alpha, float *o,

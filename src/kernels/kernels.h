@@ -17,6 +17,10 @@
  *
  * Bits. Each row's result is defined by this sequence of IEEE single operations, so every kernel gives the same bits:
  *     score       s = fma chain over c = 0 .. d_qk - 1, starting from 0
+ *     softcap     c = max(-9 cap, min(9 cap, s)), x = c / cap, y = x x, s = c (N(y) / D(y)), both polynomials of degree
+ *                 4 as fma chains, see lanes_terms.h
+ *     ALiBi       s = fma(slope, float |q_at - k_at|, s), the distance rounded once
+ *     bias        s = fma(bias, SA_LOG2_E, s); -inf where the bias is
  *     weight      p = exp2(s - m) as in lanes_exp2.h; exactly 1 at 0, below 2^-126 below -126, exactly 0 below -127
  *     row sum     keys j .. j + 15 (j a multiple of 16): the tree t8[i] = p[i] + p[i + 8], t4[i] = t8[i] + t8[i + 4],
  *                 t2[i] = t4[i] + t4[i + 2], t1 = t2[0] + t2[1]; then a chain over the 16-key groups of the block
@@ -51,9 +55,20 @@ enum {
 /* The bits of 2^(i/8) for i = 0 .. 7, less i << 20, see lanes_exp2.h. */
 #define SA_POWERS_OF_2 0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7, 0x3f7504f3, 0x3f75672a, 0x3f7744fd, 0x3f7ac0c7
 
+#define SA_LOG2_E 0x1.715476p0f /* log2(e), rounded */
+
 /* Which keys each row of a pass sees, [W] each: key j (absolute) if (j < sink[r] or lo[r] <= j) and j < hi[r]. */
 struct sa_lane_keys {
     const int32_t *lo, *hi, *sink;
+};
+
+/* What happens to the scores of a run of keys, in this order; arrays of rows are those of a pass, or of a tile of few
+ * rows. */
+struct sa_score_terms {
+    float softcap;              /* in units of log2; 0: none */
+    const float *slopes;        /* minus those of ALiBi, in units of log2; NULL: none */
+    const int32_t *q_at, *k_at; /* positions of rows and keys, at most 2^31 apart */
+    const float *const *bias;   /* a row of n_keys floats each; NULL: none */
 };
 
 /* A run of rows of k or v as floats, in place or widened. */
@@ -169,6 +184,10 @@ struct sa_kernels {
     /* s[j][r] = s[j][r] * scale[j] for n_keys keys of one group: scores of keys, or weights of values, with scales. */
     void (*scale)(int g, int n_keys, const float *scale, float *s);
 
+    /* What the terms say, for n_keys keys of one group; mb[r] = max(mb[r], s[j][r]) of the new scores. True: some bias
+     * is -inf. */
+    bool (*terms)(int g, int n_keys, const struct sa_score_terms *terms, float *s, float *mb);
+
     /* o = o alpha + sum of p v over keys->begin[g] .. keys->end[g] - 1, for each group g. */
     void (*values)(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v, const float *alpha,
                    float *o, const struct sa_ahead *ahead);
@@ -192,6 +211,9 @@ struct sa_kernels {
 
     /* s[r][j] = s[r][j] * scale[j], n_keys a multiple of 16. */
     void (*few_scale)(int n_rows, int n_keys, const float *scale, float *s);
+
+    /* As terms(), without mb; up to 15 scores behind the last are overwritten, and as many k_at are read. */
+    bool (*few_terms)(int n_rows, int n_keys, const struct sa_score_terms *terms, float *s);
 
     /* As weights(), with mb the maximum of the scores. */
     void (*few_weights)(int n_rows, int n_keys, float *s, float *m, float *l, float *alpha);

@@ -2,8 +2,8 @@
 /*
  * The one source of all micro-kernels; the contract is kernels.h. A file per instruction set includes its vec_<isa>.h,
  * this file, and names the table. The parts: lanes_exp2.h, lanes_rows.h (pack and finish), lanes_scores.h,
- * lanes_types.h (widen, narrow, quantise), lanes_weights.h (and merge), lanes_values.h, lanes_few.h and
- * lanes_few_values.h (tiles of few rows). The wrappers they rely on:
+ * lanes_types.h (widen, narrow, quantise), lanes_weights.h (and merge), lanes_values.h, lanes_terms.h
+ * (softcap, ALiBi, bias), lanes_few.h and lanes_few_values.h (tiles of few rows). The wrappers they rely on:
  *
  *     LANES                         floats in a vector `vf`; `vi` as many int32, `vmask` one bit or word a lane
  *     PASS_GROUPS                   groups that a pass takes side by side in registers
@@ -85,6 +85,7 @@ INLINE struct tiling tiling_of(int n, int largest) {
 #include "kernels/lanes_few.h"
 
 #include "kernels/lanes_few_values.h"
+#include "kernels/lanes_terms.h"
 
 #define LANES_TABLE(table, its_name, its_isa)                                                                          \
     const struct sa_kernels table = {.name = its_name,                                                                 \
@@ -101,12 +102,14 @@ INLINE struct tiling tiling_of(int n, int largest) {
                                      .scores_none = lanes_scores_none,                                                 \
                                      .weights = lanes_weights,                                                         \
                                      .scale = lanes_scale,                                                             \
+                                     .terms = lanes_terms,                                                             \
                                      .values = lanes_values,                                                           \
                                      .finite = lanes_finite,                                                           \
                                      .values_masked = lanes_values_masked,                                             \
                                      .merge = lanes_merge,                                                             \
                                      .few_scores = lanes_few_scores,                                                   \
                                      .few_scale = lanes_few_scale,                                                     \
+                                     .few_terms = lanes_few_terms,                                                     \
                                      .few_weights = lanes_few_weights,                                                 \
                                      .few_values = lanes_few_values,                                                   \
                                      .few_add = lanes_few_add,                                                         \

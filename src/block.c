@@ -209,9 +209,11 @@ static void weigh_block(const struct block *b, const struct sa_state *state) {
 
 /* ---------------------------------------------------------------- values */
 
-/* Values that some rows do not see are harmless, with a weight of 0, if they are finite. */
+/* Values that some rows do not see are harmless, with a weight of 0, if they are finite. Bias hides keys anywhere. */
 static bool edges_are_finite(const struct block *b, const struct sa_zones *z) {
     bool (*finite)(struct sa_rows) = b->tile->kernels->finite;
+    if (b->hides)
+        return finite(part_of(&b->v, z->seen_begin, z->seen_end));
     return finite(part_of(&b->v, z->seen_begin, z->full_begin)) && finite(part_of(&b->v, z->full_end, z->seen_end));
 }
 
@@ -236,7 +238,11 @@ static void add_group(const struct block *b, const struct pass *p, int g, const 
     const int begin = keys->begin[g], end = keys->end[g];
     if (edges_are_finite(b, &p->zones[g]))
         kernels->values(s_of(b, p, 0), g, g + 1, keys, b->v, alpha, o, ahead);
-    else
+    else if (b->hides) {
+        sa_find_bias(b->tile, b->at + begin, end - begin, p->row + g * SA_GROUP_ROWS);
+        kernels->values_biased(s_of(b, p, begin), g, part_of(&b->v, begin, end), (int)b->at + begin, keys_of(b, p),
+                               b->tile->space->terms.bias_row + p->row, alpha, o);
+    } else
         kernels->values_masked(s_of(b, p, begin), g, part_of(&b->v, begin, end), (int)b->at + begin, keys_of(b, p),
                                alpha, o);
 }

@@ -28,6 +28,7 @@ struct block {
     int64_t at; /* its first key */
     struct seen rows[SA_FEW_ROWS];
     bool alike;     /* all rows see the same keys */
+    bool hides;     /* some bias is -inf */
     int begin, end; /* of the keys that any row sees; begin a multiple of 16 */
     struct list k, v, next_k;
 };
@@ -113,7 +114,7 @@ static void hide(float *s, int begin, int end) {
 /* Scores of row r of the block, key 0 on. */
 static float *s_of(const struct block *b, int r) { return b->tile->space->s + r * SA_FEW_STRIDE; }
 
-static void score_block(const struct block *b) {
+static void score_block(struct block *b) {
     const struct sa_tile *t = b->tile;
     const int n_padded = rounded_up(b->end) - b->begin;
     for (int i = 0, n; i < b->k.n; i += n) {
@@ -124,8 +125,7 @@ static void score_block(const struct block *b) {
         sa_bring_scales(t->kernels, &t->k, b->at + b->begin, b->at + b->end, t->space->scale);
         t->kernels->few_scale(t->n_rows, n_padded, t->space->scale, s_of(b, 0) + b->begin);
     }
-    if (sa_has_terms(t))
-        sa_apply_few_terms(t, b->at + b->begin, b->k.n, s_of(b, 0) + b->begin);
+    b->hides = sa_has_terms(t) && sa_apply_few_terms(t, b->at + b->begin, b->k.n, s_of(b, 0) + b->begin);
     for (int r = 0; r < t->n_rows; r++) {
         const struct seen *seen = &b->rows[r];
         hide(s_of(b, r), seen->sink > b->begin ? seen->sink : b->begin, seen->lo);
@@ -151,6 +151,46 @@ static void add_seen(const struct block *b, int r, int n_rows) {
     add_run(b, r, n_rows, seen->lo, seen->hi);
 }
 
+static bool is_hidden(const struct block *b, int r, int j) {
+    return b->tile->space->terms.bias_row[r][j - b->begin] == -INFINITY;
+}
+
+/* Is all that bias hides from some row finite, so that a weight of 0 is enough? */
+static bool hidden_are_finite(const struct block *b) {
+    const struct sa_tile *t = b->tile;
+    float *near = t->space->terms.near + SA_FEW_ROWS * SA_BIAS_STRIDE; /* behind the rows of bias */
+    bool finite = true;
+    for (int j = b->begin; j < b->end; j++) {
+        bool hidden = false;
+        for (int r = 0; r < t->n_rows; r++)
+            hidden = hidden || is_hidden(b, r, j);
+        if (!hidden)
+            continue;
+        t->kernels->widen((struct sa_stored){b->v.row[j - b->begin], 0, 1, b->v.d, b->v.type}, near, 0);
+        finite = finite && isfinite(t->kernels->largest(near, b->v.d)) &&
+                 (!t->v.scales || isfinite(t->space->scale[j - b->begin]));
+    }
+    return finite;
+}
+
+/* Of the keys begin .. end - 1 of row r those that bias does not hide. */
+static void add_shown(const struct block *b, int r, int begin, int end) {
+    for (int j = begin, next; j < end; j = next) {
+        next = j + 1;
+        while (next < end && is_hidden(b, r, next) == is_hidden(b, r, j))
+            next++;
+        if (!is_hidden(b, r, j))
+            add_run(b, r, 1, j, next);
+    }
+}
+
+static void add_all_shown(const struct block *b) {
+    for (int r = 0; r < b->tile->n_rows; r++) {
+        add_shown(b, r, b->begin, b->rows[r].sink);
+        add_shown(b, r, b->rows[r].lo, b->rows[r].hi);
+    }
+}
+
 static void add_block(const struct block *b, const struct sa_state *state) {
     const struct sa_tile *t = b->tile;
     memset(t->space->near, 0, (size_t)(SA_FEW_ROWS * sa_near_stride(t->v.d)) * sizeof(float));
@@ -158,7 +198,9 @@ static void add_block(const struct block *b, const struct sa_state *state) {
         sa_bring_scales(t->kernels, &t->v, b->at + b->begin, b->at + b->end, t->space->scale);
         t->kernels->few_scale(t->n_rows, rounded_up(b->end) - b->begin, t->space->scale, s_of(b, 0) + b->begin);
     }
-    if (b->alike)
+    if (b->hides && !hidden_are_finite(b))
+        add_all_shown(b);
+    else if (b->alike)
         add_seen(b, 0, t->n_rows);
     else
         for (int r = 0; r < t->n_rows; r++)

@@ -238,7 +238,6 @@ static struct sa_sight sight_of(const struct subject *s, const struct sa_problem
 /* What is not built yet. */
 static sa_status check_served(const struct subject *s, const struct sa_seq *seq) {
     const char *what = seq->sight.any              ? "positions, prefixes, documents, trees, block lists and masks"
-                       : seq->terms.bias.data      ? "bias"
                        : seq->reports.weights.data ? "weights"
                        : seq->reports.mass.data    ? "key_mass"
                                                    : NULL;

@@ -142,3 +142,8 @@ bool sa_apply_few_terms(const struct sa_tile *t, int64_t at, int n_keys, float *
     const struct run run = {t, at, n_keys, 0, 0, 0, t->n_rows, s, NULL};
     return apply_run(&run);
 }
+
+void sa_find_bias(const struct sa_tile *t, int64_t at, int n_keys, int first_row) {
+    const struct run run = {.tile = t, .at = at, .n_keys = n_keys, .first = first_row, .n_rows = SA_GROUP_ROWS};
+    find_bias(&run);
+}

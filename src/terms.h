@@ -21,4 +21,8 @@ void sa_set_row_terms(const struct sa_tile *t, int r, int64_t token, int query_h
 bool sa_apply_terms(const struct sa_tile *t, int64_t at, int n_keys, int row, int group, float *s, float *mb);
 bool sa_apply_few_terms(const struct sa_tile *t, int64_t at, int n_keys, float *s);
 
+/* Bias of the keys at .. at + n_keys - 1 for each row of a group, to t->space->terms.bias_row, where
+ * sa_apply_few_terms() leaves that of its keys. */
+void sa_find_bias(const struct sa_tile *t, int64_t at, int n_keys, int first_row);
+
 #endif

@@ -12,10 +12,11 @@
  *               of the tree 7 of 4 u: (min(n, 256) + 9 + 28 L) u sum p |v|
  *     l         4 levels of a tree, a chain of 16, the same rescalings: (20 + 9 + 28 L) u, which moves all of o
  *     end       1 / l and the product: 2 u
- *     terms     softcap: a quotient, tanh, a product; ALiBi: a slope in units of log2, a distance, a product; bias: one
- *               in units of log2; each rounds the sum it joins. None makes an error of the score larger, so 8 u of each
- *               term's size, that of a capped score included, and 2 u z[j] more, are enough
- *     sink      exp(sink - m): 3 u (|sink| + |sink - m|) + 6 u of its own weight, a part of l
+ *     terms     softcap: 6 u and the cap in units of log2, u; ALiBi: a slope in units of log2 and a distance, u each;
+ *               bias: log2(e), u; and u of the sums that ALiBi and bias make. None makes an error of the score larger,
+ *               so 8 u of each term's size, that of a capped score included, and 2 u z[j] more, are enough
+ *     sink      exp(sink - m): 3 u (|sink| + |sink - m|) + 6 u of its own weight, a part of l; it is merged when all
+ *               keys are, 4 u more of every other weight
  *     flushed   weights below 2^-126 are anything below it: n 2^-126 of |v| and of |o|
  *
  * A weight that is reported, exp(s - lse), is off as it is in o, and by what lse is off, and by 4 u (|s| + |lse| + 4).
@@ -37,7 +38,8 @@
 
 #include <stdint.h>
 
-#define BOUND_U 0x1p-24
+#define BOUND_U     0x1p-24
+#define BOUND_MERGE 4 /* u: what a merge adds to a weight */
 
 /* Levels L of the tree of chunks over n_k keys. */
 int bound_levels(int64_t n_k);
@@ -45,7 +47,7 @@ int bound_levels(int64_t n_k);
 /* A key the row sees. */
 struct bound_key {
     double z;        /* as above */
-    double distance; /* m - s[j] */
+    double distance; /* m - s[j], and what else adds so many u */
     double k_sum;    /* sum_c |k[j][c]| */
     double scale;    /* of int8 elements */
     double terms;    /* |softcap * tanh(s / softcap)| + |ALiBi| + |bias|, of those that there are */

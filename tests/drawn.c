@@ -265,7 +265,7 @@ static void check_row(const struct drawn *drawn, int64_t i, int64_t token, int h
              (long long)seq->n_k, (int)b->d_qk, (int)b->d_v, (int)b->q_type, (int)b->k_type, (int)b->v_type,
              (int)b->o_type);
     }
-    if (row->n_visible == 0)
+    if (row->lse == -HUGE_VAL)
         must(lse == -INFINITY, "lse of an empty row is %g", (double)lse);
     else
         must(fabs((double)lse - row->lse) <= row->lse_bound,

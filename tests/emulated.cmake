@@ -53,6 +53,7 @@ sa_emulated_test(test_types SOURCES drawn.c)
 sa_emulated_test(test_pages SOURCES drawn.c paged.c)
 sa_emulated_test(test_decode SOURCES drawn.c paged.c)
 sa_emulated_test(test_special SOURCES drawn.c paged.c)
+sa_emulated_test(test_terms SOURCES drawn.c)
 sa_emulated_test(test_kinds SOURCES ${kinds})
 
 # Keys split over threads, in the layout of four groups a pass.

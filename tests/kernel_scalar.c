@@ -171,6 +171,18 @@ static void values_masked(const float *p, int g, struct sa_rows v, int first_key
         }
 }
 
+static void values_biased(const float *p, int g, struct sa_rows v, int first_key, struct sa_lane_keys keys,
+                          const float *const *bias, const float *alpha, float *o) {
+    for (int r = 16 * g; r < 16 * g + 16; r++)
+        for (int c = 0; c < v.d; c++) {
+            float sum = 0.0f;
+            for (int j = 0; j < v.n; j++)
+                if (sees(keys, r, first_key + j) && bias[r][j] != -INFINITY)
+                    sum = fmaf(p[j * ROW + r], v.data[j * v.stride + c], sum);
+            o[c * ROW + r] = fmaf(o[c * ROW + r], alpha[r], sum);
+        }
+}
+
 static void merge(int n_groups, int d, const struct sa_state *a, const struct sa_state *b) {
     for (int r = 0; r < 16 * n_groups; r++) {
         float m = max_of(a->m[r], b->m[r]);
@@ -204,5 +216,6 @@ const struct sa_kernels kernel_scalar = {.name = "scalar",
                                          .values = values,
                                          .finite = all_finite,
                                          .values_masked = values_masked,
+                                         .values_biased = values_biased,
                                          .merge = merge,
                                          .finish = finish};

@@ -172,6 +172,18 @@ static inline void tile_values_masked(const struct sa_kernels *kernel, const flo
     }
 }
 
+static inline void tile_values_biased(const struct sa_kernels *kernel, const float *s, int g, struct sa_rows v,
+                                      int first_key, struct sa_lane_keys keys, const float *const *bias,
+                                      const float *alpha, float *o) {
+    struct pass_of_tile p;
+    for (EACH_PASS(p, kernel, g, g + 1)) {
+        into_pass(p, pass_o[0], o, v.d + 1);
+        kernel->values_biased(into_pass(p, pass_s, s, v.n), p.g0, v, first_key, keys_of_pass(p, keys), bias + p.row,
+                              into_pass(p, pass_vectors[0], alpha, 1), pass_o[0]);
+        out_of_pass(p, o, pass_o[0], v.d + 1);
+    }
+}
+
 static inline struct sa_state state_into_pass(struct pass_of_tile p, const struct sa_state *state, int which, int d) {
     return (struct sa_state){into_pass(p, pass_vectors[2 * which], state->m, 1),
                              into_pass(p, pass_vectors[2 * which + 1], state->l, 1),

@@ -205,13 +205,13 @@ static void find_max(const sa_batch *b, const struct key *keys, int64_t n, struc
 /* Turns scores into weights, and fills in lse. Returns sum p t, which is how far off l may be. */
 static double weigh(const sa_batch *b, int64_t n_k, double sink, struct key *keys, int64_t n,
                     struct reference_row *row) {
-    const double most = sink > row->m ? sink : row->m;
+    const double most = sink > row->m ? sink : row->m, merged = sink > -HUGE_VAL ? BOUND_MERGE : 0;
     double l = exp(sink - most), p_t = 0;
     for (int64_t j = 0; j < n; j++)
         l += keys[j].p = exp(keys[j].s - most);
     for (int64_t j = 0; j < n; j++) {
         keys[j].p /= l;
-        keys[j].bound.distance = most - keys[j].s;
+        keys[j].bound.distance = most - keys[j].s + merged;
         keys[j].t = bound_weight(b->d_qk, b->k_type, &keys[j].bound);
         p_t += keys[j].p * keys[j].t;
     }

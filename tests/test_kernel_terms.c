@@ -42,7 +42,7 @@ START_TEST(softcap_is_near_tanh) {
             n %= SA_BLOCK_KEYS;
         }
         printf("  %s, softcap %g: at most %.3f u off\n", kernel->name, (double)caps[_i], worst * 0x1p24);
-        must(worst < 5.6 * 0x1p-24, "%s: softcap %g is %.3f u off", kernel->name, (double)caps[_i], worst * 0x1p24);
+        must(worst < 6 * 0x1p-24, "%s: softcap %g is %.3f u off", kernel->name, (double)caps[_i], worst * 0x1p24);
     }
 }
 END_TEST
@@ -171,11 +171,53 @@ START_TEST(keys_in_the_lanes) {
 }
 END_TEST
 
+/* ---------------------------------------------------------------- values that bias hides */
+
+enum { DIMS = 11 };
+
+/* Rows see the keys from a place of their own on. Some values are no numbers. */
+static struct sa_lane_keys roll_seen(struct dice *dice, int n_keys, float v[SA_BLOCK_KEYS][DIMS]) {
+    static int32_t lo[SA_TILE_ROWS], hi[SA_TILE_ROWS], sink[SA_TILE_ROWS];
+    for (int r = 0; r < SA_TILE_ROWS; r++) {
+        lo[r] = 1000 + (int32_t)roll_between(dice, 0, n_keys / 4);
+        hi[r] = 1000 + n_keys;
+        sink[r] = 0;
+    }
+    for (int j = 0; j < n_keys; j++)
+        for (int c = 0; c < DIMS; c++)
+            v[j][c] = roll_one_in(dice, 4 * DIMS) ? NAN : roll_value(dice);
+    return (struct sa_lane_keys){lo, hi, sink};
+}
+
+START_TEST(hidden_values_are_left_out) {
+    static float v[SA_BLOCK_KEYS][DIMS];
+    const struct sa_kernels *kernel;
+    struct dice dice = {77};
+    drawn.bias = fenced_map(9 * SA_BLOCK_KEYS);
+    for (int i = 0; i < N_COUNTS; i++)
+        for (int g = 0; g < SA_TILE_GROUPS; g++) {
+            const struct sa_rows rows = {v[0], DIMS, counts[i], DIMS, NULL};
+            const struct sa_lane_keys keys = roll_seen(&dice, counts[i], v);
+            const struct sa_score_terms terms = roll_terms(&dice, counts[i], WITH_BIAS);
+            roll_floats(&dice, (float *)&before, sizeof before / sizeof(float));
+            frame_copy(&wanted, &before, SA_BLOCK_KEYS, DIMS);
+            tile_values_biased(&kernel_scalar, wanted.s[0], g, rows, 1000, keys, terms.bias, wanted.alpha, wanted.o[0]);
+            for (EACH_KERNEL(kernel)) {
+                frame_copy(&got, &before, SA_BLOCK_KEYS, DIMS);
+                tile_values_biased(kernel, got.s[0], g, rows, 1000, keys, terms.bias, got.alpha, got.o[0]);
+                frame_check(kernel->name, SA_BLOCK_KEYS, DIMS);
+            }
+        }
+    fenced_unmap(&drawn.bias);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("kernel terms");
     tcase_add_loop_test(add_case(suite, "tanh"), softcap_is_near_tanh, 0, 5);
     tcase_add_test(add_case(suite, "no numbers"), softcap_of_what_is_no_number);
     tcase_add_loop_test(add_case(suite, "lanes"), queries_in_the_lanes, 1, N_COMBINATIONS);
     tcase_add_loop_test(add_case(suite, "few"), keys_in_the_lanes, 1, N_COMBINATIONS);
+    tcase_add_test(add_case(suite, "hidden"), hidden_values_are_left_out);
     return run_suite(suite);
 }

@@ -336,7 +336,10 @@ typedef struct sa_batch {
 /* Computes o, and lse where wanted, for every sequence:
  *
  *     s[j]  = scale * dot(q, k[j])             for the visible keys j, -inf for the others
- *     m     = max s[j],  l = sum exp(s[j] - m),  o = sum exp(s[j] - m) v[j] / l,  lse = m + log(l)
+ *     s[j]  = softcap * tanh(s[j] / softcap)                    where there is a softcap
+ *     s[j] -= alibi_slope * |p - p[j]|,  s[j] += bias[j]        where there are any
+ *     m     = max s[j],  l = sum exp(s[j] - m) + exp(sink_logit - m),  o = sum exp(s[j] - m) v[j] / l,
+ *     lse   = m + log(l)
  *
  * Returns when all outputs are written. Large calls are cut into work items that the team takes from a queue, the keys
  * of few queries as well, so that one sequence keeps all threads busy. Calls that are waiting share the queue, those of
@@ -349,10 +352,12 @@ typedef struct sa_batch {
  *
  * Edge values, on every instruction set: NaN or inf in k, v or their scales at a position that is not visible or beyond
  * n_k never reaches an output bit; NaN in a visible q or k element gives NaN in that row, in a visible v element in
- * that column; a +inf score gives NaN in that row. Scores are exact up to 2^127 / log2(e), those of int8 keys with and
- * without the key's scale: -inf is the only sentinel. Zeros in o are +0, but for negative numbers that became zero by
- * being rounded to 16 bits. Subnormal inputs and outputs are honoured; weights below 2^-126 of the row's largest may
- * count as anything below it, those below 2^-127 as 0.
+ * that column; a +inf score gives NaN in that row, also in its row_max. Scores are exact up to 2^127 / log2(e), those
+ * of int8 keys with and without the key's scale, all with and without any bias: -inf is the only sentinel. A key that a
+ * bias of -inf hides is not visible, whatever its score is; bias at a key that is not visible is never an influence.
+ * Where no key is visible but there is a sink, o is 0 and lse the sink's logit. Zeros in o are +0, but for negative
+ * numbers that became zero by being rounded to 16 bits. Subnormal inputs and outputs are honoured; weights below 2^-126
+ * of the row's largest may count as anything below it, those below 2^-127 as 0.
  *
  * Error against exact arithmetic, per element of o, to first order in u = 2^-24, with p[j] the exact weights,
  * z[j] = |scale| sum_c |q[c] k[j][c]|, and L = 0 up to 1024 keys and one more for every factor of 8:
@@ -360,8 +365,11 @@ typedef struct sa_batch {
  *     |o - exact| <= sum_j p[j] t[j] (|v[j]| + |exact|) + (min(n_k, 256) + 40 + 56 L) u sum_j p[j] |v[j]|
  *                    + n_k 2^-125 max|v|,       t[j] = u ((d_qk + 4) z[j] + |s[j] - m| + 6)
  *
- * where q, k and v are what their elements stand for, exactly. Int8 keys add u z[j] to t[j], int8 values 1 to the 40
- * and n_k 2^-142 to the whole; rounding o adds 2^-8 |o| + 2^-134 (SA_BF16) or 2^-11 |o| + 2^-25 (SA_F16).
+ * where q, k and v are what their elements stand for, exactly. What happens to scores adds u (8 T[j] + 2 z[j]) to t[j],
+ * T[j] the sum of the magnitudes of the capped score and of what ALiBi and bias add; a sink is one more key in p, with
+ * t = u (3 |sink| + 3 |sink - m| + 6) and v = 0, and adds 4 u to the others' t[j]. Int8 keys add u z[j] to t[j], int8
+ * values 1 to the 40 and n_k 2^-142 to the whole; rounding o adds 2^-8 |o| + 2^-134 (SA_BF16) or 2^-11 |o| + 2^-25
+ * (SA_F16).
  *
  * Sums are formed in blocks of 256 keys, chunks of 1024 and a tree of chunks, all at fixed positions, so that in
  * practice the error is that of a few hundred keys at any length. tests/bound.h derives the terms. */

@@ -199,6 +199,10 @@ struct sa_kernels {
     void (*values_masked)(const float *p, int g, struct sa_rows v, int first_key, struct sa_lane_keys keys,
                           const float *alpha, float *o);
 
+    /* The same, leaving out as well the keys where the row's bias, as in sa_score_terms, is -inf. */
+    void (*values_biased)(const float *p, int g, struct sa_rows v, int first_key, struct sa_lane_keys keys,
+                          const float *const *bias, const float *alpha, float *o);
+
     /* a = a and b in one, a's keys before b's; a row with nothing in it is neutral. Groups 0 .. n_groups - 1. */
     void (*merge)(int n_groups, int d, const struct sa_state *a, const struct sa_state *b);
 

@@ -106,6 +106,7 @@ INLINE struct tiling tiling_of(int n, int largest) {
                                      .values = lanes_values,                                                           \
                                      .finite = lanes_finite,                                                           \
                                      .values_masked = lanes_values_masked,                                             \
+                                     .values_biased = lanes_values_biased,                                             \
                                      .merge = lanes_merge,                                                             \
                                      .few_scores = lanes_few_scores,                                                   \
                                      .few_scale = lanes_few_scale,                                                     \

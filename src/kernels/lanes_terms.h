@@ -14,8 +14,8 @@ INLINE vf polynomial_4(vf y, const float c[5]) {
 }
 
 /* cap * tanh(s / cap) as s times tanh(x) / x, a function of x^2: so a score far below the cap stays what it is, and
- * nothing cancels. The quotient of two polynomials is 0.63 u off, all together 5.6 u (tried, see
- * tests/test_kernel_terms.c). A NaN stays one. */
+ * nothing cancels. The quotient of two polynomials is 0.63 u off, all together 5.35 u with a cap of 1 (tried for all
+ * s), below 6 u with any (see tests/test_kernel_terms.c). A NaN stays one. */
 INLINE vf softcap_of(vf s, vf cap, vf limit) {
     static const float above[5] = {1.0f, 0x1.121a9ap-3f, 0x1.ca9ed8p-9f, 0x1.5aa37cp-16f, 0x1.cd1a1ap-27f};
     static const float below[5] = {1.0f, 0x1.de629ap-2f, 0x1.a82f68p-6f, 0x1.591728p-12f, 0x1.a30372p-21f};
@@ -118,6 +118,37 @@ static bool lanes_terms(int g, int n_keys, const struct sa_score_terms *terms, f
         group_maximum(n, s, mb + lane);
     }
     return hides;
+}
+
+/* The lanes of a vector, from `lane` of its group on, whose bits are set. */
+INLINE vmask lanes_with(uint32_t bits, int lane) {
+    static const _Alignas(64)
+        int32_t bit[SA_GROUP_ROWS] = {1 << 0, 1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
+                                      1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
+    return v_less_i(v_set1_i(0), (vi)((words)v_set1_i((int32_t)bits) & (words)v_load_i(bit + lane)));
+}
+
+/* Only blocks with NaN or inf in values and -inf in bias come here, one dimension after the other. */
+static void lanes_values_biased(const float *p, int g, struct sa_rows v, int first_key, struct sa_lane_keys keys,
+                                const float *const *bias, const float *alpha, float *o) {
+    uint32_t hidden[SA_BLOCK_KEYS];
+    const float *const *row = bias + g * SA_GROUP_ROWS;
+    for (int j = 0; j < v.n; j++) {
+        hidden[j] = 0;
+        for (int r = 0; r < SA_GROUP_ROWS; r++)
+            hidden[j] |= (uint32_t)(row[r][j] == -INFINITY) << r;
+    }
+    for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES)
+        for (int c = 0; c < v.d; c++) {
+            float *at = o + c * W + lane;
+            vf sum = v_set1(0.0f);
+            for (int j = 0; j < v.n; j++) {
+                const vmask hides = lanes_with(hidden[j], lane % SA_GROUP_ROWS);
+                sum = v_fma_where(m_and(visible(keys, lane, first_key + j), m_not(hides)), v_load(p + j * W + lane),
+                                  v_set1(v.data[j * v.stride + c]), sum);
+            }
+            v_store(at, v_fma_few(v_load(at), v_load(alpha + lane), sum));
+        }
 }
 
 /* ---------------------------------------------------------------- keys in the lanes, one row */

@@ -11,6 +11,7 @@ struct place {
     struct drawn *drawn;
     sa_sequence *s;
     struct dice dice;
+    bool far;
 };
 
 /* ---------------------------------------------------------------- who sees whom */
@@ -207,12 +208,21 @@ static void add_bias(struct place *p) {
 
 /* ---------------------------------------------------------------- numbers a head */
 
-static float *draw_slopes(struct drawn *drawn, struct dice *dice) {
+/* In one of six cases queries stand as far away as they may: slopes are then tiny. */
+static bool is_far(uint64_t seed) {
+    struct dice dice = kinds_dice(seed, 700);
+    return roll_one_in(&dice, 6);
+}
+
+static float *draw_slopes(struct drawn *drawn, struct dice *dice, bool far) {
     const int n = drawn->batch.n_query_heads;
     float *slopes = drawn_map(drawn, (size_t)n * sizeof *slopes);
     const bool usual = roll_one_in(dice, 2);
+    const float size = far ? 0x1p-31f : 1;
     for (int h = 0; h < n; h++)
-        slopes[h] = usual ? exp2f(-8.0f * (float)(h + 1) / (float)n) : roll_one_in(dice, 5) ? 0 : roll_unit(dice);
+        slopes[h] = size * (usual                  ? exp2f(-8.0f * (float)(h + 1) / (float)n)
+                            : roll_one_in(dice, 5) ? 0
+                                                   : roll_unit(dice));
     return slopes;
 }
 
@@ -269,12 +279,14 @@ static void add_mass(struct place *p) {
 static void add_offset(struct place *p) {
     p->s->flags = SA_SEQ_Q_OFFSET;
     p->s->q_offset = roll_one_in(&p->dice, 4) ? 0 : roll_between(&p->dice, -p->s->n_q, p->s->n_k + 3);
+    if (p->far)
+        p->s->q_offset += roll_between(&p->dice, -1, 1) * ((INT64_C(1) << (roll_one_in(&p->dice, 2) ? 31 : 32)) - 9000);
 }
 
 /* Beside the batch's own, or instead of them. */
 static void add_slopes(struct place *p) {
     if (!p->drawn->batch.alibi_slopes || roll_one_in(&p->dice, 2))
-        p->s->alibi_slopes = draw_slopes(p->drawn, &p->dice);
+        p->s->alibi_slopes = draw_slopes(p->drawn, &p->dice, p->far);
 }
 
 static void add_sinks(struct place *p) {
@@ -302,7 +314,8 @@ static void add_sequence(const struct kinds_case *c, struct drawn *drawn, unsign
     drawn->dice = kinds_dice(c->seed, 300 + number);
     sa_sequence *s = drawn_add(drawn, c->n_q, c->n_k, layout, sizes[roll(&dice) % 3]);
     for (size_t i = 0; i < sizeof of_sequences / sizeof of_sequences[0]; i++) {
-        struct place place = {drawn, s, kinds_dice(c->seed, (unsigned)of_sequences[i].feature + 100 * number)};
+        struct place place = {drawn, s, kinds_dice(c->seed, (unsigned)of_sequences[i].feature + 100 * number),
+                              is_far(c->seed)};
         if (kinds_has(c, of_sequences[i].feature))
             of_sequences[i].add(&place);
     }
@@ -349,7 +362,7 @@ static void set_terms(const struct kinds_case *c, struct drawn *drawn) {
     if (kinds_has(c, KIND_SOFTCAP))
         drawn->batch.softcap = 0.05f + 20 * fabsf(roll_unit(&cap)) * (roll_one_in(&cap, 3) ? 3 : 0.2f);
     if (kinds_has(c, KIND_ALIBI) && !roll_one_in(&slopes, 3))
-        drawn->batch.alibi_slopes = draw_slopes(drawn, &slopes);
+        drawn->batch.alibi_slopes = draw_slopes(drawn, &slopes, is_far(c->seed));
     if (kinds_has(c, KIND_SINK_LOGITS) && !roll_one_in(&sinks, 3))
         drawn->batch.sink_logits = draw_sinks(drawn, &sinks);
     drawn->batch.bias_type = types[roll(&bias) % 3];

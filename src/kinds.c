@@ -154,6 +154,16 @@ static sa_status check_heads(int64_t i, const char *name, const float *numbers, 
     return SA_OK;
 }
 
+sa_status sa_check_sinks(const float *logits, int n) {
+    if (!is_aligned(logits, sizeof *logits))
+        return sa_fail(SA_INVALID, "sink_logits is not aligned to its elements");
+    for (int h = 0; logits && h < n; h++)
+        if (!may_be_score(logits[h]) && logits[h] != -INFINITY)
+            return sa_fail(SA_INVALID, "sink_logits[%d] is %g, expected a finite number below 2^127 or -inf", h,
+                           (double)logits[h]);
+    return SA_OK;
+}
+
 /* ---------------------------------------------------------------- what else comes out */
 
 static sa_status check_weights(const struct subject *s, sa_row_weights *weights) {

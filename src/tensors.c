@@ -28,7 +28,15 @@ struct strides {
     int64_t token, head, page;
 };
 
+/* `seq` of what is no sequence's: of the result of merging, and of partial i of it. */
+#define OF_MERGED     INT64_C(-1)
+#define OF_PARTIAL(i) (OF_MERGED - 1 - (i))
+
 static sa_status bad_tensor(const struct shape *shape, const char *what) {
+    if (shape->seq == OF_MERGED)
+        return sa_fail(SA_INVALID, "sa_merge_request.%s %s", shape->name, what);
+    if (shape->seq < OF_MERGED)
+        return sa_fail(SA_INVALID, "partial %lld: %s %s", (long long)OF_PARTIAL(shape->seq), shape->name, what);
     return sa_fail(SA_INVALID, "sequence %lld: %s %s", (long long)shape->seq, shape->name, what);
 }
 
@@ -441,4 +449,68 @@ sa_status sa_resolve_append(const sa_batch *b, int64_t i, const sa_sequence *s, 
         if (is_written(b, which))
             status = check_target(&(struct target){&t, incoming, which}, from, at);
     return status;
+}
+
+/* ---------------------------------------------------------------- partial results */
+
+/* o and lse of rows. */
+struct results {
+    struct shape o, lse;
+    struct placed o_at, lse_at;
+};
+
+static sa_status place_results(const sa_merge_request *r, int64_t of, const sa_tensor *o, const sa_tensor *lse,
+                               int o_type, struct results *results) {
+    const int64_t heads = r->n_query_heads, d = r->d_v;
+    const int64_t n_lse = of == OF_MERGED && !lse->data ? 0 : r->n_q;
+    results->o = (struct shape){"o", of, r->n_q, heads, 1, d, sa_type_bytes(o_type), false};
+    results->lse = (struct shape){"lse", of, n_lse, heads, 1, 1, sizeof(float), false};
+    sa_status status = place(&results->o, o->data, strides_of(o), (struct strides){heads * d, d, 0}, &results->o_at);
+    return status == SA_OK
+               ? place(&results->lse, lse->data, strides_of(lse), (struct strides){1, r->n_q, 0}, &results->lse_at)
+               : status;
+}
+
+static sa_tensor tensor_of(const sa_output *o) { return (sa_tensor){o->data, o->token_stride, o->head_stride}; }
+
+static sa_status place_merged(const sa_merge_request *r, struct results *results) {
+    const sa_tensor o = tensor_of(&r->o), lse = tensor_of(&r->lse);
+    return place_results(r, OF_MERGED, &o, &lse, r->o_type, results);
+}
+
+sa_status sa_check_merged(const sa_merge_request *r) {
+    struct results out;
+    sa_status status = place_merged(r, &out);
+    if (status == SA_OK)
+        status = check_distinct(&out.o, &out.o_at);
+    if (status == SA_OK)
+        status = check_distinct(&out.lse, &out.lse_at);
+    if (status == SA_OK && overlap(&out.lse, &out.lse_at, &out.o, &out.o_at))
+        status = bad_tensor(&out.lse, "overlaps o");
+    return status;
+}
+
+/* Rows that are replaced one by one: each is read before it is written. */
+static bool same_rows(const struct shape *sa, const struct placed *a, const struct shape *sb, const struct placed *b) {
+    return a->address == b->address && sa->bytes == sb->bytes && sa->d == sb->d &&
+           (sa->n_tokens <= 1 || a->token == b->token) && (sa->n_heads <= 1 || a->head == b->head);
+}
+
+static bool clash(const struct shape *out, const struct placed *at, const struct shape *in,
+                  const struct placed *in_at) {
+    return overlap(out, at, in, in_at) && !same_rows(out, at, in, in_at);
+}
+
+sa_status sa_check_partial(const sa_merge_request *r, int64_t i, const sa_partial *partial) {
+    struct results in, out;
+    sa_status status = place_results(r, OF_PARTIAL(i), &partial->o, &partial->lse, SA_F32, &in);
+    if (status == SA_OK)
+        status = place_merged(r, &out);
+    if (status != SA_OK)
+        return status;
+    if (clash(&out.o, &out.o_at, &in.o, &in.o_at) || overlap(&out.lse, &out.lse_at, &in.o, &in.o_at))
+        return bad_tensor(&in.o, "shares memory with the result of merging");
+    if (clash(&out.lse, &out.lse_at, &in.lse, &in.lse_at) || overlap(&out.o, &out.o_at, &in.lse, &in.lse_at))
+        return bad_tensor(&in.lse, "shares memory with the result of merging");
+    return SA_OK;
 }

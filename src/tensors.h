@@ -19,6 +19,11 @@ sa_status sa_resolve_tensors(const sa_batch *batch, int64_t i, const sa_sequence
 sa_status sa_resolve_append(const sa_batch *batch, int64_t i, const sa_sequence *sequence, const sa_append *append,
                             const sa_new_tokens *tokens, struct sa_incoming *incoming);
 
+/* What sa_merge() writes, whose counts and type have been checked; and what it reads, which shares no memory with that
+ * but where it is replaced row by row. */
+sa_status sa_check_merged(const sa_merge_request *request);
+sa_status sa_check_partial(const sa_merge_request *request, int64_t i, const sa_partial *partial);
+
 /* Are the entries of the page table for the tokens begin .. end - 1 pages of the pool? */
 sa_status sa_check_pages(int64_t i, const char *name, const struct sa_cache *cache, int n_kv_heads, int64_t begin,
                          int64_t end);

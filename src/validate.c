@@ -238,3 +238,28 @@ sa_status sa_validate_incoming(const sa_batch *b, const sa_append *append, int64
                          (long long)tokens.n, (long long)s.n_k);
     return status == SA_OK ? sa_resolve_append(b, i, &s, append, &tokens, incoming) : status;
 }
+
+/* ---------------------------------------------------------------- partial results */
+
+sa_status sa_validate_merge(const sa_merge_request *request, sa_merge_request *own) {
+    if (!request)
+        return sa_fail(SA_INVALID, "request is NULL");
+    sa_status status = sa_copy_in(own, sizeof *own, request, request->struct_size, "sa_merge_request");
+    if (status == SA_OK)
+        status = check_range("sa_merge_request.n_partials", own->n_partials, 0, INT32_MAX);
+    if (status == SA_OK && own->n_partials > 0 && !own->partials)
+        status = sa_fail(SA_INVALID, "sa_merge_request.partials is NULL");
+    if (status == SA_OK)
+        status = check_range("sa_merge_request.n_q", own->n_q, 0, MAX_TOKENS);
+    if (status == SA_OK)
+        status = check_range("sa_merge_request.n_query_heads", own->n_query_heads, 1, 1 << 20);
+    if (status == SA_OK)
+        status = check_range("sa_merge_request.d_v", own->d_v, 1, SA_MAX_D);
+    if (status == SA_OK)
+        status = check_type("sa_merge_request.o_type", own->o_type, false);
+    if (status == SA_OK && own->reserved)
+        status = sa_fail(SA_INVALID, "sa_merge_request.reserved is %u, expected 0", (unsigned)own->reserved);
+    if (status == SA_OK)
+        status = sa_check_sinks(own->sink_logits, own->n_query_heads);
+    return status;
+}

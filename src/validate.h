@@ -20,4 +20,7 @@ sa_status sa_validate_append(const sa_append *append, int64_t n_sequences, sa_ap
 /* Checks sequence i of `batch` and its tokens in `append`, both copied in, and says where they come from and go. */
 sa_status sa_validate_incoming(const sa_batch *batch, const sa_append *append, int64_t i, struct sa_incoming *incoming);
 
+/* What can be checked of a merge without its tensors. */
+sa_status sa_validate_merge(const sa_merge_request *request, sa_merge_request *own);
+
 #endif

@@ -47,6 +47,7 @@ sa_emulated_test(test_fma)
 # Through an engine, against the reference and against the other instruction sets.
 sa_emulated_test(test_attend SOURCES drawn.c)
 sa_emulated_test(test_append)
+sa_emulated_test(test_merge SOURCES drawn.c)
 sa_emulated_test(test_edges SOURCES drawn.c)
 sa_emulated_test(test_properties SOURCES drawn.c)
 sa_emulated_test(test_types SOURCES drawn.c)

@@ -419,6 +419,53 @@ typedef struct sa_append {
 SA_API sa_status sa_cache_append(sa_engine *engine, const sa_batch *batch, const sa_append *append);
 
 /* ------------------------------------------------------------------------------------------------------------------
+ * Partial results
+ */
+
+/* The results of the same rows over some of their keys. */
+typedef struct sa_partial {
+    sa_tensor o;   /* n_q tokens, n_query_heads, d_v, of SA_F32 */
+    sa_tensor lse; /* floats, one a row, element (t, h) at t * token_stride + h * head_stride. Strides 0 mean
+                      [head][token]. -inf: the row saw none of these keys, its o is not looked at */
+} sa_partial;
+
+typedef struct sa_merge_request {
+    size_t struct_size;  /* sizeof(sa_merge_request) */
+    size_t partial_size; /* sizeof(sa_partial): the step from one element of `partials` to the next */
+    int64_t n_partials;  /* 0 is valid: rows that see no key */
+    const sa_partial *partials;
+
+    int64_t n_q;
+    int32_t n_query_heads, d_v;
+    int32_t o_type;    /* SA_F32, SA_BF16 or SA_F16 */
+    uint32_t reserved; /* 0 */
+    sa_output o;       /* n_q tokens, n_query_heads, d_v */
+    sa_output lse;     /* as that of a sequence; data NULL: not wanted */
+
+    const float *sink_logits; /* [n_query_heads], as in sa_batch, of rows whose partials were computed without; NULL:
+                                 none */
+} sa_merge_request;
+
+/* First initialiser of a sa_merge_request. */
+#define SA_MERGE_HEAD sizeof(sa_merge_request), sizeof(sa_partial)
+
+/* Merges partial results over sets of keys that have no key in common into those over all of these keys:
+ *
+ *     m = max lse[i],   l = sum exp(lse[i] - m),   o = sum exp(lse[i] - m) o[i] / l,   lse = m + log(l)
+ *
+ * over the partials i, in their order, and sinks last. Computed in float64 and rounded once to SA_F32, then as elements
+ * of o are, so that o is as good as the numbers it is made of: of those, off by no more than
+ * (1 + |lse[i]|) 2^-50 + 2^-24 of sum p[i] |o[i]| with p[i] = exp(lse[i] - lse), and 2^-149. What lse[i] itself lacks,
+ * it being a float, is (|lse[i]| + 1) 2^-24 of p[i]. A row that saw nothing anywhere gets o = 0 and lse = -inf. A NaN
+ * or +inf in lse[i] gives NaN in that row, a NaN in o[i] of a row that saw keys in that column.
+ *
+ * o and lse may be those of one of the partials, with the same strides and type: the result takes their place.
+ * Otherwise no output may overlap an input or the other output. Runs in the calling thread and allocates nothing; any
+ * number of threads may merge at once, into outputs of their own. The bits are the same on every instruction set.
+ * Errors: SA_INVALID and SA_UNSUPPORTED; nothing has been written then. */
+SA_API sa_status sa_merge(sa_engine *engine, const sa_merge_request *request);
+
+/* ------------------------------------------------------------------------------------------------------------------
  * What the engine decided, and why
  */
 

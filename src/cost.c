@@ -11,9 +11,9 @@
  */
 
 static const struct sa_cost_model models[] = {
-    {4.757e-9, 1e-6, {3907, 0.2317, 0.0151, 0, 6.943, 0, 0.5807, 1}},             /* generic */
-    {2.332e-11, 1e-6, {284.9, 20.64, 11.37, 18.4, 5.324, 10.66, 0.5092, 0.8335}}, /* avx2 */
-    {2.1e-11, 1e-6, {316, 22.9, 12.6, 20.4, 5.324, 10.66, 0.5092, 0.8335}},       /* avx512 */
+    {4.757e-9, 1e-6, {3907, 0.2317, 0.0151, 0, 6.943, 0, 0.5807, 1, 0.0151, 0.1348, 1.057}},        /* generic */
+    {2.31e-11, 1e-6, {1, 29.44, 10.27, 22.81, 7.824, 23.03, 0.3452, 0.6401, 10.84, 1.386, 0.5445}}, /* avx2 */
+    {2.1e-11, 1e-6, {1.1, 32.38, 11.3, 25.09, 7.824, 23.03, 0.3452, 0.6401, 11.92, 1.386, 0.5445}}, /* avx512 */
 };
 enum { N_MODELS = sizeof models / sizeof models[0] };
 
@@ -69,6 +69,16 @@ static int64_t overlap(int64_t low, int64_t high, int64_t begin, int64_t end) {
 /* Elements of k and v that are taken to stay in a thread's part of the caches. */
 #define NEAR_ELEMENTS 0x1p20
 
+/* Few rows: k and v are read once, in any type. */
+static void count_few(const struct sa_problem *problem, const struct sa_seq *seq, double keys, double n_rows,
+                      double terms[SA_N_COST_TERMS]) {
+    const double dims = problem->d_qk + problem->d_v;
+    terms[SA_COST_WEIGHT] = keys * n_rows;
+    terms[SA_COST_FEW_READ] = keys * (seq->k.d_bytes + seq->v.d_bytes) / 4;
+    terms[SA_COST_FEW_STREAM] = keys * dims;
+    terms[SA_COST_FEW_PRODUCT] = keys * dims * n_rows;
+}
+
 /* Sink keys are always handled with masks, see sa_zones_of(). A part has its share of what the tile fetches. */
 static void count_terms(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile, int64_t begin,
                         int64_t end, double terms[SA_N_COST_TERMS]) {
@@ -80,8 +90,14 @@ static void count_terms(const struct sa_problem *problem, const struct sa_seq *s
            part = (double)seq->n_k / (double)sa_seq_tiles(problem, seq),
            fetched = part < (double)all ? part : (double)all, dims = problem->d_qk + problem->d_v,
            again = ((double)all - fetched) * dims, share = keys < all ? (double)keys / (double)all : 1;
+    for (int i = 0; i < SA_N_COST_TERMS; i++)
+        terms[i] = 0;
     terms[SA_COST_TILE] = 1;
     terms[SA_COST_ELEMENT] = lanes * dims;
+    if (ends.n_rows <= SA_FEW_ROWS) {
+        count_few(problem, seq, (double)keys, (double)ends.n_rows, terms);
+        return;
+    }
     terms[SA_COST_FETCH] = share * fetched * dims;
     terms[SA_COST_FAR] = again > NEAR_ELEMENTS ? share * (again - NEAR_ELEMENTS) : 0;
     terms[SA_COST_WEIGHT] = (double)keys * lanes;

@@ -22,6 +22,12 @@ enum sa_cost_term {
     SA_COST_STREAM,  /* keys x dimensions: k and v are gone through */
     SA_COST_EDGE,    /* edge keys x lanes x dimensions */
     SA_COST_PRODUCT, /* the other keys x lanes x dimensions */
+
+    /* Tiles of at most SA_FEW_ROWS rows, which have kernels of their own, take these instead of all from FETCH on, but
+     * for WEIGHT, where their rows are the lanes. */
+    SA_COST_FEW_READ,    /* bytes of keys and values, in fours */
+    SA_COST_FEW_STREAM,  /* keys x dimensions */
+    SA_COST_FEW_PRODUCT, /* keys x rows x dimensions */
     SA_N_COST_TERMS
 };
 

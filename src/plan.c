@@ -323,11 +323,11 @@ static bool cut_for_many(struct cut *cut) {
 
 /* A part is worth its own packing and merging from this many seconds on, by the model. A tile becomes parts from 1.5
  * times that: more than a call may take that stays in its caller. */
-static const double LEAST_PART_SECONDS = 40e-6;
+static const double LEAST_PART_SECONDS = 30e-6;
 
 /* So few items a thread are cut even if their number suits the team, as long as parts take so much longer than what
  * they cost beside their keys: threads are never all of one speed. */
-static const double FEW_ITEMS = 8, LONG_PART_SECONDS = 250e-6;
+static const double FEW_ITEMS = 8, LONG_PART_SECONDS = 120e-6;
 
 enum { PARTS_A_THREAD = 24 };
 

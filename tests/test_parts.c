@@ -154,7 +154,7 @@ static int64_t parts_of(const char *machine, int n_threads, int n_seqs, int n_he
     problem.d_v = problem.d_qk;
     problem.rule = (struct sa_rule){SA_UNLIMITED, 0, 0};
     for (int i = 0; i < n_seqs; i++)
-        seqs[i] = (struct sa_seq){.n_q = 1, .n_k = n_k, .q_offset = n_k - 1};
+        seqs[i] = (struct sa_seq){.n_q = 1, .n_k = n_k, .q_offset = n_k - 1, .k.d_bytes = 256, .v.d_bytes = 256};
     seat(&team, machine, false, n_threads);
     ck_assert(sa_plan_make(&plan, &problem, &team.shape));
     const int64_t n = plan.splits.n_parts;

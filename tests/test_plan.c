@@ -44,6 +44,8 @@ static void roll_seq(struct dice *dice, struct sa_seq *seq, int64_t most) {
     default: seq->n_q = roll_between(dice, 0, most); seq->n_k = roll_between(dice, 0, most);
     }
     seq->q_offset = roll_one_in(dice, 4) ? roll_between(dice, -most, most) : seq->n_k - seq->n_q;
+    seq->k.d_bytes = (int)roll_between(dice, 1, 1024);
+    seq->v.d_bytes = (int)roll_between(dice, 1, 1024);
 }
 
 static void roll_batch(struct dice *dice, struct batch *batch, int64_t most) {
@@ -100,15 +102,23 @@ static void check_terms(const struct sa_problem *problem, const struct sa_seq *s
     double keys = (double)keys_by_hand(problem, seq, tile * 64, last),
            common = (double)common_by_hand(problem, seq, tile * 64, last);
     sa_tile_terms(problem, seq, tile, terms);
-    ck_assert_double_eq(terms[SA_COST_TILE], 1);
-    ck_assert_double_eq(terms[SA_COST_ELEMENT], lanes * dims);
-    ck_assert_double_eq(terms[SA_COST_WEIGHT], keys * lanes);
-    ck_assert_double_eq(terms[SA_COST_STREAM], keys * dims);
-    ck_assert_double_eq(terms[SA_COST_EDGE], (keys - common) * lanes * dims);
-    ck_assert_double_eq(terms[SA_COST_PRODUCT], common * lanes * dims);
-    double part = (double)seq->n_k / (double)sa_seq_tiles(problem, seq);
-    ck_assert_double_eq(terms[SA_COST_FETCH], fmin(part, keys) * dims);
-    ck_assert_double_eq_tol(terms[SA_COST_FAR], fmax(0, (keys - fmin(part, keys)) * dims - (1 << 20)), 1e-6);
+    const bool few = n <= 8;
+    const double part = (double)seq->n_k / (double)sa_seq_tiles(problem, seq), bytes = seq->k.d_bytes + seq->v.d_bytes;
+    const double by_hand[SA_N_COST_TERMS] = {
+        [SA_COST_TILE] = 1,
+        [SA_COST_ELEMENT] = lanes * dims,
+        [SA_COST_FETCH] = few ? 0 : fmin(part, keys) * dims,
+        [SA_COST_FAR] = few ? 0 : fmax(0, (keys - fmin(part, keys)) * dims - (1 << 20)),
+        [SA_COST_WEIGHT] = keys * (few ? (double)n : lanes),
+        [SA_COST_STREAM] = few ? 0 : keys * dims,
+        [SA_COST_EDGE] = few ? 0 : (keys - common) * lanes * dims,
+        [SA_COST_PRODUCT] = few ? 0 : common * lanes * dims,
+        [SA_COST_FEW_READ] = few ? keys * bytes / 4 : 0,
+        [SA_COST_FEW_STREAM] = few ? keys * dims : 0,
+        [SA_COST_FEW_PRODUCT] = few ? keys * (double)n * dims : 0,
+    };
+    for (int i = 0; i < SA_N_COST_TERMS; i++)
+        ck_assert_double_eq_tol(terms[i], by_hand[i], 1e-6);
     for (int i = 0; i < SA_N_COST_TERMS; i++)
         sum += terms[i] * test_model()->weight[i];
     ck_assert_double_eq_tol(sa_tile_cost(test_model(), problem, seq, tile), sum, 1e-9 * sum);

@@ -23,6 +23,8 @@ static struct batch batch_of(const struct bench_shape *shape) {
     for (int64_t i = 0; i < shape->n_seqs; i++) {
         int64_t n_q = shape->seqs[i].n_q, n_k = shape->seqs[i].n_k;
         batch.seqs[i] = (struct sa_seq){.n_q = n_q, .n_k = n_k, .q_offset = n_k - n_q};
+        batch.seqs[i].k.d_bytes = 4 * shape->d_qk;
+        batch.seqs[i].v.d_bytes = 4 * shape->d_v;
     }
     batch.problem = (struct sa_problem){.n_seqs = shape->n_seqs,
                                         .seqs = batch.seqs,
@@ -155,7 +157,7 @@ static const char *const long_lines[] = {
     "64k heads=32 kv=8 d=128 nq=1 nk=65536 causal",
     "draft heads=32 kv=8 d=128 nq=5 nk=200000 causal",
     "chunk heads=8 kv=8 d=128 nq=200 nk=131072 causal",
-    "window heads=8 kv=2 d=64 nq=2 nk=900000 causal window=499999,0 sink=4",
+    "window heads=8 kv=2 d=64 nq=2 nk=900000 causal window=549999,0 sink=4",
     /* what a server has: decodes of very different lengths beside a prefill */
     "mixed heads=32 kv=8 d=128 causal lens=2048,100,700,1500,4000,9000,20000,33000,64000 qlens=2048,1x8",
 };

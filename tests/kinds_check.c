@@ -7,6 +7,7 @@
 #include "elements.h"
 #include "kinds_batch.h"
 #include "kinds_output.h"
+#include "kinds_split.h"
 #include "reference.h"
 
 /* ---------------------------------------------------------------- engines */
@@ -236,6 +237,38 @@ static bool in_chunks(struct trial *t) {
     return n == 0 || same_bits(t, t->engines->of[t->engines->last][0], &b, &part, "without the first queries");
 }
 
+/* ---------------------------------------------------------------- cut along the keys */
+
+/* Both parts are as good as the whole; sa_merge() adds what it says in sa.h, values being at most about 1. */
+static bool check_merged_row(struct trial *t, const sa_batch *b, int64_t r, const struct kinds_merged *merged) {
+    double values[2 * 576];
+    struct reference_row row = {.o = values, .bound = values + 576};
+    const double of_merge = ((double)merged->lse_size + 2) * 0x1p-22;
+    must(reference_row(b, 0, r / b->n_query_heads, (int)(r % b->n_query_heads), &row), "no memory");
+    for (int c = 0; c < b->d_v; c++) {
+        const double o = (double)merged->o[r * b->d_v + c];
+        if (!is_near(o, row.o[c], 2 * row.bound[c] + of_merge))
+            return wrong(t, "merged row %lld of heads: o[%d] is %.9g, exactly %.9g, bound %g", (long long)r, c, o,
+                         row.o[c], 2 * row.bound[c] + of_merge);
+    }
+    const double lse = (double)merged->lse[r];
+    return is_near(lse, row.lse, 2 * row.lse_bound + of_merge) ||
+           wrong(t, "merged row %lld of heads: lse is %.9g, exactly %.9g", (long long)r, lse, row.lse);
+}
+
+static bool in_two_parts(struct trial *t) {
+    sa_sequence s;
+    sa_batch b = alone(t, &s);
+    struct kinds_merged merged;
+    const int64_t rows = s.n_q * b.n_query_heads, step = 1 + rows / 20;
+    const sa_status status = kinds_split(t->engines->of[t->engines->last][0], &b, &t->dice, &merged);
+    bool right = status == SA_OK || wrong(t, "in two parts: %s", sa_last_reason());
+    for (int64_t r = roll_between(&t->dice, 0, step - 1); right && merged.o && r < rows; r += step)
+        right = check_merged_row(t, &b, r, &merged);
+    kinds_drop_merged(&merged);
+    return right;
+}
+
 /* ---------------------------------------------------------------- poison */
 
 /* Does a row of the kv head see the key; or, of_row >= 0, does that row? Rows are token * heads + head. */
@@ -365,7 +398,8 @@ void kinds_check(const struct kinds_case *c, const struct kinds_engines *engines
     struct trial t = {.c = c, .engines = engines, .dice = kinds_dice(c->seed, 600), .result = result};
     *result = (struct kinds_result){.verdict = KINDS_RIGHT};
     kinds_build(c, &t.batch);
-    if (against_the_reference(&t) && everywhere(&t) && in_chunks(&t) && poisoned(&t) && poisoned_query(&t))
+    if (against_the_reference(&t) && everywhere(&t) && in_chunks(&t) && in_two_parts(&t) && poisoned(&t) &&
+        poisoned_query(&t))
         poisoned_for_one_row(&t);
     kinds_drop(&t.wanted);
     drawn_free(&t.batch.drawn);

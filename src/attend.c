@@ -3,6 +3,7 @@
 
 #include <sa/sa.h>
 
+#include "kept.h"
 #include "lse.h"
 #include "near.h"
 #include "terms.h"
@@ -112,6 +113,22 @@ static void add_sinks(const struct sa_tile *t, struct sa_item item, const struct
     sa_tree_add_sinks(t, sinks, state);
 }
 
+/* As it is in the tile: divided by 1, which takes the sign of zeros, as the end would. */
+static void keep_node(const struct sa_tile *t, struct sa_item item, int64_t node, const struct sa_state *state) {
+    float ones[SA_TILE_ROWS], *rows[SA_TILE_ROWS];
+    const int first_head = item.kv_head * t->problem->group;
+    struct row row = first_row(t, item);
+    for (int r = 0; r < t->n_rows; r++, row = next_row(t, row)) {
+        const float *to = sa_kept_row(t->seq->kept, node, row.token, first_head + row.head);
+        float *kept = (float *)(uintptr_t)to;
+        kept[0] = state->m[r];
+        kept[1] = state->l[r];
+        rows[r] = kept + 2;
+        ones[r] = 1.0f;
+    }
+    t->kernels->finish(&(struct sa_state){state->m, ones, state->o}, t->n_rows, t->problem->d_v, rows);
+}
+
 static int64_t above_zero(int64_t x) { return x > 0 ? x : 0; }
 
 /* Those of keys from `begin` on. */
@@ -151,10 +168,10 @@ static void add_first_keys(struct sa_ahead *after, const struct sa_problem *prob
     const struct sa_seq *seq = &problem->seqs[item.seq];
     const bool whole = item.split == SA_WHOLE;
     const struct sa_range keys =
-        whole ? (struct sa_range){0, seq->n_k} : sa_part_keys(&splits->at[item.split], item.part);
+        whole ? (struct sa_range){seq->first_key, seq->n_k} : sa_part_keys(&splits->at[item.split], item.part);
     if (whole && item.seq == before.seq && item.kv_head == before.kv_head)
         return;
-    if (keys.begin == keys.end)
+    if (keys.begin < seq->first_key || keys.begin == keys.end)
         return;
     add_set(after, first_keys(&seq->k, item.kv_head, keys));
     add_set(after, first_keys(&seq->v, item.kv_head, keys));
@@ -165,7 +182,7 @@ static struct sa_ahead needed_after(const struct sa_problem *problem, const stru
                                     struct sa_item item, const struct sa_item *next) {
     const struct sa_seq *seq = &problem->seqs[item.seq];
     struct sa_ahead after = {.n_sets = 0};
-    if (item.split == SA_WHOLE)
+    if (item.split == SA_WHOLE && !seq->kept)
         add_set(&after, token_lines(problem, item, seq->o.data, seq->o.token, seq->o.head, problem->o_bytes));
     if (!next)
         return after;
@@ -205,11 +222,25 @@ static void add_progress(const struct sa_tile *t, int64_t begin) {
         __atomic_fetch_add(t->problem->progress, tile_pairs(t, begin), __ATOMIC_RELAXED);
 }
 
+static void attend_kept(struct sa_tile *t, struct sa_item item) {
+    int64_t node = 0;
+    for (int64_t at = t->seq->first_key; at < t->seq->n_k; node++) {
+        const int level = sa_node_level(at, t->seq->n_k);
+        sa_tree_attend_node(t, level, at, &t->space->result);
+        keep_node(t, item, node, &t->space->result);
+        at += sa_node_keys(level);
+    }
+}
+
 static void attend_whole(struct sa_tile *t, struct sa_item item) {
     open_tile(t, item);
-    sa_tree_attend(t, &t->space->result);
-    write_tile(t, item, &t->space->result);
-    add_progress(t, 0);
+    if (t->seq->kept)
+        attend_kept(t, item);
+    else {
+        sa_tree_attend(t, &t->space->result);
+        write_tile(t, item, &t->space->result);
+    }
+    add_progress(t, t->seq->first_key);
 }
 
 /* To a part its sequence ends where it ends, so that nothing behind is looked at or fetched. */
@@ -223,7 +254,7 @@ static void attend_part(struct sa_tile *t, struct sa_item item, const struct sa_
     open_tile(t, item);
     if (sa_tree_attend_part(t, split, item.kv_head, item.part, partials, &result))
         write_tile(t, item, &result);
-    add_progress(t, keys.begin);
+    add_progress(t, keys.begin > t->seq->first_key ? keys.begin : t->seq->first_key);
 }
 
 void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *problem, const struct sa_splits *splits,

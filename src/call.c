@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "attend.h"
+#include "kept.h"
 #include "reason.h"
 #include "validate.h"
 
@@ -116,6 +117,16 @@ static bool reserve(struct sa_engine *engine, struct sa_call *call) {
            (call->in_caller || sa_team_reserve(&engine->team, sa_workspace_bytes(d_qk, d_v)));
 }
 
+static void open_kept(const struct sa_problem *problem) {
+    for (int64_t i = 0; i < problem->n_seqs; i++) {
+        const struct sa_seq *seq = &problem->seqs[i];
+        const int n_heads = problem->n_kv_heads * problem->group;
+        if (seq->kept)
+            *seq->kept =
+                (struct sa_kept){SA_KEPT_MAGIC, seq->n_q, seq->first_key, seq->n_k, n_heads, problem->d_v, {0}};
+    }
+}
+
 sa_status sa_call_run(struct sa_engine *engine, struct sa_call *call) {
     int64_t *progress = call->problem.progress;
     if (progress)
@@ -124,6 +135,7 @@ sa_status sa_call_run(struct sa_engine *engine, struct sa_call *call) {
         return sa_fail(SA_NO_MEMORY, "no memory for the results of %lld parts", (long long)call->plan.splits.n_parts);
     if (!reserve(engine, call))
         return no_workspace(call);
+    open_kept(&call->problem);
     sa_job_open(&call->job);
     /* What the team does not take (the system has no thread to give, say) the caller does itself: the same bits. */
     if (call->in_caller || !sa_team_run(&engine->team, &call->job))

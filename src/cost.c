@@ -33,6 +33,14 @@ struct ends {
     int64_t n_rows;
 };
 
+/* Without keys that there are not, unless sinks go so far. */
+static struct sa_span without_first(struct sa_span span, int64_t first_key) {
+    span.sink = span.sink > first_key ? span.sink : 0;
+    span.lo = span.lo > first_key ? span.lo : first_key;
+    span.hi = span.hi > span.lo ? span.hi : span.lo;
+    return span;
+}
+
 static struct ends ends_of(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile) {
     const int64_t rows = sa_seq_rows(problem, seq), begin = tile * SA_TILE_ROWS, left = rows - begin;
     const int64_t n_rows = left < SA_TILE_ROWS ? left : SA_TILE_ROWS;
@@ -40,6 +48,10 @@ static struct ends ends_of(const struct sa_problem *problem, const struct sa_seq
     struct ends ends = {.first = sa_visible(sa_rule_of(problem, seq), seq->q_offset + first, seq->n_k),
                         .n_rows = n_rows};
     ends.last = last == first ? ends.first : sa_visible(sa_rule_of(problem, seq), seq->q_offset + last, seq->n_k);
+    if (seq->first_key > 0) {
+        ends.first = without_first(ends.first, seq->first_key);
+        ends.last = without_first(ends.last, seq->first_key);
+    }
     return ends;
 }
 

@@ -7,11 +7,13 @@
 
 #include "engine.h"
 #include "fpmode.h"
+#include "kept.h"
 #include "kernels/kernels.h"
 #include "lse.h"
 #include "options.h"
 #include "reason.h"
 #include "tensors.h"
+#include "tree.h"
 #include "validate.h"
 
 /* ---------------------------------------------------------------- one row of o and lse */
@@ -123,13 +125,175 @@ static void merge_row(const struct merge *m, struct row row) {
     write_lse(m, row, sums.l == 0 ? -INFINITY : sums.l > 0 ? (float)(sums.most + sa_log(sums.l)) + 0.0f : NAN);
 }
 
+/* ---------------------------------------------------------------- what calls left: the tree once more */
+
+/* A tile of rows, in the order of tokens, then heads, and where in the list of all nodes it is. */
+struct walk {
+    const struct merge *m;
+    struct sa_tile tile;
+    int64_t first_row;
+    int64_t partial, node, at, end; /* the next node: of which partial, its number there and its first key */
+};
+
+static const struct sa_kept *kept_of(const sa_merge_request *r, int64_t i) { return partial_at(r, i)->partial; }
+
+static struct row row_at(const struct walk *w, int r) {
+    const int64_t row = w->first_row + r, heads = w->m->request->n_query_heads;
+    return (struct row){row / heads, (int)(row % heads)};
+}
+
+/* To the first node of the next partial that has any. */
+static void next_partial(struct walk *w) {
+    const sa_merge_request *r = w->m->request;
+    for (w->at = w->end; w->at >= w->end && ++w->partial < r->n_partials;) {
+        w->at = kept_of(r, w->partial)->first_key;
+        w->end = kept_of(r, w->partial)->end_key;
+        w->node = 0;
+    }
+}
+
+static void next_node(struct walk *w) {
+    w->at += sa_node_keys(sa_node_level(w->at, w->end));
+    w->node++;
+    if (w->at >= w->end)
+        next_partial(w);
+}
+
+static void load(const struct walk *w, const struct sa_state *state) {
+    const struct sa_tile *t = &w->tile;
+    const struct sa_kept *kept = kept_of(w->m->request, w->partial);
+    const float *rows[SA_TILE_ROWS];
+    for (int r = 0; r < SA_TILE_ROWS; r++) {
+        const struct row row = row_at(w, r < t->n_rows ? r : 0);
+        const float *from = sa_kept_row(kept, w->node, row.token, row.head);
+        state->m[r] = r < t->n_rows ? from[0] : -INFINITY;
+        state->l[r] = r < t->n_rows ? from[1] : 0.0f;
+        rows[r] = from + 2;
+    }
+    t->kernels->pack(rows, t->n_rows, w->m->request->d_v, 1.0f, state->o);
+}
+
+/* As tree.c's walk, with what was kept in the place of what is computed; what rows did not see changes no bit. */
+static bool gather(struct walk *w, int level, int64_t begin, const struct sa_state *state) {
+    const int64_t keys = sa_node_keys(level);
+    if (w->partial >= w->m->request->n_partials || w->at >= begin + keys)
+        return false;
+    if (w->at == begin && sa_node_level(w->at, w->end) == level) {
+        load(w, state);
+        next_node(w);
+        return true;
+    }
+    const struct sa_state *child = &w->tile.space->child[level - 1];
+    bool any = false;
+    for (int i = 0; i < SA_TREE_FANOUT; i++) {
+        const bool more = gather(w, level - 1, begin + i * (keys / SA_TREE_FANOUT), any ? child : state);
+        if (any && more)
+            sa_tree_merge(&w->tile, state, child);
+        any = any || more;
+    }
+    return any;
+}
+
+static void add_sinks(const struct walk *w, const struct sa_state *state) {
+    float sinks[SA_TILE_ROWS];
+    for (int r = 0; r < SA_TILE_ROWS; r++)
+        sinks[r] = (float)((double)sink_of(w->m->request, row_at(w, r)) * LOG2_E);
+    sa_tree_add_sinks(&w->tile, sinks, state);
+}
+
+static void write_rows(const struct walk *w, const struct sa_state *state) {
+    const int stride = sa_near_stride(w->m->request->d_v);
+    float *near = w->tile.space->near, *rows[SA_TILE_ROWS];
+    for (int r = 0; r < w->tile.n_rows; r++)
+        rows[r] = near + r * stride;
+    w->tile.kernels->finish(state, w->tile.n_rows, w->m->request->d_v, rows);
+    for (int r = 0; r < w->tile.n_rows; r++) {
+        write_o(w->m, row_at(w, r), rows[r]);
+        write_lse(w->m, row_at(w, r), sa_lse(state->m[r], state->l[r]));
+    }
+}
+
+static int64_t end_of_keys(const sa_merge_request *r) {
+    int64_t end = 0;
+    for (int64_t i = 0; i < r->n_partials; i++)
+        end = kept_of(r, i)->end_key > end ? kept_of(r, i)->end_key : end;
+    return end;
+}
+
+static void gather_tile(struct walk *w) {
+    const struct sa_state *state = &w->tile.space->result;
+    int level = 0;
+    while (sa_node_keys(level) < end_of_keys(w->m->request))
+        level++;
+    w->partial = -1;
+    w->end = 0;
+    next_partial(w);
+    if (!gather(w, level, 0, state))
+        sa_tree_clear(&w->tile, state);
+    if (w->m->request->sink_logits)
+        add_sinks(w, state);
+    write_rows(w, state);
+}
+
+static void gather_all(const struct merge *m, struct sa_workspace *space) {
+    const int64_t n_rows = m->request->n_q * m->request->n_query_heads;
+    const struct sa_problem problem = {.d_v = m->request->d_v};
+    struct walk w = {.m = m, .tile = {.kernels = m->kernels, .problem = &problem, .space = space}};
+    for (; w.first_row < n_rows; w.first_row += SA_TILE_ROWS) {
+        const int64_t left = n_rows - w.first_row;
+        w.tile.n_rows = left < SA_TILE_ROWS ? (int)left : SA_TILE_ROWS;
+        w.tile.n_groups = (w.tile.n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS;
+        gather_tile(&w);
+    }
+}
+
+/* The memory is that of a call. */
+static sa_status gather_with_memory(sa_engine *engine, const struct merge *m) {
+    struct sa_call *call = sa_call_take(engine);
+    if (!call)
+        return sa_fail(SA_NO_MEMORY, "no memory for a call");
+    const bool granted = sa_workspace_grant(&call->space, 1, m->request->d_v);
+    if (granted)
+        gather_all(m, &call->space);
+    sa_call_give_back(engine, call);
+    return granted ? SA_OK : sa_fail(SA_NO_MEMORY, "no memory for a workspace");
+}
+
 /* ---------------------------------------------------------------- the request */
+
+static sa_status bad_partial(int64_t i, const char *what) {
+    return sa_fail(SA_INVALID, "partial %lld: %s", (long long)i, what);
+}
+
+/* *end: of the keys of the partials before. */
+static sa_status check_kept(const sa_merge_request *r, int64_t i, const sa_partial *p, int64_t *end) {
+    const struct sa_kept *kept = p->partial;
+    if (p->o.data || p->lse.data)
+        return bad_partial(i, "has o or lse as well as partial");
+    if ((uintptr_t)kept % sizeof(int64_t) || kept->magic != SA_KEPT_MAGIC)
+        return bad_partial(i, "is not what a call left in sa_sequence.partial");
+    if (kept->n_q != r->n_q || kept->n_heads != r->n_query_heads || kept->d_v != r->d_v)
+        return bad_partial(i, "has another n_q, n_query_heads or d_v than the request");
+    if (kept->first_key == kept->end_key)
+        return SA_OK;
+    if (kept->first_key < *end)
+        return bad_partial(i, "has keys that are not behind those of the ones before");
+    if (*end % SA_CHUNK_KEYS)
+        return bad_partial(i, "stands behind one whose keys end within a chunk");
+    *end = kept->end_key;
+    return SA_OK;
+}
 
 static sa_status check_partials(const sa_merge_request *r) {
     sa_status status = SA_OK;
+    int64_t end = 0;
     for (int64_t i = 0; i < r->n_partials && status == SA_OK; i++) {
         sa_partial own;
         status = sa_copy_in(&own, sizeof own, partial_at(r, i), r->partial_size, "sa_partial");
+        if (status == SA_OK && !own.partial != !partial_at(r, 0)->partial)
+            status = bad_partial(i, "is of another kind than the first one");
+        if (status == SA_OK && own.partial)
+            status = check_kept(r, i, &own, &end);
         if (status == SA_OK)
             status = sa_check_partial(r, i, &own);
     }
@@ -142,16 +306,20 @@ static void merge_all(const struct merge *m) {
             merge_row(m, (struct row){token, head});
 }
 
-static sa_status check_and_merge(const sa_engine *engine, const sa_merge_request *request) {
+static sa_status check_and_merge(sa_engine *engine, const sa_merge_request *request) {
     sa_merge_request own;
     sa_status status = sa_validate_merge(request, &own);
     if (status == SA_OK)
         status = sa_check_merged(&own);
     if (status == SA_OK)
         status = check_partials(&own);
-    if (status == SA_OK)
-        merge_all(&(struct merge){engine->cpu.kernels, &own});
-    return status;
+    if (status != SA_OK)
+        return status;
+    const struct merge m = {engine->cpu.kernels, &own};
+    if (own.n_partials > 0 && partial_at(&own, 0)->partial)
+        return gather_with_memory(engine, &m);
+    merge_all(&m);
+    return SA_OK;
 }
 
 sa_status sa_merge(sa_engine *engine, const sa_merge_request *request) {

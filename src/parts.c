@@ -72,7 +72,8 @@ static bool add_split(struct sa_splits *splits, const struct sa_problem *problem
 static bool split_seq(struct sa_splits *splits, const struct sa_problem *problem, const struct sa_cost_model *model,
                       int32_t seq, double part_cost) {
     const struct sa_seq *s = &problem->seqs[seq];
-    if (s->n_k <= SA_CHUNK_KEYS)
+    const bool odd = s->kept || (s->first_key > 0 && problem->rule.sink > s->first_key);
+    if (odd || s->n_k <= SA_CHUNK_KEYS)
         return true;
     for (int64_t tile = 0; tile < sa_seq_tiles(problem, s); tile++) {
         const double n_parts = sa_tile_cost(model, problem, s, tile) / part_cost;

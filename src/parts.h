@@ -27,6 +27,17 @@ enum {
     SA_TREE_LEVELS = 7                  /* 1024 * 8^7 = 2^31 keys */
 };
 
+/* Keys of a node of a level. */
+static inline int64_t sa_node_keys(int level) { return (int64_t)SA_CHUNK_KEYS << 3 * level; }
+
+/* The level of the largest node that begins at `at`, where a chunk does, and ends by `end`; of a chunk if none does. */
+static inline int sa_node_level(int64_t at, int64_t end) {
+    int level = 0;
+    while (level < SA_TREE_LEVELS && at % sa_node_keys(level + 1) == 0 && at + sa_node_keys(level + 1) <= end)
+        level++;
+    return level;
+}
+
 /* A tile whose keys are split, of every kv head of a sequence. */
 struct sa_split {
     int64_t tile, n_k;
@@ -96,9 +107,6 @@ static inline double sa_split_part_cost(const struct sa_split *split, const stru
 
 /* Of the nodes of a part. */
 static inline int sa_split_level(const struct sa_split *split) { return split->log2_chunks / 3; }
-
-/* Keys of a node of a level. */
-static inline int64_t sa_node_keys(int level) { return (int64_t)SA_CHUNK_KEYS << 3 * level; }
 
 /* Nodes, and slots, of a part. */
 static inline int sa_part_nodes(const struct sa_split *split) { return 1 << split->log2_chunks % 3; }

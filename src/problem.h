@@ -75,6 +75,8 @@ struct sa_reports {
     sa_key_mass mass;       /* n_queries filled in */
 };
 
+struct sa_kept;
+
 struct sa_seq {
     int64_t n_q, n_k, q_offset;
     struct sa_strided q;
@@ -85,7 +87,10 @@ struct sa_seq {
     struct sa_terms terms;
     const float *sink_logits; /* [query heads]; NULL: none */
     struct sa_reports reports;
-    bool unruled; /* the batch's rule does not bound what the queries see */
+    int64_t
+        first_key; /* there are no keys below it, but positions: of caches and fields, data stand as if there were */
+    struct sa_kept *kept; /* NULL, or where the results go instead of o */
+    bool unruled;         /* the batch's rule does not bound what the queries see */
 };
 
 /* New tokens of a sequence on their way into its cache. */

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 
+#include "kept.h"
 #include "near.h"
 #include "reason.h"
 
@@ -125,7 +126,7 @@ static bool overlap(const struct shape *sa, const struct placed *a, const struct
 
 /* ---------------------------------------------------------------- pages and scales */
 
-enum { Q, K, V, K_SCALES, V_SCALES, O, LSE, ROW_MAX, N_TENSORS };
+enum { Q, K, V, K_SCALES, V_SCALES, O, LSE, ROW_MAX, PARTIAL, N_TENSORS };
 
 static const char *const pages_names[2] = {"k_pages", "v_pages"};
 
@@ -246,14 +247,16 @@ static void set_rest(const sa_batch *b, int64_t i, const sa_sequence *s, struct 
     const int64_t hq = b->n_query_heads;
     set(t, Q, (struct shape){"q", i, s->n_q, hq, 1, b->d_qk, sa_type_bytes(b->q_type), false}, s->q.data,
         strides_of(&s->q));
-    set(t, O, (struct shape){"o", i, s->n_q, hq, 1, b->d_v, sa_type_bytes(b->o_type), false}, s->o.data,
-        (struct strides){s->o.token_stride, s->o.head_stride, 0});
+    set(t, O, (struct shape){"o", i, s->partial ? 0 : s->n_q, hq, 1, b->d_v, sa_type_bytes(b->o_type), false},
+        s->o.data, (struct strides){s->o.token_stride, s->o.head_stride, 0});
     set(t, LSE, (struct shape){"lse", i, s->lse.data ? s->n_q : 0, hq, 1, 1, sizeof(float), false}, s->lse.data,
         (struct strides){s->lse.token_stride, s->lse.head_stride, 0});
     t->fallback[LSE] = (struct strides){1, s->n_q, 0};
     set(t, ROW_MAX, (struct shape){"row_max", i, s->row_max.data ? s->n_q : 0, hq, 1, 1, sizeof(float), false},
         s->row_max.data, (struct strides){s->row_max.token_stride, s->row_max.head_stride, 0});
     t->fallback[ROW_MAX] = t->fallback[LSE];
+    set(t, PARTIAL, (struct shape){"partial", i, s->partial ? 1 : 0, 1, 1, (int64_t)s->partial_bytes, 1, false},
+        s->partial, (struct strides){0, 0, 0});
 }
 
 /* The tensors `first` .. `last`. */
@@ -501,8 +504,23 @@ static bool clash(const struct shape *out, const struct placed *at, const struct
     return overlap(out, at, in, in_at) && !same_rows(out, at, in, in_at);
 }
 
+/* In no layout of rows. */
+static sa_status check_kept(const sa_merge_request *r, int64_t i, const struct sa_kept *kept) {
+    struct results out;
+    const struct shape shape = {"partial", OF_PARTIAL(i), 1, 1, 1, (int64_t)sa_kept_bytes(kept), 1, false};
+    struct placed at;
+    sa_status status = place(&shape, kept, (struct strides){0, 0, 0}, (struct strides){0, 0, 0}, &at);
+    if (status == SA_OK)
+        status = place_merged(r, &out);
+    if (status == SA_OK && (overlap(&shape, &at, &out.o, &out.o_at) || overlap(&shape, &at, &out.lse, &out.lse_at)))
+        status = bad_tensor(&shape, "shares memory with the result of merging");
+    return status;
+}
+
 sa_status sa_check_partial(const sa_merge_request *r, int64_t i, const sa_partial *partial) {
     struct results in, out;
+    if (partial->partial)
+        return check_kept(r, i, partial->partial);
     sa_status status = place_results(r, OF_PARTIAL(i), &partial->o, &partial->lse, SA_F32, &in);
     if (status == SA_OK)
         status = place_merged(r, &out);

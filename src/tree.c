@@ -14,7 +14,7 @@
 
 /* ---------------------------------------------------------------- the tree */
 
-static void clear_state(const struct sa_tile *t, const struct sa_state *state) {
+void sa_tree_clear(const struct sa_tile *t, const struct sa_state *state) {
     for (int r = 0; r < SA_TILE_ROWS; r++) {
         state->m[r] = -INFINITY;
         state->l[r] = 0.0f;
@@ -30,13 +30,13 @@ static void attend_block(const struct sa_tile *t, int64_t at, const struct sa_st
 }
 
 static void attend_chunk(const struct sa_tile *t, int64_t begin, const struct sa_state *state) {
-    clear_state(t, state);
+    sa_tree_clear(t, state);
     for (int64_t at = begin; at < begin + SA_CHUNK_KEYS && at < t->seq->n_k; at += SA_BLOCK_KEYS)
         if (sa_tile_sees_any(t, at, at + SA_BLOCK_KEYS))
             attend_block(t, at, state);
 }
 
-static void merge_states(const struct sa_tile *t, const struct sa_state *a, const struct sa_state *b) {
+void sa_tree_merge(const struct sa_tile *t, const struct sa_state *a, const struct sa_state *b) {
     for (int pass = 0; pass < sa_tile_passes(t); pass++) {
         const struct sa_state pass_a = sa_state_of_pass(t, a, pass), pass_b = sa_state_of_pass(t, b, pass);
         t->kernels->merge(sa_pass_groups(t, pass), t->problem->d_v, &pass_a, &pass_b);
@@ -46,7 +46,7 @@ static void merge_states(const struct sa_tile *t, const struct sa_state *a, cons
 /* The node of a level that begins at key `begin`. False, and nothing written, if no row sees any of them. */
 static bool attend_node(const struct sa_tile *t, int level, int64_t begin, const struct sa_state *state) {
     const int64_t keys = sa_node_keys(level);
-    if (begin >= t->seq->n_k || !sa_tile_sees_any(t, begin, begin + keys))
+    if (begin >= t->seq->n_k || begin + keys <= t->seq->first_key || !sa_tile_sees_any(t, begin, begin + keys))
         return false;
     if (level == 0) {
         attend_chunk(t, begin, state);
@@ -57,29 +57,33 @@ static bool attend_node(const struct sa_tile *t, int level, int64_t begin, const
     for (int i = 0; i < SA_TREE_FANOUT; i++) {
         bool more = attend_node(t, level - 1, begin + i * (keys / SA_TREE_FANOUT), any ? child : state);
         if (any && more)
-            merge_states(t, state, child);
+            sa_tree_merge(t, state, child);
         any = any || more;
     }
     return any;
+}
+
+void sa_tree_attend_node(const struct sa_tile *tile, int level, int64_t begin, const struct sa_state *state) {
+    if (!attend_node(tile, level, begin, state))
+        sa_tree_clear(tile, state);
 }
 
 void sa_tree_attend(const struct sa_tile *tile, const struct sa_state *state) {
     int level = 0;
     while (sa_node_keys(level) < tile->seq->n_k)
         level++;
-    if (!attend_node(tile, level, 0, state))
-        clear_state(tile, state);
+    sa_tree_attend_node(tile, level, 0, state);
 }
 
 /* What merges two results does all that is needed, once a tile. The place of a child is free again. */
 void sa_tree_add_sinks(const struct sa_tile *tile, const float sinks[SA_TILE_ROWS], const struct sa_state *state) {
     const struct sa_state *sink = &tile->space->child[0];
-    clear_state(tile, sink);
+    sa_tree_clear(tile, sink);
     for (int r = 0; r < SA_TILE_ROWS; r++) {
         sink->m[r] = sinks[r];
         sink->l[r] = 1.0f;
     }
-    merge_states(tile, state, sink);
+    sa_tree_merge(tile, state, sink);
 }
 
 /* ---------------------------------------------------------------- parts */
@@ -115,7 +119,7 @@ static void merge_children(const struct part *p, int level, int64_t begin) {
             continue;
         const struct sa_state child = slot_state(p, begin);
         if (any)
-            merge_states(p->tile, &state, &child);
+            sa_tree_merge(p->tile, &state, &child);
         any = true;
     }
 }

@@ -7,6 +7,15 @@
 #include "parts.h"
 #include "workspace.h"
 
+/* That of no keys. */
+void sa_tree_clear(const struct sa_tile *tile, const struct sa_state *state);
+
+/* a = a and b in one. */
+void sa_tree_merge(const struct sa_tile *tile, const struct sa_state *a, const struct sa_state *b);
+
+/* The result of the tile over one node. */
+void sa_tree_attend_node(const struct sa_tile *tile, int level, int64_t begin, const struct sa_state *state);
+
 /* The result of the tile over all its keys. */
 void sa_tree_attend(const struct sa_tile *tile, const struct sa_state *state);
 

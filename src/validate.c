@@ -4,9 +4,11 @@
 #include <math.h>
 #include <stdbool.h>
 
+#include "kept.h"
 #include "kernels/kernels.h"
 #include "kinds.h"
 #include "options.h"
+#include "parts.h"
 #include "reason.h"
 #include "tensors.h"
 
@@ -123,20 +125,74 @@ static sa_status check_counts(int64_t i, const sa_sequence *s) {
     return SA_OK;
 }
 
+/* Below, positions count from the first key of the whole, as if all keys up to these were there. */
+static void shift_keys(struct sa_seq *seq, int64_t first_key) {
+    struct sa_cache *caches[2] = {&seq->k, &seq->v};
+    struct sa_sight *sight = &seq->sight;
+    seq->n_k += first_key;
+    seq->first_key = first_key;
+    for (int c = 0; first_key > 0 && c < 2; c++) {
+        struct sa_cache *cache = caches[c];
+        if (cache->table)
+            cache->table -= first_key / cache->page_tokens;
+        else {
+            cache->data -= first_key * cache->token;
+            cache->scales = cache->scales ? cache->scales - first_key * cache->scale_token : NULL;
+        }
+    }
+    sight->k_positions = sight->k_positions ? sight->k_positions - first_key : NULL;
+    sight->k_documents = sight->k_documents ? sight->k_documents - first_key : NULL;
+    sight->mask.data = sight->mask.data ? sight->mask.data - first_key * sight->mask.key : NULL;
+    seq->terms.bias.data = seq->terms.bias.data ? seq->terms.bias.data - first_key * seq->terms.bias.key : NULL;
+}
+
+static struct sa_kept kept_of(int64_t n_q, int32_t n_heads, int32_t d_v, int64_t first_key, int64_t end_key) {
+    return (struct sa_kept){SA_KEPT_MAGIC, n_q, first_key, end_key, n_heads, d_v, {0}};
+}
+
+static sa_status check_first_key(const sa_batch *b, int64_t i, const sa_sequence *s) {
+    const int64_t k_page = s->k_pages.table ? s->k_pages.page_tokens : 1,
+                  v_page = s->v_pages.table ? s->v_pages.page_tokens : k_page;
+    const struct sa_kept kept = kept_of(s->n_q, b->n_query_heads, b->d_v, s->first_key, s->first_key + s->n_k);
+    if (s->first_key < 0 || s->first_key % SA_CHUNK_KEYS || s->first_key > MAX_TOKENS - s->n_k)
+        return sa_fail(SA_INVALID, "sequence %lld: first_key is %lld, expected a multiple of %d up to %lld",
+                       (long long)i, (long long)s->first_key, SA_CHUNK_KEYS, (long long)(MAX_TOKENS - s->n_k));
+    if (k_page > 0 && v_page > 0 && (s->first_key % k_page || s->first_key % v_page))
+        return sa_fail(SA_INVALID, "sequence %lld: first_key is %lld, not a multiple of page_tokens", (long long)i,
+                       (long long)s->first_key);
+    if (s->first_key && (s->n_tree_keys || s->blocks.full.begin || s->blocks.partial.begin))
+        return sa_fail(SA_INVALID, "sequence %lld: first_key is given with tree_parents or blocks", (long long)i);
+    if (!s->partial)
+        return s->partial_bytes
+                   ? sa_fail(SA_INVALID, "sequence %lld: partial_bytes is given without partial", (long long)i)
+                   : SA_OK;
+    if (s->o.data || s->lse.data || s->row_max.data || s->weights.data || s->key_mass.data)
+        return sa_fail(SA_INVALID, "sequence %lld: partial is given with o, lse, row_max, weights or key_mass",
+                       (long long)i);
+    if (s->sink_logits || b->sink_logits)
+        return sa_fail(SA_INVALID, "sequence %lld: partial is given with sink_logits, which belong to sa_merge()",
+                       (long long)i);
+    if ((uintptr_t)s->partial % sizeof(int64_t) || !sa_kept_bytes(&kept) || s->partial_bytes < sa_kept_bytes(&kept))
+        return sa_fail(SA_INVALID, "sequence %lld: partial_bytes is %zu, expected %zu, on a boundary of 8 bytes",
+                       (long long)i, s->partial_bytes, sa_kept_bytes(&kept));
+    return SA_OK;
+}
+
 /* Pages in which no query sees a key may have been given up: their entries are not looked at. */
 static sa_status check_pages(const struct sa_problem *problem, int64_t i, struct sa_seq *seq) {
     struct sa_span first = sa_visible(sa_rule_of(problem, seq), seq->q_offset, seq->n_k),
                    last = sa_visible(sa_rule_of(problem, seq), seq->q_offset + seq->n_q - 1, seq->n_k);
     const int64_t sink = last.sink < first.lo ? last.sink : first.lo;
     struct sa_cache *caches[2] = {&seq->k, &seq->v};
+    const int64_t lo = first.lo > seq->first_key ? first.lo : seq->first_key;
     sa_status status = SA_OK;
     for (int c = 0; c < 2 && status == SA_OK && seq->n_q > 0; c++) {
         caches[c]->sink_end = sink;
         caches[c]->seen_begin = first.lo;
         caches[c]->seen_end = last.hi;
-        status = sa_check_pages(i, c ? "v" : "k", caches[c], problem->n_kv_heads, 0, sink);
+        status = sa_check_pages(i, c ? "v" : "k", caches[c], problem->n_kv_heads, seq->first_key, sink);
         if (status == SA_OK)
-            status = sa_check_pages(i, c ? "v" : "k", caches[c], problem->n_kv_heads, first.lo, last.hi);
+            status = sa_check_pages(i, c ? "v" : "k", caches[c], problem->n_kv_heads, lo, last.hi);
     }
     return status;
 }
@@ -145,13 +201,18 @@ static sa_status resolve(const sa_batch *b, int64_t i, const sa_sequence *s, con
                          struct sa_seq *seq) {
     sa_status status = check_counts(i, s);
     if (status == SA_OK)
+        status = check_first_key(b, i, s);
+    if (status == SA_OK)
         status = sa_resolve_tensors(b, i, s, seq);
     if (status != SA_OK)
         return status;
     seq->n_q = s->n_q;
     seq->n_k = s->n_k;
-    seq->q_offset = s->flags & SA_SEQ_Q_OFFSET ? s->q_offset : s->n_k - s->n_q;
+    seq->q_offset = s->flags & SA_SEQ_Q_OFFSET ? s->q_offset : s->first_key + s->n_k - s->n_q;
+    seq->kept = s->partial;
     status = sa_resolve_kinds(b, i, s, problem, seq);
+    if (status == SA_OK)
+        shift_keys(seq, s->first_key);
     return status != SA_OK ? status : check_pages(problem, i, seq);
 }
 
@@ -171,6 +232,9 @@ static struct sa_rule rule_of(const sa_batch *b) {
 static sa_status count(struct sa_problem *problem, const struct sa_seq *seq, int64_t n_query_heads) {
     int64_t pairs = sa_visible_pairs(sa_rule_of(problem, seq), seq->q_offset, seq->q_offset + seq->n_q - 1, seq->n_k);
     int64_t rows;
+    if (seq->first_key > 0)
+        pairs -=
+            sa_visible_pairs(sa_rule_of(problem, seq), seq->q_offset, seq->q_offset + seq->n_q - 1, seq->first_key);
     if (__builtin_mul_overflow(pairs, n_query_heads, &pairs) ||
         __builtin_mul_overflow(seq->n_q, n_query_heads, &rows) ||
         __builtin_add_overflow(problem->n_pairs, pairs, &problem->n_pairs) ||
@@ -262,4 +326,12 @@ sa_status sa_validate_merge(const sa_merge_request *request, sa_merge_request *o
     if (status == SA_OK)
         status = sa_check_sinks(own->sink_logits, own->n_query_heads);
     return status;
+}
+
+size_t sa_partial_bytes(int64_t n_q, int32_t n_query_heads, int32_t d_v, int64_t first_key, int64_t n_k) {
+    if (n_q < 0 || n_q > MAX_TOKENS || n_query_heads < 1 || n_query_heads > 1 << 20 || d_v < 1 || d_v > SA_MAX_D ||
+        first_key < 0 || first_key % SA_CHUNK_KEYS || n_k < 0 || first_key > MAX_TOKENS || n_k > MAX_TOKENS - first_key)
+        return 0;
+    const struct sa_kept kept = kept_of(n_q, n_query_heads, d_v, first_key, first_key + n_k);
+    return sa_kept_bytes(&kept);
 }

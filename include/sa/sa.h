@@ -291,6 +291,17 @@ typedef struct sa_sequence {
     sa_output row_max; /* m, a float a row, laid out as lse is; -inf where no key is seen */
     sa_row_weights weights;
     sa_key_mass key_mass;
+
+    /* A sequence whose keys are dealt with in several calls, to be merged by sa_merge() to the bits of one call. */
+    int64_t first_key; /* the keys are those at positions first_key .. first_key + n_k - 1 of the whole: a multiple of
+                          sa_engine_info.chunk_keys and of the page_tokens of k and v. Everything that speaks of
+                          positions counts from the first key of the whole: q_offset, by default first_key + n_k - n_q,
+                          n_sink_keys and n_prefix_keys; arrays and grids that go by key hold these keys only. Not
+                          together with tree_parents and blocks */
+    void *partial; /* NULL, or where the results over these keys are left to be merged: sa_partial_bytes() bytes on a
+                      boundary of 8. o, lse, row_max, weights and key_mass are NULL then, and sink_logits are given
+                      to sa_merge() instead. Must not overlap an input */
+    size_t partial_bytes; /* room there */
 } sa_sequence;
 
 /* Flags of a batch. */
@@ -422,11 +433,18 @@ SA_API sa_status sa_cache_append(sa_engine *engine, const sa_batch *batch, const
  * Partial results
  */
 
-/* The results of the same rows over some of their keys. */
+/* Bytes that sa_sequence.partial needs. It holds d_v + 2 floats a row for each of the largest nodes of the tree of
+ * chunks that lie wholly within these keys: at most 14 for every factor of 8 in the number of chunks, 1 for 8, 64, 512,
+ * ... chunks from a multiple of so many on. 0: there are no such numbers. */
+SA_API size_t sa_partial_bytes(int64_t n_q, int32_t n_query_heads, int32_t d_v, int64_t first_key, int64_t n_k);
+
+/* The results of the same rows over some of their keys: o and lse, or what a call left in sa_sequence.partial. */
 typedef struct sa_partial {
-    sa_tensor o;   /* n_q tokens, n_query_heads, d_v, of SA_F32 */
-    sa_tensor lse; /* floats, one a row, element (t, h) at t * token_stride + h * head_stride. Strides 0 mean
-                      [head][token]. -inf: the row saw none of these keys, its o is not looked at */
+    sa_tensor o;         /* n_q tokens, n_query_heads, d_v, of SA_F32 */
+    sa_tensor lse;       /* floats, one a row, element (t, h) at t * token_stride + h * head_stride. Strides 0 mean
+                            [head][token]. -inf: the row saw none of these keys, its o is not looked at */
+    const void *partial; /* sa_sequence.partial after the call; o and lse are NULL then. All partials of a request are
+                            of one kind, and these stand in key order */
 } sa_partial;
 
 typedef struct sa_merge_request {
@@ -459,10 +477,16 @@ typedef struct sa_merge_request {
  * it being a float, is (|lse[i]| + 1) 2^-24 of p[i]. A row that saw nothing anywhere gets o = 0 and lse = -inf. A NaN
  * or +inf in lse[i] gives NaN in that row, a NaN in o[i] of a row that saw keys in that column.
  *
+ * Of partials of calls the rows' bits are those of one call over all of these keys, however they are cut, on whatever
+ * instruction sets and machines of one byte order the parts were computed: what the calls left are the results that one
+ * call would have at the same places of its tree of chunks, and they are merged in the same order. Only the last of
+ * them may end within a chunk of keys; keys that lie in none count as not seen.
+ *
  * o and lse may be those of one of the partials, with the same strides and type: the result takes their place.
- * Otherwise no output may overlap an input or the other output. Runs in the calling thread and allocates nothing; any
+ * Otherwise no output may overlap an input or the other output. Runs in the calling thread and allocates nothing once
+ * another of the same d_v has been made; any
  * number of threads may merge at once, into outputs of their own. The bits are the same on every instruction set.
- * Errors: SA_INVALID and SA_UNSUPPORTED; nothing has been written then. */
+ * Errors: SA_INVALID, SA_UNSUPPORTED and SA_NO_MEMORY; nothing has been written then. */
 SA_API sa_status sa_merge(sa_engine *engine, const sa_merge_request *request);
 
 /* ------------------------------------------------------------------------------------------------------------------

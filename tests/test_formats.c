@@ -44,17 +44,21 @@ static struct npy_bytes npy_of(const char *dict, size_t data_bytes) {
     return f;
 }
 
-static bool npy_opens(const void *bytes, size_t n, const char *what) {
+static bool npy_opens_as(const void *bytes, size_t n, enum npy_kind kind, const char *what) {
     struct npy npy;
     struct fault fault = {""};
     write_file(bytes, n);
-    bool opened = npy_open(&npy, path, &fault);
+    bool opened = npy_open(&npy, path, kind, &fault);
     if (opened)
         npy_close(&npy);
     else
         must_complain(&fault, what);
     unlink(path);
     return opened;
+}
+
+static bool npy_opens(const void *bytes, size_t n, const char *what) {
+    return npy_opens_as(bytes, n, NPY_NUMBERS, what);
 }
 
 START_TEST(npy_right) {
@@ -101,6 +105,23 @@ START_TEST(npy_wrong) {
         ""};
     struct npy_bytes f = npy_of(wrong[_i], 12);
     ck_assert_msg(!npy_opens(f.bytes, f.n, wrong[_i]), "taken: %s", wrong[_i]);
+}
+END_TEST
+
+/* Each type is taken where its kind is wanted and nowhere else. */
+START_TEST(npy_kinds) {
+    static const struct {
+        const char *descr;
+        size_t bytes;
+        enum npy_kind kind;
+    } types[] = {{"<f4", 4, NPY_NUMBERS}, {"<f2", 2, NPY_NUMBERS},  {"|b1", 1, NPY_TRUTHS},
+                 {"|u1", 1, NPY_TRUTHS},  {"<i4", 4, NPY_INTEGERS}, {"<i8", 8, NPY_INTEGERS}};
+    char dict[128];
+    snprintf(dict, sizeof dict, "{'descr': '%s', 'fortran_order': False, 'shape': (2, 3), }", types[_i].descr);
+    struct npy_bytes f = npy_of(dict, 6 * types[_i].bytes);
+    for (int kind = NPY_NUMBERS; kind <= NPY_INTEGERS; kind++)
+        ck_assert_int_eq(npy_opens_as(f.bytes, f.n, (enum npy_kind)kind, dict), kind == (int)types[_i].kind);
+    ck_assert(!npy_opens_as(f.bytes, f.n - 1, types[_i].kind, dict));
 }
 END_TEST
 
@@ -257,7 +278,7 @@ START_TEST(npy_round_trip) {
     if (npy_create(&output, path, &written, &fault)) {
         ck_assert_int_ne(_i, SA_BF16);
         memcpy((void *)(uintptr_t)written.data, data, 15 * type_bytes(_i));
-        must(output_commit(&output, &fault) && npy_open(&npy, path, &fault), "%s", fault.text);
+        must(output_commit(&output, &fault) && npy_open(&npy, path, NPY_NUMBERS, &fault), "%s", fault.text);
         ck_assert(npy.array.type == _i && npy.array.rank == 3 && npy.array.shape[2] == 5);
         ck_assert_int_eq(memcmp(npy.array.data, data, 15 * type_bytes(_i)), 0);
         npy_close(&npy);
@@ -275,6 +296,7 @@ int main(void) {
     TCase *npy = add_case(suite, "npy"), *safetensors = add_case(suite, "safetensors"), *both = add_case(suite, "both");
     tcase_add_loop_test(npy, npy_right, 0, 6);
     tcase_add_loop_test(npy, npy_wrong, 0, 25);
+    tcase_add_loop_test(npy, npy_kinds, 0, 6);
     tcase_add_test(npy, npy_cut_off);
     tcase_add_test(safetensors, safetensors_right);
     tcase_add_loop_test(safetensors, safetensors_wrong, 0, 19);

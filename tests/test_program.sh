@@ -4,32 +4,8 @@
 set -u
 sa=$1
 data=$2
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-failures=0
-
-fail() {
-    echo "FAILED: $*"
-    failures=$((failures + 1))
-}
-
-# expect STATUS PATTERN COMMAND...: the exit status, and a line of its output (both streams) that matches.
-expect() {
-    local status=$1 pattern=$2 out got
-    shift 2
-    out=$("$@" 2>&1 </dev/null)
-    got=$?
-    [ "$got" -eq "$status" ] || fail "exit $got instead of $status: $* ($out)"
-    grep -qE -- "$pattern" <<<"$out" || fail "no '$pattern' in the output of: $* ($out)"
-}
-
-# refuse STATUS PATTERN COMMAND...: one line on standard error, nothing on the other, no file left behind.
-refuse() {
-    expect "$@"
-    shift 2
-    [ "$("$@" 2>&1 >/dev/null </dev/null | wc -l)" -eq 1 ] || fail "not one line: $*"
-    [ -z "$(find "$dir" -name 'bad*')" ] || fail "left behind by $*: $(find "$dir" -name 'bad*')"
-}
+# shellcheck source=tests/expect.sh
+. "${BASH_SOURCE%/*}/expect.sh"
 
 q=$data/animal_layer3_q.npy k=$data/animal_layer3_k.npy v=$data/animal_layer3_v.npy
 archive=$data/animal.safetensors
@@ -170,5 +146,4 @@ refuse 2 'token is missing' "$sa" look "$archive"
 for command in "" run decode look plan info; do expect 0 usage "$sa" $command --help; done
 expect 0 '^sa [0-9]' "$sa" --version
 
-[ "$failures" -eq 0 ] && echo "all as expected"
-exit $((failures > 0))
+report

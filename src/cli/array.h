@@ -12,7 +12,7 @@ struct array {
     const char *name; /* in that file, or the path of a file of its own */
     int rank;
     int64_t shape[ARRAY_MAX_RANK];
-    int type; /* sa_type: SA_F32, SA_BF16 or SA_F16 */
+    int type; /* SA_F32, SA_BF16, SA_F16, or one of types.h */
     const void *data;
 };
 

@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "elements.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -52,6 +53,34 @@ int parse_integers(const char *text, int64_t low, int64_t high, int64_t *values,
         n++;
     } while (*text);
     return n;
+}
+
+/* The number or range at *text; moves *text behind it. */
+static bool take_range(const char **text, int64_t *first, int64_t *last) {
+    char *rest;
+    if (!isdigit((unsigned char)**text))
+        return false;
+    errno = 0;
+    *first = *last = strtoll(*text, &rest, 10);
+    if (*rest == '-') {
+        if (!isdigit((unsigned char)rest[1]))
+            return false;
+        *last = strtoll(rest + 1, &rest, 10);
+    }
+    *text = rest;
+    return errno == 0 && *first <= *last;
+}
+
+int parse_ranges(const char *text, int64_t high, int64_t *values, int room) {
+    for (int n = 0;; text++) {
+        int64_t first, last;
+        if (!take_range(&text, &first, &last) || last > high || last - first >= room - n || (*text && *text != ','))
+            return 0;
+        while (first <= last)
+            values[n++] = first++;
+        if (!*text)
+            return n;
+    }
 }
 
 double seconds_now(void) {

@@ -33,6 +33,9 @@ bool parse_integer(const char *text, int64_t low, int64_t high, int64_t *value);
 /* "N,N,...": at least one, at most `room`; returns how many, 0 if the text is anything else. */
 int parse_integers(const char *text, int64_t low, int64_t high, int64_t *values, int room);
 
+/* "N,N-N,...": numbers and ranges of them, both ends counted, in the same way. */
+int parse_ranges(const char *text, int64_t high, int64_t *values, int room);
+
 double seconds_now(void);
 
 /* "16 x 12 x 32", into a buffer of its own that the next four calls leave alone. */

@@ -83,7 +83,7 @@ static void set_sequence(struct inputs *in, int64_t i, const struct view v[3]) {
 static bool read_npy(struct inputs *in, struct array arrays[3]) {
     struct fault fault;
     for (int i = 0; i < 3; i++) {
-        if (!npy_open(&in->npy[i], in->options->files[i], &fault))
+        if (!npy_open(&in->npy[i], in->options->files[i], NPY_NUMBERS, &fault))
             return complain("%s", fault.text);
         arrays[i] = in->npy[i].array;
         if (!check_dims(in->options->files[i], &arrays[i], 3, 4))

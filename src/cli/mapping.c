@@ -16,7 +16,7 @@
 
 struct mapping_copy {
     struct mapping_copy *next;
-    float elements[]; /* of the widest type */
+    int64_t elements[]; /* of the widest type */
 };
 
 static bool map(struct mapping *mapping, int fd, struct fault *fault) {
@@ -60,7 +60,7 @@ void mapping_close(struct mapping *mapping) {
 
 const void *mapping_elements(struct mapping *mapping, size_t offset, size_t n, size_t element_bytes,
                              struct fault *fault) {
-    static const float none;
+    static const int64_t none;
     if (n == 0)
         return &none;
     const unsigned char *at = mapping->bytes + offset;

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "npy_header.h"
 #include "types.h"
 
 /* "\x93NUMPY", major and minor version, the header's length in 2 or 4 bytes, the header, the data. */
@@ -47,11 +46,11 @@ static bool count(const struct array *array, size_t *n) {
     return !__builtin_mul_overflow(product, (int64_t)type_bytes(array->type), &bytes);
 }
 
-static bool read_array(struct npy *npy, struct fault *fault) {
+static bool read_array(struct npy *npy, enum npy_kind kind, struct fault *fault) {
     struct mapping *file = &npy->mapping;
     size_t begin = 0, length = 0, n;
     if (!find_header(file, &begin, &length, fault) ||
-        !npy_header_parse((const char *)file->bytes + begin, length, &npy->array, fault))
+        !npy_header_parse((const char *)file->bytes + begin, length, kind, &npy->array, fault))
         return false;
     if (!count(&npy->array, &n))
         return fault_set(fault, "%s: shape: its product is too large", file->path);
@@ -63,9 +62,9 @@ static bool read_array(struct npy *npy, struct fault *fault) {
     return npy->array.data != NULL;
 }
 
-bool npy_open(struct npy *npy, const char *path, struct fault *fault) {
+bool npy_open(struct npy *npy, const char *path, enum npy_kind kind, struct fault *fault) {
     *npy = (struct npy){.array.name = path};
-    if (mapping_open(&npy->mapping, path, fault) && read_array(npy, fault))
+    if (mapping_open(&npy->mapping, path, fault) && read_array(npy, kind, fault))
         return true;
     npy_close(npy);
     return false;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* NumPy's .npy files of float32 or float16 in C order. The format has no bfloat16. */
+/* NumPy's .npy files in C order: numbers, truth values and whole numbers. The format has no bfloat16. */
 #ifndef SA_CLI_NPY_H
 #define SA_CLI_NPY_H
 
 #include "array.h"
 #include "mapping.h"
+#include "npy_header.h"
 #include "output.h"
 
 struct npy {
@@ -12,8 +13,9 @@ struct npy {
     struct array array;
 };
 
-/* Maps and checks a file; nothing it claims is believed. False leaves nothing behind. */
-bool npy_open(struct npy *npy, const char *path, struct fault *fault);
+/* Maps and checks a file that must hold elements of that kind; nothing it claims is believed. False leaves nothing
+ * behind. */
+bool npy_open(struct npy *npy, const char *path, enum npy_kind kind, struct fault *fault);
 void npy_close(struct npy *npy);
 
 /* Makes a file of the array's shape and type. array->data becomes its elements, to be filled before output_commit(). */

@@ -2,14 +2,16 @@
 #include "npy_header.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
-#include <sa/sa.h>
+#include "types.h"
 
 /* What is left of the text. */
 struct cursor {
     const char *at, *end;
     const char *file;
+    enum npy_kind kind;
     struct fault *fault;
 };
 
@@ -60,26 +62,45 @@ static bool take_string(struct cursor *c, char *string, size_t size) {
 
 /* ---------------------------------------------------------------- the three fields */
 
-const char *npy_descr(int type) { return type == SA_F32 ? "<f4" : type == SA_F16 ? "<f2" : NULL; }
+static const struct {
+    const char *descr;
+    int type;
+    enum npy_kind kind;
+} known[] = {{"<f4", SA_F32, NPY_NUMBERS}, {"<f2", SA_F16, NPY_NUMBERS},    {"|b1", TYPE_BOOL, NPY_TRUTHS},
+             {"|u1", TYPE_U8, NPY_TRUTHS}, {"<i4", TYPE_I32, NPY_INTEGERS}, {"<i8", TYPE_I64, NPY_INTEGERS}};
+enum { N_KNOWN = sizeof known / sizeof known[0] };
+
+/* What a file of the wrong kind is told, and what NumPy would make of it. */
+static const struct {
+    const char *expected, *conversion;
+} kinds[] = {[NPY_NUMBERS] = {"'<f4' (float32) or '<f2' (float16)", "<f4"},
+             [NPY_TRUTHS] = {"'|b1' (bool) or '|u1' (uint8)", "?"},
+             [NPY_INTEGERS] = {"'<i4' (int32) or '<i8' (int64)", "<i4"}};
+
+const char *npy_descr(int type) {
+    for (int i = 0; i < N_KNOWN; i++)
+        if (known[i].type == type)
+            return known[i].descr;
+    return NULL;
+}
 
 /* What ml_dtypes' bfloat16 is saved as: the file does not say that it is one. */
 static bool is_two_bytes(const char *descr) { return strcmp(descr, "|V2") == 0 || strcmp(descr, "<V2") == 0; }
 
 static bool parse_descr(struct cursor *c, struct array *array) {
-    char descr[32];
+    char descr[32], expected[64];
+    snprintf(expected, sizeof expected, "descr: expected %s", kinds[c->kind].expected);
     if (!take_string(c, descr, sizeof descr))
-        return refuse(c, "descr: expected '<f4' (float32) or '<f2' (float16)");
-    for (array->type = SA_F32; array->type <= SA_F16; array->type++)
-        if (npy_descr(array->type) && strcmp(descr, npy_descr(array->type)) == 0)
-            return true;
-    if (is_two_bytes(descr))
+        return refuse(c, expected);
+    for (int i = 0; i < N_KNOWN; i++)
+        if (known[i].kind == c->kind && strcmp(descr, known[i].descr) == 0)
+            return array->type = known[i].type, true;
+    if (c->kind == NPY_NUMBERS && is_two_bytes(descr))
         return fault_set(
             c->fault, "%s: descr is '%s', elements of two bytes without a type; for bfloat16 use a .safetensors file",
             c->file, descr);
-    return fault_set(c->fault,
-                     "%s: descr is '%s', expected '<f4' (float32) or '<f2' (float16); in numpy: np.save('%s', "
-                     "np.load('%s').astype('<f4'))",
-                     c->file, descr, c->file, c->file);
+    return fault_set(c->fault, "%s: descr is '%s', expected %s; in numpy: np.save('%s', np.load('%s').astype('%s'))",
+                     c->file, descr, kinds[c->kind].expected, c->file, c->file, kinds[c->kind].conversion);
 }
 
 static bool parse_fortran_order(struct cursor *c) {
@@ -165,8 +186,8 @@ static bool check_complete(struct cursor *c, int seen) {
                                                : "shape");
 }
 
-bool npy_header_parse(const char *text, size_t n, struct array *array, struct fault *fault) {
-    struct cursor c = {text, text + n, array->name, fault};
+bool npy_header_parse(const char *text, size_t n, enum npy_kind kind, struct array *array, struct fault *fault) {
+    struct cursor c = {text, text + n, array->name, kind, fault};
     int seen = 0;
     if (!take(&c, '{'))
         return refuse(&c, "expected '{'");

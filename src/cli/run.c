@@ -54,5 +54,6 @@ int command_run(int argc, char **argv) {
         status = good ? DONE : FAILED;
     }
     free(options.kv_lens);
+    free(options.rows);
     return status == -1 ? DONE : status;
 }

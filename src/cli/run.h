@@ -8,22 +8,29 @@
 
 #include <sa/sa.h>
 
+#include "attention.h"
 #include "inputs.h"
 #include "output.h"
 #include "rows.h"
 #include "store.h"
 
-enum { MAX_KV_LENS = 65536 };
+enum { MAX_KV_LENS = 65536, MAX_ROWS = 65536 };
+
+/* The files that may be written. */
+enum { OUTPUT_O, OUTPUT_LSE, OUTPUT_ROW_MAX, OUTPUT_WEIGHTS, OUTPUT_KEY_MASS, N_OUTPUTS };
 
 struct run_options {
     struct inputs_options inputs;
     struct store_options store;
-    const char *o_path, *lse_path; /* lse_path may be NULL */
+    struct attention_options attention;
+    const char *paths[N_OUTPUTS]; /* all but that of o may be NULL */
     bool causal, has_offset, has_window, check, json;
     int64_t q_offset, window[2], n_sink_keys, n_threads;
     float scale; /* 0: the default */
     int64_t *kv_lens;
     int n_kv_lens; /* 0: as long as the arrays */
+    int64_t *rows; /* queries whose weights are wanted */
+    int n_rows;
 };
 
 /* Tensors in files as a batch. */
@@ -31,8 +38,9 @@ struct run_batch {
     const struct run_options *options;
     struct inputs inputs;
     struct store store;
-    struct output outputs[2]; /* o, lse */
-    bool has_lse;
+    struct attention attention;
+    struct output outputs[N_OUTPUTS];
+    sa_row *rows;   /* whose weights are wanted, of every sequence */
     sa_batch batch; /* the one that is computed, of the inputs' tensors or those in the store */
     sa_sequence *seqs;
 };
@@ -47,9 +55,12 @@ bool run_open(const struct run_options *options, struct run_batch *run);
 /* Stores q, k and v as the options want them. */
 bool run_store(sa_engine *engine, struct run_batch *run);
 
-/* Gives the outputs their names. */
-bool run_commit(struct run_batch *run);
 void run_close(struct run_batch *run);
+
+/* Creates the outputs, gives them their names, or removes what has none. */
+bool run_create_outputs(struct run_batch *run);
+bool run_commit(struct run_batch *run);
+void run_discard_outputs(struct run_batch *run);
 
 /* What there is to say at the end. */
 struct run_report {

@@ -18,24 +18,34 @@ static const char help[] =
     "\n"
     "  -o, --output FILE      where the result goes\n"
     "      --lse FILE         the log-sum-exp of every row, [batch,] heads, tokens (P.lse)\n"
+    "      --row-max FILE     the largest score of every row, in the same layout (P.row_max)\n"
+    "      --weights FILE     the attention weights of the queries in --rows, of every batch item and head:\n"
+    "                         [batch,] heads, rows, keys (P.weights)\n"
+    "      --rows LIST        these queries, by number: 0,5,10-12\n"
+    "      --key-mass FILE    the sum of the weights that each key received, [batch,] kv heads, keys (P.key_mass)\n"
     "      --layout LAYOUT    bshd: tokens before heads (default); bhsd: heads before tokens\n"
     "      --causal           a query sees no key behind its own position\n"
     "      --q-offset N       query i stands at position N + i; by default the last query meets the last key\n"
     "      --window L,R       a query at p sees keys p - L to p + R; -1: no limit\n"
     "      --sink-keys N      the first N keys stay visible whatever L is\n"
-    "      --scale X          instead of 1/sqrt(d)\n"
+    "      --scale X          instead of 1/sqrt(d)\n" ATTENTION_SCORE_HELP ATTENTION_TOKEN_HELP
     "      --kv-lens N,N,...  keys of each batch item, if fewer than the arrays hold\n"
     "      --threads N        size of the team; default: OMP_NUM_THREADS, or one per core\n"
     "      --dtype TYPE       f32, bf16 or f16: converts q, k and v to it first, and writes the result in it\n"
     "      --kv-int8          quantises k and v to int8 with a scale for each token and kv head\n"
     "      --kv-scales TYPE   the same with scales of that type (default: f32)\n"
     "      --page-size N      puts k and v into the shuffled pages of a pool, N tokens each; the result is the same\n"
-    "      --check            compare sampled rows with float64; outside of the error bound is a failure\n"
+    "      --check            compare sampled rows, and the key mass of small batches, with float64; outside of the\n"
+    "                         error bound is a failure\n"
     "      --json             say everything as one JSON object\n"
     "      --help\n";
 
 enum {
     LSE = 256,
+    ROW_MAX,
+    WEIGHTS,
+    ROWS,
+    KEY_MASS,
     LAYOUT,
     CAUSAL,
     Q_OFFSET,
@@ -55,12 +65,18 @@ enum {
 
 static const struct option long_options[] = {{"output", required_argument, NULL, 'o'},
                                              {"lse", required_argument, NULL, LSE},
+                                             {"row-max", required_argument, NULL, ROW_MAX},
+                                             {"weights", required_argument, NULL, WEIGHTS},
+                                             {"rows", required_argument, NULL, ROWS},
+                                             {"key-mass", required_argument, NULL, KEY_MASS},
                                              {"layout", required_argument, NULL, LAYOUT},
                                              {"causal", no_argument, NULL, CAUSAL},
                                              {"q-offset", required_argument, NULL, Q_OFFSET},
                                              {"window", required_argument, NULL, WINDOW},
                                              {"sink-keys", required_argument, NULL, SINK_KEYS},
                                              {"scale", required_argument, NULL, SCALE},
+                                             ATTENTION_SCORE_OPTIONS,
+                                             ATTENTION_TOKEN_OPTIONS,
                                              {"kv-lens", required_argument, NULL, KV_LENS},
                                              {"threads", required_argument, NULL, THREADS},
                                              {"dtype", required_argument, NULL, DTYPE},
@@ -89,10 +105,24 @@ static int parse_kv_lens(struct run_options *o, const char *text) {
     return o->n_kv_lens ? DONE : misuse("run", "--kv-lens is '%s', expected N,N,...", text);
 }
 
+static int parse_rows(struct run_options *o, const char *text) {
+    o->rows = o->rows ? o->rows : malloc(MAX_ROWS * sizeof *o->rows);
+    if (!o->rows)
+        return complain("no memory"), FAILED;
+    o->n_rows = parse_ranges(text, INT32_MAX, o->rows, MAX_ROWS);
+    return o->n_rows ? DONE
+                     : misuse("run", "--rows is '%s', expected numbers of queries such as 0,5,10-12, at most %d", text,
+                              MAX_ROWS);
+}
+
 static int parse_option(struct run_options *o, int option) {
     switch (option) {
-    case 'o': return o->o_path = optarg, DONE;
-    case LSE: return o->lse_path = optarg, DONE;
+    case 'o': return o->paths[OUTPUT_O] = optarg, DONE;
+    case LSE: return o->paths[OUTPUT_LSE] = optarg, DONE;
+    case ROW_MAX: return o->paths[OUTPUT_ROW_MAX] = optarg, DONE;
+    case WEIGHTS: return o->paths[OUTPUT_WEIGHTS] = optarg, DONE;
+    case ROWS: return parse_rows(o, optarg);
+    case KEY_MASS: return o->paths[OUTPUT_KEY_MASS] = optarg, DONE;
     case LAYOUT: return option_layout("run", optarg, &o->inputs.heads_first);
     case CAUSAL: return o->causal = true, DONE;
     case Q_OFFSET:
@@ -111,8 +141,25 @@ static int parse_option(struct run_options *o, int option) {
     case JSON: return o->json = true, DONE;
     case HELP: return fputs(help, stdout), -1;
     case ':': return misuse("run", "%s needs a value", optopt ? "-o" : "the last option");
-    default: return misuse("run", "unknown option, or one with a value it does not take");
+    default:
+        return option >= ATTENTION_SOFTCAP ? attention_option("run", option, optarg, &o->attention)
+                                           : misuse("run", "unknown option, or one with a value it does not take");
     }
+}
+
+static int check_outputs(const struct run_options *o) {
+    static const char *const names[N_OUTPUTS] = {"-o", "--lse", "--row-max", "--weights", "--key-mass"};
+    if (!o->paths[OUTPUT_O])
+        return misuse("run", "-o is missing: where shall the result go?");
+    for (int a = 0; a < N_OUTPUTS; a++)
+        for (int b = a + 1; b < N_OUTPUTS; b++)
+            if (o->paths[a] && o->paths[b] && strcmp(o->paths[a], o->paths[b]) == 0)
+                return misuse("run", "%s and %s are the same file", names[a], names[b]);
+    if (o->paths[OUTPUT_WEIGHTS] && !o->n_rows)
+        return misuse("run", "--rows is missing: of which queries are --weights wanted?");
+    if (o->n_rows && !o->paths[OUTPUT_WEIGHTS])
+        return misuse("run", "--weights is missing: where shall those of --rows go?");
+    return DONE;
 }
 
 static int check_files(struct run_options *o, int n, char **files) {
@@ -120,10 +167,12 @@ static int check_files(struct run_options *o, int n, char **files) {
     if (status != DONE)
         return status;
     o->store.heads_first = o->inputs.heads_first;
-    if (!o->o_path)
-        return misuse("run", "-o is missing: where shall the result go?");
-    if (o->lse_path && strcmp(o->lse_path, o->o_path) == 0)
-        return misuse("run", "-o and --lse are the same file");
+    status = check_outputs(o);
+    if (status != DONE)
+        return status;
+    const bool limited = o->causal || (o->has_window && o->window[1] >= 0);
+    if (o->attention.n_prefix && !limited)
+        return misuse("run", "--prefix lifts the right limit of --causal or --window, but there is none");
     if (is_archive(&o->inputs) && o->n_kv_lens)
         return misuse("run", "--kv-lens is for .npy files; sequences of a .safetensors file have their own lengths");
     return DONE;

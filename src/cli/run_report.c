@@ -74,11 +74,18 @@ void run_print(const struct run_batch *run, const struct run_report *report) {
            bytes_text((double)report->info.workspace_bytes), bytes_text(n_x_n_bytes(run)));
     if (run->options->check)
         print_check(&report->check);
-    printf("%s   %s", report->check.good ? "wrote   " : "not kept", run->options->o_path);
-    printf(run->has_lse ? ", %s\n" : "\n", run->options->lse_path);
+    printf("%s   %s", report->check.good ? "wrote   " : "not kept", run->options->paths[OUTPUT_O]);
+    for (int which = OUTPUT_O + 1; which < N_OUTPUTS; which++)
+        if (run->options->paths[which])
+            printf(", %s", run->options->paths[which]);
+    putchar('\n');
 }
 
 bool run_print_json(const struct run_batch *run, const struct run_report *r) {
+    static const char *const names[N_OUTPUTS] = {[OUTPUT_LSE] = "lse",
+                                                 [OUTPUT_ROW_MAX] = "row_max",
+                                                 [OUTPUT_WEIGHTS] = "weights",
+                                                 [OUTPUT_KEY_MASS] = "key_mass"};
     const sa_batch *b = &run->batch;
     json_t *json = json_pack(
         "{s:s, s:I, s:i, s:i, s:i, s:i, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:s, s:i, s:b, s:I, s:f, s:s}", "version",
@@ -87,11 +94,12 @@ bool run_print_json(const struct run_batch *run, const struct run_report *r) {
         (json_int_t)r->info.n_pairs, "flops", r->info.flops, "seconds", r->seconds, "gflops", gflops(r), "peak_gflops",
         r->peak * 1e-9, "share_of_peak", share(r), "isa", isa_name(r->engine.isa), "threads", (int)r->info.n_threads,
         "in_caller", (int)r->info.in_caller, "workspace_bytes", (json_int_t)r->info.workspace_bytes, "n_x_n_bytes",
-        n_x_n_bytes(run), "output", run->options->o_path);
+        n_x_n_bytes(run), "output", run->options->paths[OUTPUT_O]);
     if (json)
         stored_add_json(json, &run->options->store, &run->batch);
-    if (json && run->has_lse)
-        json_object_set_new(json, "lse", json_string(run->options->lse_path));
+    for (int which = OUTPUT_O + 1; json && which < N_OUTPUTS; which++)
+        if (run->options->paths[which])
+            json_object_set_new(json, names[which], json_string(run->options->paths[which]));
     if (json && run->options->check)
         json_object_set_new(json, "check", rows_json(&r->check));
     return json_print(json);

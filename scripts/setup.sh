@@ -26,6 +26,7 @@ build_packages=(
     "python3: command python3"       # tests: scripts/disassemble
     "libjansson-dev: module jansson 2.13" # JSON: the program
     "libcairo2-dev: module cairo 1.16"    # pictures: the program
+    "libopenblas-dev: module openblas 0.3" # products: the layer
 )
 # shellcheck disable=SC2034 # for scripts/scaling, and scripts/test that tries it
 plot_packages=(

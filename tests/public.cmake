@@ -36,8 +36,11 @@ set_tests_properties(growing PROPERTIES PASS_REGULAR_EXPRESSION "^6 pages, 0\\.0
 add_test(NAME shortest.quoted COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/quoted.sh ${PROJECT_SOURCE_DIR})
 
 # The header by itself, in both languages, as strictly as compilers go.
-add_test(NAME header.c11 COMMAND ${CMAKE_C_COMPILER} -std=c11 -pedantic-errors -Wall -Wextra -Werror -fsyntax-only
-  -I${PROJECT_SOURCE_DIR}/include -x c ${PROJECT_SOURCE_DIR}/include/sa/sa.h -Wno-pragma-once-outside-header)
+foreach(header sa layer)
+  add_test(NAME header.${header}.c11 COMMAND ${CMAKE_C_COMPILER} -std=c11 -pedantic-errors -Wall -Wextra -Werror
+    -fsyntax-only -I${PROJECT_SOURCE_DIR}/include -x c ${PROJECT_SOURCE_DIR}/include/sa/${header}.h
+    -Wno-pragma-once-outside-header)
+endforeach()
 include(CheckLanguage)
 check_language(CXX)
 if(CMAKE_CXX_COMPILER)

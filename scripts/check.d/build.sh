@@ -36,7 +36,7 @@ mapped_symbols() { sed -n '/global:/,/local:/s/^ *\(sa_[a-z0-9_]*\);.*/\1/p' src
 check_exports() { # header, symbol map and shared library name the same functions
     local library=build/release/src/libsa.so
     check_gcc
-    diff <(sed -n 's/^SA_API .*\b\(sa_[a-z0-9_]*\)(.*/\1/p' include/sa/*.h | sort) <(mapped_symbols)
+    diff <(sed -n 's/^SA_API .*\b\(sa_[a-z0-9_]*\)(.*/\1/p' include/sa/sa.h | sort) <(mapped_symbols)
     diff <(mapped_symbols) <(nm -D --defined-only $library | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort)
 }
 

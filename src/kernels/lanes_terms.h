@@ -38,86 +38,137 @@ INLINE vf biased(vf s, vf bias, vmask *hidden) {
 
 /* ---------------------------------------------------------------- queries in the lanes
  * One group, up to 16 keys at a time: they stay near from one step to the next. s points at the first key and lane.
+ * Each step looks for the maximum beyond that in mb, the last one's is kept.
  */
 
-INLINE void group_softcap(int n_keys, float softcap, float *s) {
-    const vf cap = v_set1(softcap), limit = v_set1(softcap * SOFTCAP_END);
+struct lane_maximum {
+    vf of[GROUP_VECTORS];
+};
+
+INLINE struct lane_maximum maximum_of(const float *mb) {
+    struct lane_maximum best;
+    UNROLL
+    for (int v = 0; v < GROUP_VECTORS; v++)
+        best.of[v] = v_load(mb + v * LANES);
+    return best;
+}
+
+INLINE void put_score(struct lane_maximum *best, float *s, const int v, vf score) {
+    v_store(s + v * LANES, score);
+    best->of[v] = v_max(best->of[v], score);
+}
+
+INLINE struct lane_maximum group_scores(const int n_keys, float *s, const float *mb) {
+    struct lane_maximum best = maximum_of(mb);
     for (int j = 0; j < n_keys; j++)
         UNROLL
-    for (int v = 0; v < GROUP_VECTORS; v++) {
-        float *at = s + j * W + v * LANES;
-        v_store(at, softcap_of(v_load(at), cap, limit));
-    }
+    for (int v = 0; v < GROUP_VECTORS; v++)
+        best.of[v] = v_max(best.of[v], v_load(s + j * W + v * LANES));
+    return best;
 }
 
-INLINE void group_alibi(int n_keys, const float *slopes, const int32_t *q_at, const int32_t *k_at, float *s) {
-    for (int v = 0; v < GROUP_VECTORS; v++) {
-        const vf slope = v_load(slopes + v * LANES);
-        const vi q = v_load_i(q_at + v * LANES);
-        for (int j = 0; j < n_keys; j++) {
-            float *at = s + j * W + v * LANES;
-            v_store(at, v_fma_few(slope, distance_of(q, v_set1_i(k_at[j])), v_load(at)));
-        }
-    }
+INLINE struct lane_maximum group_softcap(const int n_keys, float softcap, float *s, const float *mb) {
+    const vf cap = v_set1(softcap), limit = v_set1(softcap * SOFTCAP_END);
+    struct lane_maximum best = maximum_of(mb);
+    for (int j = 0; j < n_keys; j++, s += W)
+        UNROLL
+    for (int v = 0; v < GROUP_VECTORS; v++)
+        put_score(&best, s, v, softcap_of(v_load(s + v * LANES), cap, limit));
+    return best;
 }
 
-/* Elements j .. j + n_keys - 1 of 8 rows, transposed. */
-INLINE void turn_bias(const float *const *rows, int j, int n_keys, float *to) {
+INLINE struct lane_maximum group_alibi(const int n_keys, const float *slopes, const int32_t *q_at, const int32_t *k_at,
+                                       float *s, const float *mb) {
+    struct lane_maximum best = maximum_of(mb);
+    for (int j = 0; j < n_keys; j++, s += W)
+        UNROLL
+    for (int v = 0; v < GROUP_VECTORS; v++) {
+        const vf distance = distance_of(v_load_i(q_at + v * LANES), v_set1_i(k_at[j]));
+        put_score(&best, s, v, v_fma_few(v_load(slopes + v * LANES), distance, v_load(s + v * LANES)));
+    }
+    return best;
+}
+
+/* Vector v of a column of 16 rows. */
+INLINE vf part_of_column(const strip *low, const strip *high, const int v) {
+    typedef float column __attribute__((vector_size(4 * SA_GROUP_ROWS)));
+    float rows[SA_GROUP_ROWS];
+    vf part;
+    if ((int)LANES == (int)SA_GROUP_ROWS) { /* not through memory, where a processor would wait for two stores */
+        const column both = __builtin_shufflevector(*low, *high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        memcpy(&part, &both, sizeof part);
+        return part;
+    }
+    memcpy(rows, low, sizeof *low);
+    memcpy(rows + STRIP_ROWS, high, sizeof *high);
+    return v_load_any(rows + v * LANES);
+}
+
+INLINE void strips_of_bias(const float *const *rows, int j, strip r[STRIP_COLUMNS]) {
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        strip_of_rows(&r[i], rows[i] + j, rows[i + 4] + j);
+    strip_transpose(r);
+}
+
+INLINE struct lane_maximum group_bias(const int n_keys, const float *const *rows, int j, float *s, const float *mb,
+                                      bool *hides) {
+    struct lane_maximum best = maximum_of(mb);
+    vmask hidden, any = v_less_i(v_set1_i(0), v_set1_i(0));
     int c = 0;
     for (; c + STRIP_COLUMNS <= n_keys; c += STRIP_COLUMNS) {
-        strip r[4];
+        strip low[STRIP_COLUMNS], high[STRIP_COLUMNS];
+        strips_of_bias(rows, j + c, low);
+        strips_of_bias(rows + STRIP_ROWS, j + c, high);
         UNROLL
-        for (int i = 0; i < 4; i++)
-            strip_of_rows(&r[i], rows[i] + j + c, rows[i + 4] + j + c);
-        strip_transpose(r);
-        UNROLL
-        for (int i = 0; i < 4; i++)
-            memcpy(to + (c + i) * SA_GROUP_ROWS, &r[i], sizeof r[i]);
+        for (int i = 0; i < STRIP_COLUMNS * GROUP_VECTORS; i++) {
+            const int key = i / GROUP_VECTORS, v = i % GROUP_VECTORS;
+            float *at = s + (c + key) * W;
+            put_score(&best, at, v, biased(v_load(at + v * LANES), part_of_column(&low[key], &high[key], v), &hidden));
+            any = m_or(any, hidden);
+        }
     }
-    for (; c < n_keys; c++)
-        for (int i = 0; i < STRIP_ROWS; i++)
-            to[c * SA_GROUP_ROWS + i] = rows[i][j + c];
+    for (; c < n_keys; c++) {
+        _Alignas(64) float bias[SA_GROUP_ROWS];
+        for (int r = 0; r < SA_GROUP_ROWS; r++)
+            bias[r] = rows[r][j + c];
+        UNROLL
+        for (int v = 0; v < GROUP_VECTORS; v++) {
+            float *at = s + c * W;
+            put_score(&best, at, v, biased(v_load(at + v * LANES), v_load(bias + v * LANES), &hidden));
+            any = m_or(any, hidden);
+        }
+    }
+    *hides = *hides || m_any(any);
+    return best;
 }
 
-INLINE bool group_bias(const float *const *rows, int j, int n_keys, float *s) {
-    _Alignas(64) float turned[SA_SUM_KEYS * SA_GROUP_ROWS];
-    vmask hidden, any = v_less_i(v_set1_i(0), v_set1_i(0));
-    for (int r = 0; r < SA_GROUP_ROWS; r += STRIP_ROWS)
-        turn_bias(rows + r, j, n_keys, turned + r);
-    for (int i = 0; i < n_keys; i++)
-        UNROLL
-    for (int v = 0; v < GROUP_VECTORS; v++) {
-        float *at = s + i * W + v * LANES;
-        v_store(at, biased(v_load(at), v_load(turned + i * SA_GROUP_ROWS + v * LANES), &hidden));
-        any = m_or(any, hidden);
-    }
-    return m_any(any);
-}
-
-INLINE void group_maximum(int n_keys, const float *s, float *mb) {
-    for (int v = 0; v < GROUP_VECTORS; v++) {
-        vf best = v_load(mb + v * LANES);
-        for (int j = 0; j < n_keys; j++)
-            best = v_max(best, v_load(s + j * W + v * LANES));
-        v_store(mb + v * LANES, best);
-    }
+INLINE bool group_terms(const int n_keys, int lane, int j, const struct sa_score_terms *terms, float *s, float *mb) {
+    struct lane_maximum best;
+    bool hides = false;
+    if (terms->softcap > 0)
+        best = group_softcap(n_keys, terms->softcap, s, mb);
+    if (terms->slopes)
+        best = group_alibi(n_keys, terms->slopes + lane, terms->q_at + lane, terms->k_at + j, s, mb);
+    if (terms->bias)
+        best = group_bias(n_keys, terms->bias + lane, j, s, mb, &hides);
+    if (!(terms->softcap > 0) && !terms->slopes && !terms->bias)
+        best = group_scores(n_keys, s, mb);
+    UNROLL
+    for (int v = 0; v < GROUP_VECTORS; v++)
+        v_store(mb + v * LANES, best.of[v]);
+    return hides;
 }
 
 static bool lanes_terms(int g, int n_keys, const struct sa_score_terms *terms, float *s, float *mb) {
     const int lane = g * SA_GROUP_ROWS;
     bool hides = false;
+    int j = 0;
     s += lane;
-    for (int j = 0, n; j < n_keys; j += n, s += n * W) {
-        n = n_keys - j < SA_SUM_KEYS ? n_keys - j : SA_SUM_KEYS;
-        if (terms->softcap > 0)
-            group_softcap(n, terms->softcap, s);
-        if (terms->slopes)
-            group_alibi(n, terms->slopes + lane, terms->q_at + lane, terms->k_at + j, s);
-        if (terms->bias)
-            hides = group_bias(terms->bias + lane, j, n, s) || hides;
-        group_maximum(n, s, mb + lane);
-    }
-    return hides;
+    mb += lane;
+    for (; j + SA_SUM_KEYS <= n_keys; j += SA_SUM_KEYS)
+        hides = group_terms(SA_SUM_KEYS, lane, j, terms, s + j * W, mb) || hides;
+    return (j < n_keys && group_terms(n_keys - j, lane, j, terms, s + j * W, mb)) || hides;
 }
 
 /* The lanes of a vector, from `lane` of its group on, whose bits are set. */

@@ -256,6 +256,30 @@ static bool check_merged_row(struct trial *t, const sa_batch *b, int64_t r, cons
            wrong(t, "merged row %lld of heads: lse is %.9g, exactly %.9g", (long long)r, lse, row.lse);
 }
 
+/* The bits of one call. */
+static bool in_two_calls(struct trial *t) {
+    sa_sequence s;
+    sa_batch b = alone(t, &s);
+    sa_engine_info info = {.struct_size = sizeof info};
+    struct kinds_merged merged;
+    sa_engine *engine = t->engines->of[t->engines->last][0];
+    sa_engine_get_info(engine, &info);
+    const sa_status status = kinds_split_calls(engine, &b, info.chunk_keys, &merged);
+    bool right = status == SA_OK || wrong(t, "in two calls: %s", sa_last_reason());
+    for (int64_t r = 0; right && merged.o && r < s.n_q * b.n_query_heads; r++) {
+        const float *wanted = t->wanted.values + r * (b.d_v + 2), *got = merged.o + r * b.d_v;
+        for (int c = 0; right && c < b.d_v; c++)
+            right =
+                same_float(got[c], wanted[c]) || wrong(t, "in two calls: row %lld of heads: o[%d] is %.9g, not %.9g",
+                                                       (long long)r, c, (double)got[c], (double)wanted[c]);
+        right = right && (!s.lse.data || same_float(merged.lse[r], wanted[b.d_v]) ||
+                          wrong(t, "in two calls: row %lld of heads: lse is %.9g, not %.9g", (long long)r,
+                                (double)merged.lse[r], (double)wanted[b.d_v]));
+    }
+    kinds_drop_merged(&merged);
+    return right;
+}
+
 static bool in_two_parts(struct trial *t) {
     sa_sequence s;
     sa_batch b = alone(t, &s);
@@ -398,8 +422,8 @@ void kinds_check(const struct kinds_case *c, const struct kinds_engines *engines
     struct trial t = {.c = c, .engines = engines, .dice = kinds_dice(c->seed, 600), .result = result};
     *result = (struct kinds_result){.verdict = KINDS_RIGHT};
     kinds_build(c, &t.batch);
-    if (against_the_reference(&t) && everywhere(&t) && in_chunks(&t) && in_two_parts(&t) && poisoned(&t) &&
-        poisoned_query(&t))
+    if (against_the_reference(&t) && everywhere(&t) && in_chunks(&t) && in_two_parts(&t) && in_two_calls(&t) &&
+        poisoned(&t) && poisoned_query(&t))
         poisoned_for_one_row(&t);
     kinds_drop(&t.wanted);
     drawn_free(&t.batch.drawn);

@@ -28,7 +28,8 @@ struct kinds_result {
 /* Every output of the batch is within its bound of the reference. The bits of the case's sequence are the same with
  * one thread and three, alone and beside another sequence, on every instruction set, and for its last queries without
  * the first ones; and with poison in keys, values and biases that no row sees, in keys and values that one row does
- * not see (its own bits), and in another query. Cut along its keys and merged it is near the reference as well. */
+ * not see (its own bits), and in another query. Cut along its keys and merged it is near the
+ * reference as well, or, where the parts are calls for one sequence, the same bits. */
 void kinds_check(const struct kinds_case *c, const struct kinds_engines *engines, struct kinds_result *result);
 
 #endif

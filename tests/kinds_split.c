@@ -12,6 +12,7 @@ struct cut {
     const sa_batch *whole;
     const sa_sequence *s;
     int64_t at;
+    bool calls; /* in two calls */
     void *made[16];
     int n_made;
 };
@@ -96,8 +97,12 @@ static void skip_cache(const struct cut *cut, sa_sequence *part) {
 
 /* Keys stand where they stood. */
 static void skip_positions(struct cut *cut, sa_sequence *part) {
+    if (cut->calls)
+        part->first_key = cut->at;
     if (part->k_positions) {
         part->k_positions += cut->at;
+    } else if (cut->calls) {
+        return;
     } else if (part->q_positions) {
         int32_t *positions = make(cut, (size_t)part->n_k * sizeof *positions);
         for (int64_t j = 0; j < part->n_k; j++)
@@ -111,7 +116,8 @@ static void skip_positions(struct cut *cut, sa_sequence *part) {
 static sa_sequence second_part(struct cut *cut) {
     sa_sequence part = part_of(cut, true);
     part.n_k -= cut->at;
-    part.n_prefix_keys = part.n_prefix_keys > cut->at ? part.n_prefix_keys - cut->at : 0;
+    if (!cut->calls)
+        part.n_prefix_keys = part.n_prefix_keys > cut->at ? part.n_prefix_keys - cut->at : 0;
     part.k_documents = part.k_documents ? part.k_documents + cut->at : NULL;
     skip_cache(cut, &part);
     skip_positions(cut, &part);
@@ -130,59 +136,99 @@ static sa_sequence first_part(struct cut *cut) {
 
 /* ---------------------------------------------------------------- computing */
 
+/* Where the results of a part go. */
+static void set_outputs(struct cut *cut, sa_batch *b, sa_sequence *part, sa_partial *partial) {
+    const int64_t rows = part->n_q * b->n_query_heads;
+    if (cut->calls) {
+        part->partial_bytes = sa_partial_bytes(part->n_q, b->n_query_heads, b->d_v, part->first_key, part->n_k);
+        part->partial = make(cut, part->partial_bytes);
+        part->o = part->lse = (sa_output){NULL, 0, 0};
+        *partial = (sa_partial){.partial = part->partial};
+        return;
+    }
+    float *o = make(cut, (size_t)(rows * b->d_v) * sizeof *o), *lse = make(cut, (size_t)rows * sizeof *lse);
+    part->o = (sa_output){o, 0, 0};
+    part->lse = (sa_output){lse, b->n_query_heads, 1};
+    b->o_type = SA_F32;
+    *partial = (sa_partial){.o = {o, 0, 0}, .lse = {lse, b->n_query_heads, 1}};
+}
+
 static sa_status compute(sa_engine *engine, struct cut *cut, bool second, sa_partial *partial) {
-    const int64_t rows = cut->s->n_q * cut->whole->n_query_heads;
     sa_batch b = *cut->whole;
     sa_sequence part = second ? second_part(cut) : first_part(cut);
-    float *o = make(cut, (size_t)(rows * b.d_v) * sizeof *o), *lse = make(cut, (size_t)rows * sizeof *lse);
-    part.o = (sa_output){o, 0, 0};
-    part.lse = (sa_output){lse, b.n_query_heads, 1};
+    set_outputs(cut, &b, &part, partial);
     b.sequences = &part;
-    b.o_type = SA_F32;
     b.sink_logits = NULL;
-    if (second)
+    if (second && !cut->calls)
         b.n_sink_keys = b.n_sink_keys > cut->at ? b.n_sink_keys - cut->at : 0;
-    *partial = (sa_partial){.o = {o, 0, 0}, .lse = {lse, b.n_query_heads, 1}};
     return sa_batch_forward(engine, &b);
 }
 
-static sa_status merge(sa_engine *engine, const struct cut *cut, const sa_partial partials[2],
-                       struct kinds_merged *merged) {
+static float largest_lse(const sa_partial *partial, int64_t rows) {
+    float largest = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        const float lse = fabsf(((const float *)partial->lse.data)[i]);
+        largest = lse < INFINITY && lse > largest ? lse : largest;
+    }
+    return largest;
+}
+
+static sa_status merge(sa_engine *engine, struct cut *cut, const sa_partial partials[2], struct kinds_merged *merged) {
     const sa_batch *b = cut->whole;
     const int64_t rows = cut->s->n_q * b->n_query_heads;
+    const int type = cut->calls ? b->o_type : SA_F32;
+    char *o = make(cut, (size_t)(rows * b->d_v * element_bytes(type)));
     merged->o = malloc((size_t)(rows * b->d_v + 1) * sizeof *merged->o);
     merged->lse = malloc((size_t)(rows + 1) * sizeof *merged->lse);
-    for (int64_t i = 0; i < 2 * rows; i++) {
-        const float lse = fabsf(((const float *)partials[i / rows].lse.data)[i % rows]);
-        merged->lse_size = lse < INFINITY && lse > merged->lse_size ? lse : merged->lse_size;
-    }
+    for (int i = 0; i < 2 && !cut->calls; i++)
+        merged->lse_size = fmaxf(merged->lse_size, largest_lse(&partials[i], rows));
     const sa_merge_request request = {SA_MERGE_HEAD,
                                       .n_partials = 2,
                                       .partials = partials,
                                       .n_q = cut->s->n_q,
                                       .n_query_heads = b->n_query_heads,
                                       .d_v = b->d_v,
-                                      .o = {merged->o, 0, 0},
+                                      .o_type = type,
+                                      .o = {o, 0, 0},
                                       .lse = {merged->lse, b->n_query_heads, 1},
                                       .sink_logits = cut->s->sink_logits ? cut->s->sink_logits : b->sink_logits};
-    return sa_merge(engine, &request);
+    const sa_status status = sa_merge(engine, &request);
+    for (int64_t i = 0; i < rows * b->d_v; i++)
+        merged->o[i] = (float)element_value(type, o + i * element_bytes(type));
+    return status;
+}
+
+static sa_status compute_both(sa_engine *engine, struct cut *cut, struct kinds_merged *merged) {
+    sa_partial partials[2];
+    sa_status status = compute(engine, cut, false, &partials[0]);
+    if (status == SA_OK)
+        status = compute(engine, cut, true, &partials[1]);
+    if (status == SA_OK)
+        status = merge(engine, cut, partials, merged);
+    for (int i = 0; i < cut->n_made; i++)
+        free(cut->made[i]);
+    return status;
 }
 
 sa_status kinds_split(sa_engine *engine, const sa_batch *batch, struct dice *dice, struct kinds_merged *merged) {
     struct cut cut = {.whole = batch, .s = reference_sequence(batch, 0)};
-    sa_partial partials[2];
     *merged = (struct kinds_merged){.o = NULL};
     cut.at = place_of_cut(cut.s, dice);
     if (cut.at < 0 || cut.s->q_offset < -(INT64_C(1) << 31))
         return SA_OK;
-    sa_status status = compute(engine, &cut, false, &partials[0]);
-    if (status == SA_OK)
-        status = compute(engine, &cut, true, &partials[1]);
-    if (status == SA_OK)
-        status = merge(engine, &cut, partials, merged);
-    for (int i = 0; i < cut.n_made; i++)
-        free(cut.made[i]);
-    return status;
+    return compute_both(engine, &cut, merged);
+}
+
+sa_status kinds_split_calls(sa_engine *engine, const sa_batch *batch, int64_t chunk, struct kinds_merged *merged) {
+    const sa_sequence *s = reference_sequence(batch, 0);
+    struct cut cut = {.whole = batch, .s = s, .calls = true};
+    *merged = (struct kinds_merged){.o = NULL};
+    cut.at = s->n_k / 2 / chunk * chunk;
+    cut.at = cut.at > 0 ? cut.at : chunk;
+    if (cut.at >= s->n_k || s->n_tree_keys || s->blocks.q_block ||
+        (s->k_pages.table && cut.at % s->k_pages.page_tokens))
+        return SA_OK;
+    return compute_both(engine, &cut, merged);
 }
 
 void kinds_drop_merged(struct kinds_merged *merged) {

@@ -9,11 +9,13 @@
 /* ---------------------------------------------------------------- positions */
 
 int64_t reference_q_position(const sa_sequence *seq, int64_t i) {
-    const int64_t offset = seq->flags & SA_SEQ_Q_OFFSET ? seq->q_offset : seq->n_k - seq->n_q;
+    const int64_t offset = seq->flags & SA_SEQ_Q_OFFSET ? seq->q_offset : seq->first_key + seq->n_k - seq->n_q;
     return seq->q_positions ? seq->q_positions[i] : offset + i;
 }
 
-int64_t reference_k_position(const sa_sequence *seq, int64_t j) { return seq->k_positions ? seq->k_positions[j] : j; }
+int64_t reference_k_position(const sa_sequence *seq, int64_t j) {
+    return seq->k_positions ? seq->k_positions[j] : seq->first_key + j;
+}
 
 /* Causality, the window, and the keys for which one of its limits does not hold. */
 static bool within_limits(const sa_batch *b, const sa_sequence *seq, int64_t i, int64_t j) {
@@ -22,7 +24,8 @@ static bool within_limits(const sa_batch *b, const sa_sequence *seq, int64_t i, 
     const bool too_late =
         (b->flags & SA_CAUSAL && at > p) || (window && b->window_right >= 0 && at > p + b->window_right);
     const bool too_early = window && b->window_left >= 0 && at < p - b->window_left;
-    return !(too_late && j >= seq->n_prefix_keys) && !(too_early && j >= b->n_sink_keys);
+    const int64_t number = seq->first_key + j;
+    return !(too_late && number >= seq->n_prefix_keys) && !(too_early && number >= b->n_sink_keys);
 }
 
 /* ---------------------------------------------------------------- documents */

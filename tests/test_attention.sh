@@ -89,6 +89,14 @@ expect 0 'check .*: good' "$sa" run "$archive" -o "$dir/o.safetensors" --check -
     --sinks "$dir/h16.npy" --causal --dtype bf16 --page-size 3 --lse "$dir/l.safetensors" --row-max "$dir/m.safetensors"
 grep -q 'layer3.row_max' "$dir/m.safetensors" || fail "m.safetensors has no layer3.row_max"
 
+# Token by token, as in one prefill.
+for options in "--softcap 3 --sinks $dir/h16.npy" "--alibi $dir/h32.npy --kv-int8 --page-size 3 --prompt 4"; do
+    # shellcheck disable=SC2086
+    expect 0 'rows against float64: .*: good' "$sa" decode "${qkv[@]}" --check $options
+    # shellcheck disable=SC2086
+    expect 0 '"different": 0' "$sa" decode "$archive" --check --json $options
+done
+
 # ---- row maxima: with one key a row they are the log-sum-exp ----
 bytes one --row-max "$dir/m.npy" --lse "$dir/l.npy" --kv-lens 1
 cmp "$dir/m.npy" "$dir/l.npy" || fail "of one key, the largest score is not the log-sum-exp"
@@ -135,6 +143,14 @@ cmp <(tail -c $((8 * heads * d * 4)) "$dir/one.npy") <(tail -c +129 "$dir/two.np
 
 
 
+# ---- look ----
+look() { "$sa" look "$archive" --token it --layer 3 --head 1 "$@"; }
+expect 0 'the weights add up to 1;' look
+expect 0 'the weights add up to 0\.[0-9]+;' look --sinks "$dir/h32.npy"
+expect 0 '2  animal +0\.[0-5]' look --softcap 1
+cmp <(look --bias "$dir/hides.npy") <(look --causal) || fail "look: a bias of -inf and --causal differ"
+expect 0 '2  animal +0\.6768' look --bias "$dir/heads.npy"
+
 # ---- refusals ----
 each 5 f32 | npy five '<f4' "5,"
 each 10 f32 | npy five_dims '<f4' "1, 1, 1, 1, 10"
@@ -165,6 +181,9 @@ for rows in '' 3- -3 5-3 3,,4 '3,' 1-99999999999999999999 0-65536 x; do
     refuse 2 'rows is ' "${run[@]}" --weights "$dir/bad_w.npy" --rows "$rows"
 done
 refuse 2 'are the same file' "${run[@]}" --key-mass "$dir/bad.npy"
+refuse 1 'five.npy: shape \(5\), expected \(12\): query heads' "$sa" decode "${qkv[@]}" --sinks "$dir/five.npy"
+refuse 1 'five.npy: shape \(5\), expected \(12\)' "$sa" look "$archive" --token it --alibi "$dir/five.npy"
+refuse 2 'prefix lifts' "$sa" look "$archive" --token it --prefix 3
 for cap in 0 -1 nan inf x; do refuse 2 'softcap' "${run[@]}" --softcap "$cap"; done
 refuse 2 'prefix lifts' "${run[@]}" --prefix 3
 refuse 2 'prefix is' "${run[@]}" --causal --prefix -3

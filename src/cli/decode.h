@@ -8,6 +8,7 @@
 
 #include <sa/sa.h>
 
+#include "attention.h"
 #include "bench_stats.h"
 #include "inputs.h"
 #include "rows.h"
@@ -16,6 +17,7 @@
 struct decode_options {
     struct inputs_options inputs;
     struct store_options store;
+    struct attention_options attention;
     bool check, json;
     int64_t n_prompt, n_steps, n_threads; /* n_steps 0: as many as there are tokens */
     float scale;                          /* 0: the default */
@@ -25,6 +27,7 @@ struct decode_options {
 struct decode {
     const struct decode_options *options;
     struct inputs inputs;
+    struct attention attention;
     struct store store; /* the caches */
     sa_batch batch;     /* what the next call computes */
     sa_sequence *seqs;

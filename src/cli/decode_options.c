@@ -18,7 +18,7 @@ static const char help[] =
     "      --prompt N         tokens that are taken in at once, before the first step (default: 0)\n"
     "      --steps N          tokens to go on for (default: to the end of the longest sequence)\n"
     "      --layout LAYOUT    bshd: tokens before heads (default); bhsd: heads before tokens; the caches', too\n"
-    "      --scale X          instead of 1/sqrt(d)\n"
+    "      --scale X          instead of 1/sqrt(d)\n" ATTENTION_SCORE_HELP
     "      --dtype TYPE       f32, bf16 or f16: of q, the caches and the outputs; default: as in the files\n"
     "      --kv-int8          caches of int8 with a scale for each token and kv head\n"
     "      --kv-scales TYPE   the same with scales of that type (default: f32)\n"
@@ -35,6 +35,7 @@ static const struct option long_options[] = {{"prompt", required_argument, NULL,
                                              {"steps", required_argument, NULL, STEPS},
                                              {"layout", required_argument, NULL, LAYOUT},
                                              {"scale", required_argument, NULL, SCALE},
+                                             ATTENTION_SCORE_OPTIONS,
                                              {"dtype", required_argument, NULL, DTYPE},
                                              {"kv-int8", no_argument, NULL, KV_INT8},
                                              {"kv-scales", required_argument, NULL, KV_SCALES},
@@ -61,7 +62,9 @@ static int parse_option(struct decode_options *o, int option) {
     case CHECK: return o->check = true, DONE;
     case JSON: return o->json = true, DONE;
     case HELP: return fputs(help, stdout), -1;
-    default: return misuse("decode", "unknown option, or one without its value");
+    default:
+        return option >= ATTENTION_SOFTCAP ? attention_option("decode", option, optarg, &o->attention)
+                                           : misuse("decode", "unknown option, or one without its value");
     }
 }
 

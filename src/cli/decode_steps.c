@@ -59,7 +59,8 @@ static bool make_outputs(struct decode *decode) {
 
 bool decode_open(const struct decode_options *options, struct decode *decode) {
     *decode = (struct decode){.options = options};
-    if (!inputs_open(&options->inputs, &decode->inputs) || !check_lengths(decode))
+    if (!attention_open(&options->attention, &decode->attention) || !inputs_open(&options->inputs, &decode->inputs) ||
+        !attention_apply(&decode->attention, &decode->inputs.batch, decode->inputs.seqs) || !check_lengths(decode))
         return false;
     sa_batch *b = &decode->inputs.batch;
     b->flags = SA_CAUSAL;
@@ -72,6 +73,7 @@ bool decode_open(const struct decode_options *options, struct decode *decode) {
 void decode_close(struct decode *decode) {
     store_close(&decode->store);
     inputs_close(&decode->inputs);
+    attention_close(&decode->attention);
     free(decode->seqs);
     free(decode->o);
 }

@@ -25,11 +25,14 @@ static const char help[] =
     "  --png FILE, --svg FILE  draw the weights of a range of tokens\n"
     "  --range A,B           tokens A to B in the picture (default: all, or 48 around the token)\n"
     "  --causal              a token sees none behind itself\n"
-    "  --help\n";
+    "  --help\n"
+    "\n"
+    "for all layers, as in sa run:\n\n" ATTENTION_SCORE_HELP ATTENTION_TOKEN_HELP;
 
 enum { MOST_DRAWN = 200, DRAWN_AROUND = 24, DEFAULT_TOP = 32, N_FINDS = 5, NEIGHBOURS = 3 };
 
 struct look_options {
+    struct attention_options attention;
     const char *path, *token, *layer, *png, *svg;
     int64_t head, top, range[2];
     bool has_head, has_range, causal;
@@ -56,31 +59,38 @@ static void add_find(struct find finds[N_FINDS], struct find find) {
 
 /* The largest weight of the row on a word that is not beside the token: many heads look at a fixed distance of one or
  * two tokens, whatever stands there. */
-static struct find best_of_head(const struct look_file *file, const struct look_layer *layer, int head, int64_t query,
-                                double *weights) {
-    struct find best = {layer->prefix, head, -1, 0};
-    look_weights(layer, head, query, weights);
+static bool best_of_head(const struct look_file *file, const struct look_layer *layer, int head, int64_t query,
+                         double *weights, struct find *best) {
+    *best = (struct find){layer->prefix, head, -1, 0};
+    if (!look_weights(layer, head, query, weights))
+        return false;
     for (int64_t j = 0; j < layer->k.shape[0]; j++)
-        if (llabs(j - query) > NEIGHBOURS && weights[j] > best.weight && look_is_word(file, j))
-            best = (struct find){layer->prefix, head, j, weights[j]};
-    return best;
+        if (llabs(j - query) > NEIGHBOURS && weights[j] > best->weight && look_is_word(file, j))
+            *best = (struct find){layer->prefix, head, j, weights[j]};
+    return true;
 }
 
 static bool search_layer(struct look_file *file, const struct look_options *o, const char *prefix, int64_t query,
                          struct find finds[N_FINDS]) {
     struct look_layer layer;
-    if (!look_read_layer(file, prefix, o->causal, &layer))
+    if (!look_read_layer(file, prefix, &layer))
         return false;
     if (query >= layer.q.shape[0])
         return complain("%s: %s has %s, no token %lld", o->path, prefix, shape_text(&layer.q), (long long)query);
     double *weights = malloc((size_t)layer.k.shape[0] * sizeof *weights);
     if (!weights)
         return complain("no memory for a row of weights");
-    for (int head = 0; head < layer.q.shape[1]; head++)
-        if (!o->has_head || head == o->head)
-            add_find(finds, best_of_head(file, &layer, head, query, weights));
+    bool good = true;
+    for (int head = 0; good && head < layer.q.shape[1]; head++) {
+        struct find best;
+        if (o->has_head && head != o->head)
+            continue;
+        good = best_of_head(file, &layer, head, query, weights, &best);
+        if (good)
+            add_find(finds, best);
+    }
     free(weights);
-    return true;
+    return good;
 }
 
 static bool search(struct look_file *file, const struct look_options *o, int64_t query, struct find *found) {
@@ -113,25 +123,11 @@ static double largest_difference(const float *a, const struct array *b) {
 }
 
 static bool attend(const struct look_layer *l, float *o) {
-    const int64_t *q = l->q.shape;
-    sa_sequence seq = {.n_q = q[0],
-                       .n_k = l->k.shape[0],
-                       .q = {l->q.data, 0, 0},
-                       .k = {l->k.data, 0, 0},
-                       .v = {l->v.data, 0, 0},
-                       .o = {o, 0, 0}};
-    sa_batch batch = {SA_BATCH_HEAD,
-                      .n_sequences = 1,
-                      .sequences = &seq,
-                      .n_query_heads = (int32_t)q[1],
-                      .n_kv_heads = (int32_t)l->k.shape[1],
-                      .d_qk = (int32_t)q[2],
-                      .d_v = (int32_t)l->v.shape[2],
-                      .q_type = l->q.type,
-                      .k_type = l->k.type,
-                      .v_type = l->v.type,
-                      .flags = l->causal ? SA_CAUSAL : 0};
+    sa_sequence seq = l->seq;
+    sa_batch batch = l->batch;
     sa_engine *engine;
+    seq.o.data = o;
+    batch.sequences = &seq;
     bool good = sa_engine_create(NULL, &engine) == SA_OK;
     good = good && sa_batch_forward(engine, &batch) == SA_OK;
     if (!good)
@@ -194,10 +190,11 @@ static bool draw(const struct look_file *file, const struct look_options *o, con
     double *weights = malloc((size_t)(map.end - map.begin) * (size_t)map.n * sizeof *weights);
     if (!weights)
         return complain("no memory for the weights of the picture");
-    for (int64_t i = map.begin; i < map.end; i++)
-        look_weights(layer, head, i, weights + (i - map.begin) * map.n);
+    bool good = true;
+    for (int64_t i = map.begin; good && i < map.end; i++)
+        good = look_weights(layer, head, i, weights + (i - map.begin) * map.n);
     map.weights = weights;
-    bool good = write_pictures(o, &map);
+    good = good && write_pictures(o, &map);
     free(weights);
     return good;
 }
@@ -210,12 +207,15 @@ static bool show_row(const struct look_file *file, const struct look_options *o,
     double *weights = malloc((size_t)n * sizeof *weights);
     if (!weights)
         return complain("no memory for a row of weights");
-    look_weights(layer, head, query, weights);
-    printf("%.*s, head %d: where the attention of \"%s\" (token %lld of %lld) goes\n", (int)strlen(layer->prefix) - 2,
-           layer->prefix, head, look_word(file, query), (long long)query, (long long)n);
-    look_print_row(file, weights, n, query, o->top);
+    const bool good = look_weights(layer, head, query, weights);
+    if (good) {
+        printf("%.*s, head %d: where the attention of \"%s\" (token %lld of %lld) goes\n",
+               (int)strlen(layer->prefix) - 2, layer->prefix, head, look_word(file, query), (long long)query,
+               (long long)n);
+        look_print_row(file, weights, n, query, o->top);
+    }
     free(weights);
-    return true;
+    return good;
 }
 
 /* The first layer says how many tokens there are; all of a text's layers have the same. */
@@ -223,7 +223,7 @@ static int64_t find_query(struct look_file *file, const struct look_options *o) 
     struct look_layer first;
     const char *prefix = o->layer ? look_prefix(file, o->layer) : file->prefixes[0];
     int n_more;
-    if (!prefix || !look_read_layer(file, prefix, o->causal, &first))
+    if (!prefix || !look_read_layer(file, prefix, &first))
         return -1;
     int64_t query = look_find_token(file, o->token, first.q.shape[0], &n_more);
     if (query >= 0 && n_more)
@@ -243,7 +243,7 @@ static bool look(struct look_file *file, const struct look_options *o) {
     struct look_layer layer;
     struct find found = {0};
     int64_t query = find_query(file, o);
-    if (query < 0 || !choose_head(file, o, query, &found) || !look_read_layer(file, found.prefix, o->causal, &layer))
+    if (query < 0 || !choose_head(file, o, query, &found) || !look_read_layer(file, found.prefix, &layer))
         return false;
     if (found.head >= layer.q.shape[1])
         return complain("%s: %.*s has %lld heads, no head %d", o->path, (int)strlen(found.prefix) - 2, found.prefix,
@@ -282,17 +282,25 @@ static int parse_option(struct look_options *o, int option) {
                    : misuse("look", "--range is '%s', expected A,B", optarg);
     case CAUSAL: return o->causal = true, DONE;
     case HELP: return fputs(help, stdout), -1;
-    default: return misuse("look", "unknown option, or one without its value");
+    default:
+        return option >= ATTENTION_SOFTCAP ? attention_option("look", option, optarg, &o->attention)
+                                           : misuse("look", "unknown option, or one without its value");
     }
 }
 
 static int parse(int argc, char **argv, struct look_options *o) {
-    static const struct option options[] = {
-        {"token", required_argument, NULL, TOKEN}, {"layer", required_argument, NULL, LAYER},
-        {"head", required_argument, NULL, HEAD},   {"top", required_argument, NULL, TOP},
-        {"png", required_argument, NULL, PNG},     {"svg", required_argument, NULL, SVG},
-        {"range", required_argument, NULL, RANGE}, {"causal", no_argument, NULL, CAUSAL},
-        {"help", no_argument, NULL, HELP},         {0}};
+    static const struct option options[] = {{"token", required_argument, NULL, TOKEN},
+                                            {"layer", required_argument, NULL, LAYER},
+                                            {"head", required_argument, NULL, HEAD},
+                                            {"top", required_argument, NULL, TOP},
+                                            {"png", required_argument, NULL, PNG},
+                                            {"svg", required_argument, NULL, SVG},
+                                            {"range", required_argument, NULL, RANGE},
+                                            {"causal", no_argument, NULL, CAUSAL},
+                                            ATTENTION_SCORE_OPTIONS,
+                                            ATTENTION_TOKEN_OPTIONS,
+                                            {"help", no_argument, NULL, HELP},
+                                            {0}};
     *o = (struct look_options){.top = DEFAULT_TOP};
     for (int option; (option = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
         int status = parse_option(o, option);
@@ -303,6 +311,8 @@ static int parse(int argc, char **argv, struct look_options *o) {
         return misuse("look", "%d files, expected one .safetensors", argc - optind);
     if (!o->token)
         return misuse("look", "--token is missing: which one?");
+    if (o->attention.n_prefix && !o->causal)
+        return misuse("look", "--prefix lifts the limit of --causal, which is missing");
     o->path = argv[optind];
     return DONE;
 }
@@ -313,7 +323,7 @@ int command_look(int argc, char **argv) {
     int status = parse(argc, argv, &options);
     if (status != DONE)
         return status == -1 ? DONE : status;
-    bool good = look_open(options.path, &file) && look(&file, &options);
+    bool good = look_open(options.path, options.causal, &options.attention, &file) && look(&file, &options);
     look_close(&file);
     return good ? DONE : FAILED;
 }

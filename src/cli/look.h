@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <sa/sa.h>
+
+#include "attention.h"
 #include "safetensors.h"
 
 /* A file of q, k, v tensors by prefix, [tokens, heads, d], with the words of its tokens if it names them. */
@@ -15,22 +18,26 @@ struct look_file {
     const char **prefixes; /* names of the .q tensors */
     int n_prefixes;
     json_t *words; /* array of strings, or NULL */
+    bool causal;
+    struct attention attention;
 };
 
 /* One prefix of it. */
 struct look_layer {
     const char *prefix;
     struct array q, k, v, o; /* o.data NULL: the file has no expected output */
-    bool causal;
+    sa_batch batch;          /* of this one sequence, without outputs */
+    sa_sequence seq;
 };
 
-bool look_open(const char *path, struct look_file *file);
+/* The rules are those of all layers. */
+bool look_open(const char *path, bool causal, const struct attention_options *options, struct look_file *file);
 void look_close(struct look_file *file);
 
 /* Finds the prefix by its own name or by the number in "layerN"; complains and returns NULL if there is none. */
 const char *look_prefix(const struct look_file *file, const char *layer);
 
-bool look_read_layer(struct look_file *file, const char *prefix, bool causal, struct look_layer *layer);
+bool look_read_layer(struct look_file *file, const char *prefix, struct look_layer *layer);
 
 /* The word of token i, or its number in a buffer that the next seven calls leave alone. */
 const char *look_word(const struct look_file *file, int64_t i);
@@ -42,8 +49,9 @@ bool look_is_word(const struct look_file *file, int64_t i);
  * with the same word. */
 int64_t look_find_token(const struct look_file *file, const char *text, int64_t n, int *n_more);
 
-/* softmax of one row in double precision: weights[0 .. tokens of k - 1]. Only this row is computed. */
-void look_weights(const struct look_layer *layer, int head, int64_t query, double *weights);
+/* Weights of one row in double precision: weights[0 .. tokens of k - 1]. Only this row is computed. Complains and
+ * returns false if there is no memory. */
+bool look_weights(const struct look_layer *layer, int head, int64_t query, double *weights);
 
 /* Prints the row's words with bars, at most `top` of them in the order of the text. */
 void look_print_row(const struct look_file *file, const double *weights, int64_t n, int64_t query, int64_t top);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <ctype.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
 #include "look.h"
+#include "reference.h"
 
 /* ---------------------------------------------------------------- the file */
 
@@ -39,9 +39,11 @@ static bool read_words(struct look_file *f) {
     return true;
 }
 
-bool look_open(const char *path, struct look_file *file) {
+bool look_open(const char *path, bool causal, const struct attention_options *options, struct look_file *file) {
     struct fault fault;
-    *file = (struct look_file){.path = path};
+    *file = (struct look_file){.path = path, .causal = causal};
+    if (!attention_open(options, &file->attention))
+        return false;
     if (!safetensors_open(&file->file, path, &fault))
         return complain("%s", fault.text);
     return list_prefixes(file) && read_words(file);
@@ -51,6 +53,7 @@ void look_close(struct look_file *file) {
     free(file->prefixes);
     json_decref(file->words);
     safetensors_close(&file->file);
+    attention_close(&file->attention);
 }
 
 static bool is_prefix(const char *name, const char *prefix) {
@@ -96,10 +99,30 @@ static bool fits(const struct look_file *file, const struct look_layer *l) {
                             l->prefix, shape_text(&l->q), shape_text(&l->k), shape_text(&l->v));
 }
 
-bool look_read_layer(struct look_file *file, const char *prefix, bool causal, struct look_layer *layer) {
-    *layer = (struct look_layer){.prefix = prefix, .causal = causal};
+static bool make_batch(const struct look_file *file, struct look_layer *l) {
+    l->seq = (sa_sequence){.n_q = l->q.shape[0],
+                           .n_k = l->k.shape[0],
+                           .q = {l->q.data, 0, 0},
+                           .k = {l->k.data, 0, 0},
+                           .v = {l->v.data, 0, 0}};
+    l->batch = (sa_batch){SA_BATCH_HEAD,
+                          .n_sequences = 1,
+                          .n_query_heads = (int32_t)l->q.shape[1],
+                          .n_kv_heads = (int32_t)l->k.shape[1],
+                          .d_qk = (int32_t)l->q.shape[2],
+                          .d_v = (int32_t)l->v.shape[2],
+                          .q_type = l->q.type,
+                          .k_type = l->k.type,
+                          .v_type = l->v.type,
+                          .flags = file->causal ? SA_CAUSAL : 0};
+    return attention_apply(&file->attention, &l->batch, &l->seq);
+}
+
+bool look_read_layer(struct look_file *file, const char *prefix, struct look_layer *layer) {
+    *layer = (struct look_layer){.prefix = prefix};
     return get(file, prefix, 'q', &layer->q) && get(file, prefix, 'k', &layer->k) &&
-           get(file, prefix, 'v', &layer->v) && get(file, prefix, 'o', &layer->o) && fits(file, layer);
+           get(file, prefix, 'v', &layer->v) && get(file, prefix, 'o', &layer->o) && fits(file, layer) &&
+           make_batch(file, layer);
 }
 
 /* ---------------------------------------------------------------- words */
@@ -138,26 +161,12 @@ int64_t look_find_token(const struct look_file *file, const char *text, int64_t 
 
 /* ---------------------------------------------------------------- weights */
 
-/* Of the rows that begin at elements a of q and b of k. */
-static double dot(const struct look_layer *l, int64_t a, int64_t b, int64_t d) {
-    double sum = 0;
-    for (int64_t c = 0; c < d; c++)
-        sum += array_element(&l->q, a + c) * array_element(&l->k, b + c);
-    return sum;
-}
-
-void look_weights(const struct look_layer *layer, int head, int64_t query, double *weights) {
-    const int64_t *q = layer->q.shape, *k = layer->k.shape;
-    const int64_t d = q[2], kv_head = head / (q[1] / k[1]);
-    const int64_t n_seen = layer->causal ? query + (k[0] - q[0]) + 1 : k[0];
-    const int64_t row = (query * q[1] + head) * d;
-    double m = -HUGE_VAL, l = 0;
-    for (int64_t j = 0; j < k[0]; j++) {
-        weights[j] = j < n_seen ? dot(layer, row, (j * k[1] + kv_head) * d, d) / sqrt((double)d) : -HUGE_VAL;
-        m = weights[j] > m ? weights[j] : m;
-    }
-    for (int64_t j = 0; j < k[0]; j++)
-        l += weights[j] = m > -HUGE_VAL ? exp(weights[j] - m) : 0;
-    for (int64_t j = 0; j < k[0] && l > 0; j++)
-        weights[j] /= l;
+bool look_weights(const struct look_layer *layer, int head, int64_t query, double *weights) {
+    double *bounds = malloc((size_t)(layer->seq.n_k + 1) * sizeof *bounds);
+    struct reference_row row = {.weights = weights, .weight_bounds = bounds};
+    sa_batch batch = layer->batch;
+    batch.sequences = &layer->seq;
+    const bool good = bounds && reference_row(&batch, 0, query, head, &row);
+    free(bounds);
+    return good || complain("no memory for a row of weights");
 }

@@ -42,10 +42,12 @@ static double threshold(const double *weights, int64_t n, int64_t top) {
 }
 
 void look_print_row(const struct look_file *file, const double *weights, int64_t n, int64_t query, int64_t top) {
-    double least = top < n ? threshold(weights, n, top) : 0, rest = 0, largest = 0;
+    double least = top < n ? threshold(weights, n, top) : 0, rest = 0, sum = 0, largest = 0;
     int64_t n_rest = 0;
-    for (int64_t j = 0; j < n; j++)
+    for (int64_t j = 0; j < n; j++) {
         largest = weights[j] > largest ? weights[j] : largest;
+        sum += weights[j];
+    }
     for (int64_t j = 0; j < n; j++) {
         if (weights[j] >= least) {
             print_key(file, weights, j, query, largest);
@@ -56,5 +58,6 @@ void look_print_row(const struct look_file *file, const double *weights, int64_t
     }
     if (n_rest)
         printf("         %lld other tokens together %6.4f\n", (long long)n_rest, rest);
-    printf("  the weights add up to 1; a full bar is the largest of them\n");
+    /* A sink's share is no token's, and a row may see nothing. */
+    printf("  the weights add up to %.4g; a full bar is the largest of them\n", sum);
 }

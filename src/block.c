@@ -24,6 +24,7 @@ struct block {
     int seen_begin, seen_end; /* keys that any row of the tile sees */
     struct sa_rows k, v;      /* all keys of the block */
     bool hides;               /* some bias is -inf */
+    bool finite;              /* if so: all values are finite */
     struct sa_zones zones[SA_TILE_GROUPS];
     struct pass passes[SA_TILE_GROUPS];
     int n_passes;
@@ -213,7 +214,7 @@ static void weigh_block(const struct block *b, const struct sa_state *state) {
 static bool edges_are_finite(const struct block *b, const struct sa_zones *z) {
     bool (*finite)(struct sa_rows) = b->tile->kernels->finite;
     if (b->hides)
-        return finite(part_of(&b->v, z->seen_begin, z->seen_end));
+        return b->finite;
     return finite(part_of(&b->v, z->seen_begin, z->full_begin)) && finite(part_of(&b->v, z->full_end, z->seen_end));
 }
 
@@ -294,6 +295,7 @@ void sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_sta
     score_block(&b);
     weigh_block(&b, state);
     b.v = sa_rows_of(tile->kernels, tile->space, &tile->v, at, b.seen_begin, b.seen_end, again);
+    b.finite = b.hides && tile->kernels->finite(part_of(&b.v, b.seen_begin, b.seen_end));
     if (b.v.scale)
         scale_weights(&b);
     add_block(&b, state);

@@ -60,6 +60,32 @@ START_TEST(fields_of_a_sequence) {
 }
 END_TEST
 
+/* Numbers that are scores are multiplied by log2(e). */
+START_TEST(what_happens_to_scores) {
+    sa_engine *engine = engine_with(SA_ISA_GENERIC, 1);
+    float numbers[HEADS] = {0, 1, 2, 3};
+    struct right r;
+    make_right(&r);
+    REFUSE(r.batch.softcap = NAN, "softcap is");
+    REFUSE(r.batch.softcap = -1, "softcap is -1");
+    REFUSE(r.batch.softcap = 3e38f, "softcap is 3e+38");
+    REFUSE((numbers[2] = NAN, r.seq.alibi_slopes = numbers), "alibi_slopes[2]");
+    REFUSE((numbers[2] = -3e38f, r.batch.alibi_slopes = numbers), "alibi_slopes[2]");
+    REFUSE((numbers[2] = -INFINITY, r.seq.alibi_slopes = numbers), "alibi_slopes[2]");
+    REFUSE((numbers[2] = INFINITY, r.seq.sink_logits = numbers), "sink_logits[2]");
+    REFUSE((numbers[2] = 3e38f, r.batch.sink_logits = numbers), "sink_logits[2]");
+    REFUSE(r.seq.bias = ((sa_grid){(char *)r.v + 2, 0, 0, 0}), "bias is not aligned");
+    REFUSE(r.seq.bias = ((sa_grid){r.v, INT64_MAX / 2, 0, 0}), "bias reaches beyond");
+    REFUSE(r.seq.bias = ((sa_grid){NULL, 0, 1, 0}), "bias has strides");
+    numbers[2] = -INFINITY;
+    r.seq.sink_logits = numbers;
+    r.seq.bias = (sa_grid){r.v, 0, 0, 0};
+    r.batch.softcap = 1;
+    ck_assert_msg(sa_batch_forward(engine, &r.batch) == SA_OK, "%s", sa_last_reason());
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 START_TEST(memory_that_is_shared) {
     sa_engine *engine = engine_with(SA_ISA_GENERIC, 1);
     struct right r;
@@ -208,6 +234,7 @@ int main(void) {
     TCase *tcase = add_case(suite, "refusals");
     tcase_add_test(tcase, fields_of_a_batch);
     tcase_add_test(tcase, fields_of_a_sequence);
+    tcase_add_test(tcase, what_happens_to_scores);
     tcase_add_test(tcase, memory_that_is_shared);
     tcase_add_test(tcase, memory_that_is_interleaved);
     tcase_add_test(tcase, sizes_of_structs);

@@ -140,6 +140,14 @@ START_TEST(split_is_unsplit_at_the_edges_of_the_tree) {
 }
 END_TEST
 
+/* What happens to scores, in some batches: sinks in one of two, for they are merged where all parts are. */
+static void set_terms(struct drawn *drawn, int i) {
+    static const float numbers[10] = {1, 0.25f, -0.5f, 2, 0.01f, 0, -3, 1.5f, 0.125f, 0.75f};
+    drawn->batch.softcap = i % 3 ? 0 : 2;
+    drawn->batch.alibi_slopes = i % 4 == 1 ? numbers : NULL;
+    drawn->batch.sink_logits = i % 2 ? numbers : NULL;
+}
+
 /* Prefill tiles, several heads and sequences, any rule, offset and layout. What nobody sees is NaN. */
 START_TEST(split_is_unsplit_in_any_batch) {
     struct teams teams = {{NULL}};
@@ -154,6 +162,7 @@ START_TEST(split_is_unsplit_in_any_batch) {
             drawn_add(&drawn, roll_between(&dice, 0, roll_one_in(&dice, 2) ? 3 : 60), roll_between(&dice, 0, 12000), -1,
                       4);
         drawn_rules(&drawn);
+        set_terms(&drawn, i);
         for (int s = 0; s < 3; s++)
             drawn_poison(&drawn, s, -1, NAN);
         parts += check_teams(&drawn, &teams);

@@ -334,8 +334,8 @@ typedef struct sa_batch {
     int32_t scale_type; /* of all sa_scales: SA_F32, SA_BF16 or SA_F16 */
     int32_t bias_type;  /* of every bias: the same types */
 
-    float softcap;             /* finite; > 0: s = softcap * tanh(s / softcap), before anything is added; 0: not so */
-    uint32_t reserved;         /* 0 */
+    float softcap;     /* below 2^127; > 0: s = softcap * tanh(s / softcap), before anything is added; 0: not so */
+    uint32_t reserved; /* 0 */
     const float *alibi_slopes; /* [n_query_heads]: s -= alibi_slopes[h] * |position of the query - that of the key| */
     const float *sink_logits;  /* [n_query_heads]: l += exp(sink_logits[h] - m), as of a key whose value is 0. Finite,
                                   or -inf: none */

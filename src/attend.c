@@ -17,9 +17,8 @@ struct row {
     int head;
 };
 
-static struct row first_row(const struct sa_tile *t, struct sa_item item) {
-    int64_t row = item.tile * SA_TILE_ROWS;
-    return (struct row){row / t->problem->group, (int)(row % t->problem->group)};
+static struct row first_row(const struct sa_tile *t) {
+    return (struct row){t->first_row / t->problem->group, (int)(t->first_row % t->problem->group)};
 }
 
 static struct row next_row(const struct sa_tile *t, struct row row) {
@@ -33,8 +32,8 @@ static void set_lane(const struct sa_workspace *space, int r, struct sa_span spa
 }
 
 /* Lanes without a row repeat the last one, so that they do not make a block partly visible. */
-static void set_lane_keys(struct sa_tile *t, struct sa_item item) {
-    struct row row = first_row(t, item);
+static void set_lane_keys(struct sa_tile *t) {
+    struct row row = first_row(t);
     t->first_position = t->last_position = t->seq->q_offset + row.token;
     struct sa_span span = sa_visible(sa_rule_of(t->problem, t->seq), t->first_position, t->seq->n_k);
     for (int r = 0; r < t->n_groups * SA_GROUP_ROWS; r++) {
@@ -52,7 +51,7 @@ static void set_lane_keys(struct sa_tile *t, struct sa_item item) {
 /* Here, too, lanes without a row repeat the last one. */
 static void set_terms(const struct sa_tile *t, struct sa_item item) {
     const int first_head = item.kv_head * t->problem->group;
-    struct row row = first_row(t, item);
+    struct row row = first_row(t);
     for (int r = 0; sa_has_terms(t) && r < t->n_groups * SA_GROUP_ROWS; r++) {
         sa_set_row_terms(t, r, row.token, first_head + row.head);
         row = r + 1 < t->n_rows ? next_row(t, row) : row;
@@ -66,7 +65,7 @@ static void pack_queries(const struct sa_tile *t, struct sa_item item) {
     const float *rows[SA_TILE_ROWS];
     const struct sa_strided *q = &t->seq->q;
     const char *data = q->data + item.kv_head * problem->group * q->head;
-    struct row row = first_row(t, item);
+    struct row row = first_row(t);
     for (int r = 0; r < t->n_rows; r++, row = next_row(t, row)) {
         const char *from = data + row.token * q->token + row.head * q->head;
         float *near = t->space->near + r * stride;
@@ -84,7 +83,7 @@ static void write_outputs(const struct sa_tile *t, struct sa_item item, const st
     char *to[SA_TILE_ROWS];
     const struct sa_strided_out *o = &t->seq->o;
     char *data = o->data + item.kv_head * problem->group * o->head;
-    struct row row = first_row(t, item);
+    struct row row = first_row(t);
     for (int r = 0; r < t->n_rows; r++, row = next_row(t, row)) {
         to[r] = data + row.token * o->token + row.head * o->head;
         rows[r] = problem->o_type != SA_F32 ? t->space->near + r * stride : (float *)(void *)to[r];
@@ -98,7 +97,7 @@ static void write_outputs(const struct sa_tile *t, struct sa_item item, const st
 static void write_each(const struct sa_tile *t, struct sa_item item, const struct sa_state *state,
                        const struct sa_lse_out *to, float (*of)(float m, float l)) {
     float *data = to->data + item.kv_head * t->problem->group * to->head;
-    struct row row = first_row(t, item);
+    struct row row = first_row(t);
     for (int r = 0; r < t->n_rows; r++, row = next_row(t, row))
         data[row.token * to->token + row.head * to->head] = of(state->m[r], state->l[r]);
 }
@@ -107,7 +106,7 @@ static void write_each(const struct sa_tile *t, struct sa_item item, const struc
 static void add_sinks(const struct sa_tile *t, struct sa_item item, const struct sa_state *state) {
     const float *logits = t->seq->sink_logits + item.kv_head * t->problem->group;
     float sinks[SA_TILE_ROWS];
-    struct row row = first_row(t, item);
+    struct row row = first_row(t);
     for (int r = 0; r < SA_TILE_ROWS; r++, row = next_row(t, row))
         sinks[r] = (float)((double)logits[row.head] * LOG2_E);
     sa_tree_add_sinks(t, sinks, state);
@@ -117,7 +116,7 @@ static void add_sinks(const struct sa_tile *t, struct sa_item item, const struct
 static void keep_node(const struct sa_tile *t, struct sa_item item, int64_t node, const struct sa_state *state) {
     float ones[SA_TILE_ROWS], *rows[SA_TILE_ROWS];
     const int first_head = item.kv_head * t->problem->group;
-    struct row row = first_row(t, item);
+    struct row row = first_row(t);
     for (int r = 0; r < t->n_rows; r++, row = next_row(t, row)) {
         const float *to = sa_kept_row(t->seq->kept, node, row.token, first_head + row.head);
         float *kept = (float *)(uintptr_t)to;
@@ -194,17 +193,32 @@ static struct sa_ahead needed_after(const struct sa_problem *problem, const stru
 
 /* ---------------------------------------------------------------- the item */
 
-static void open_tile(struct sa_tile *t, struct sa_item item) {
-    const int64_t rows_left = sa_seq_rows(t->problem, t->seq) - item.tile * SA_TILE_ROWS;
-    t->n_rows = rows_left < SA_TILE_ROWS ? (int)rows_left : SA_TILE_ROWS;
+void sa_open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_rows) {
+    const struct sa_item item = {.kv_head = kv_head};
+    t->first_row = first_row;
+    t->n_rows = n_rows;
     t->n_groups = (t->n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS;
     if (t->seq->n_k) {
         t->k = sa_cache_of_head(&t->seq->k, item.kv_head);
         t->v = sa_cache_of_head(&t->seq->v, item.kv_head);
     }
-    set_lane_keys(t, item);
+    set_lane_keys(t);
     set_terms(t, item);
     pack_queries(t, item);
+}
+
+static void open_tile(struct sa_tile *t, struct sa_item item) {
+    const int64_t first = item.tile * SA_TILE_ROWS, left = sa_seq_rows(t->problem, t->seq) - first;
+    sa_open_rows(t, item.kv_head, first, left < SA_TILE_ROWS ? (int)left : SA_TILE_ROWS);
+}
+
+/* For what is reported afterwards. */
+static void write_known(const struct sa_tile *t, struct sa_item item, const struct sa_state *state) {
+    float *known = t->seq->reports.known + 2 * (item.kv_head * sa_seq_rows(t->problem, t->seq) + t->first_row);
+    for (int r = 0; r < t->n_rows; r++) {
+        known[2 * r] = state->m[r];
+        known[2 * r + 1] = state->l[r];
+    }
 }
 
 static void write_tile(const struct sa_tile *t, struct sa_item item, const struct sa_state *state) {
@@ -215,6 +229,8 @@ static void write_tile(const struct sa_tile *t, struct sa_item item, const struc
     write_outputs(t, item, state);
     if (t->seq->lse.data)
         write_each(t, item, state, &t->seq->lse, sa_lse);
+    if (t->seq->reports.known)
+        write_known(t, item, state);
 }
 
 static void add_progress(const struct sa_tile *t, int64_t begin) {

@@ -3,6 +3,7 @@
 #ifndef SA_ATTEND_H
 #define SA_ATTEND_H
 
+#include "block.h"
 #include "plan.h"
 #include "problem.h"
 #include "workspace.h"
@@ -17,5 +18,8 @@ struct sa_kernels;
 void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *problem, const struct sa_splits *splits,
                const struct sa_partials *partials, struct sa_item item, const struct sa_item *next,
                struct sa_workspace *space);
+
+/* Makes a tile of n_rows rows of a kv head ready for its keys; kernels, problem, space and seq are set. */
+void sa_open_rows(struct sa_tile *tile, int kv_head, int64_t first_row, int n_rows);
 
 #endif

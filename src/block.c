@@ -6,6 +6,7 @@
 #include "block.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "near.h"
 #include "terms.h"
@@ -299,4 +300,43 @@ void sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_sta
     if (b.v.scale)
         scale_weights(&b);
     add_block(&b, state);
+}
+
+/* ---------------------------------------------------------------- to maxima that are known */
+
+static struct sa_scored scored_of(const struct block *b) {
+    const int pass_rows = b->tile->kernels->pass_groups * SA_GROUP_ROWS;
+    struct sa_scored scored = {b->tile->space->s, pass_rows, 1, pass_rows, pass_rows * SA_BLOCK_KEYS, {0}, {0}};
+    for (int g = 0; g < b->tile->n_groups; g++) {
+        scored.begin[g] = b->zones[g].seen_begin;
+        scored.end[g] = b->zones[g].seen_end;
+    }
+    return scored;
+}
+
+static void break_row(const struct sa_tile *t, const struct sa_scored *scored, int r) {
+    float *s = sa_scored_row(scored, r);
+    for (int j = scored->begin[r / SA_GROUP_ROWS]; j < scored->end[r / SA_GROUP_ROWS]; j++)
+        s[j * scored->key_step] = s[j * scored->key_step] == -INFINITY ? -INFINITY : NAN;
+    t->space->mb[r] = -INFINITY;
+}
+
+bool sa_weigh_block(const struct sa_tile *tile, int64_t at, const float m[SA_TILE_ROWS],
+                    const bool broken[SA_TILE_ROWS], struct sa_scored *scored) {
+    struct block b;
+    open_block(&b, tile, at);
+    if (b.seen_begin >= b.seen_end)
+        return false;
+    b.k = sa_rows_of(tile->kernels, tile->space, &tile->k, at, b.seen_begin, b.seen_end, tile->n_groups > 1);
+    score_block(&b);
+    *scored = scored_of(&b);
+    for (int r = 0; r < tile->n_rows; r++)
+        if (broken[r])
+            break_row(tile, scored, r);
+    const struct sa_state *scratch = &tile->space->result;
+    memcpy(scratch->m, m, SA_TILE_ROWS * sizeof *m);
+    memset(scratch->l, 0, SA_TILE_ROWS * sizeof *scratch->l);
+    b.seen_end = b.seen_begin; /* no values are needed */
+    weigh_block(&b, scratch);
+    return true;
 }

@@ -14,6 +14,7 @@ struct sa_tile {
     struct sa_workspace *space;
     const struct sa_seq *seq;
     struct sa_cache k, v; /* of the kv head */
+    int64_t first_row;    /* of the kv head's, see sa_seq_rows() */
     int n_rows, n_groups;
     int64_t first_position, last_position;
     struct sa_span group_first[SA_TILE_GROUPS],
@@ -45,6 +46,23 @@ static inline struct sa_state sa_state_of_pass(const struct sa_tile *t, const st
     const int row = sa_pass_row(t, pass);
     return (struct sa_state){state->m + row, state->l + row, state->o + row * t->problem->d_v};
 }
+
+/* Weights 2^(s - m) of a block, or scores, where a kernel left them. */
+struct sa_scored {
+    float *s;
+    int key_step, row_step, pass_rows, pass_step;   /* from a key to the next, a row of a pass, a pass */
+    int begin[SA_TILE_GROUPS], end[SA_TILE_GROUPS]; /* the keys that any row of a group sees */
+};
+
+/* Those of row r, key 0 of the block on. */
+static inline float *sa_scored_row(const struct sa_scored *scored, int r) {
+    return scored->s + r / scored->pass_rows * scored->pass_step + r % scored->pass_rows * scored->row_step;
+}
+
+/* Weights of the block that begins at key `at` to maxima that are known, one a row; of a broken row, whose maximum is
+ * given as 0, NaN for each key that it sees. False: no row sees any. */
+bool sa_weigh_block(const struct sa_tile *tile, int64_t at, const float m[SA_TILE_ROWS],
+                    const bool broken[SA_TILE_ROWS], struct sa_scored *scored);
 
 /* Adds the block that begins at key `at`, of which some row sees some key, to the state. */
 void sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_state *state);

@@ -27,6 +27,7 @@ static void free_call(struct sa_call *call) {
     sa_buffer_free(&call->cursor_buffer);
     sa_workspace_free(&call->space);
     sa_partials_free(&call->partials);
+    sa_report_free(&call->reports);
     pthread_cond_destroy(&call->job.done);
     sa_memory_free(call);
 }
@@ -75,6 +76,7 @@ sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const 
         return status;
     size_t cursor_bytes = (size_t)engine->team.shape.n_domains * sizeof(struct sa_cursor);
     if (!sa_plan_make(&call->plan, &call->problem, &engine->team.shape) ||
+        !sa_report_plan(&call->reports, &call->problem, engine->team.shape.n_threads) ||
         !sa_buffer_reserve(&call->cursor_buffer, cursor_bytes))
         return sa_fail(SA_NO_MEMORY, "no memory for the plan of %lld sequences", (long long)own.n_sequences);
     call->in_caller = takes_less(engine, &call->plan, SA_TEAM_US);
@@ -127,6 +129,14 @@ static void open_kept(const struct sa_problem *problem) {
     }
 }
 
+/* What the team does not take (the system has no thread to give, say) the caller does itself: the same bits. */
+static void run_items(struct sa_engine *engine, struct sa_call *call, const struct sa_report_plan *reports) {
+    call->job.reports = reports;
+    sa_job_open(&call->job);
+    if (call->in_caller || !sa_team_run(&engine->team, &call->job))
+        sa_job_drain(&call->job, 0, &call->space);
+}
+
 sa_status sa_call_run(struct sa_engine *engine, struct sa_call *call) {
     int64_t *progress = call->problem.progress;
     if (progress)
@@ -135,10 +145,11 @@ sa_status sa_call_run(struct sa_engine *engine, struct sa_call *call) {
         return sa_fail(SA_NO_MEMORY, "no memory for the results of %lld parts", (long long)call->plan.splits.n_parts);
     if (!reserve(engine, call))
         return no_workspace(call);
+    if (!sa_report_grant(&call->reports, &call->problem))
+        return sa_fail(SA_NO_MEMORY, "no memory for what is reported of rows");
     open_kept(&call->problem);
-    sa_job_open(&call->job);
-    /* What the team does not take (the system has no thread to give, say) the caller does itself: the same bits. */
-    if (call->in_caller || !sa_team_run(&engine->team, &call->job))
-        sa_job_drain(&call->job, 0, &call->space);
+    run_items(engine, call, NULL);
+    if (call->reports.n_items > 0 && !call->job.no_memory)
+        run_items(engine, call, &call->reports);
     return call->job.no_memory ? no_workspace(call) : SA_OK;
 }

@@ -10,6 +10,7 @@
 #include "options.h"
 #include "plan.h"
 #include "problem.h"
+#include "report.h"
 #include "team.h"
 
 /* Everything one call needs. Kept after the call for the next one, so that a call of a known size allocates nothing. */
@@ -20,6 +21,7 @@ struct sa_call {
     struct sa_buffer seq_buffer, cursor_buffer;
     struct sa_workspace space; /* for calls that run in the calling thread */
     struct sa_partials partials;
+    struct sa_report_plan reports;
     bool in_caller;
     struct sa_call *next;
 };

@@ -221,3 +221,43 @@ void sa_attend_few(const struct sa_tile *tile, int64_t at, const struct sa_state
                                tile->space->alpha);
     add_block(&b, state);
 }
+
+/* ---------------------------------------------------------------- to maxima that are known */
+
+static void break_row(const struct block *b, int r) {
+    float *s = s_of(b, r);
+    for (int j = b->begin; j < b->end; j++)
+        s[j] = s[j] == -INFINITY ? 0.0f : NAN;
+}
+
+/* Row by row, so that broken ones can be left out. */
+static void weigh_rows(const struct block *b, const float *m, const bool *broken) {
+    const struct sa_tile *t = b->tile;
+    const struct sa_state *scratch = &t->space->result;
+    for (int r = 0; r < t->n_rows; r++) {
+        if (broken[r]) {
+            break_row(b, r);
+            continue;
+        }
+        scratch->m[0] = m[r];
+        scratch->l[0] = 0.0f;
+        t->kernels->few_weights(1, rounded_up(b->end) - b->begin, s_of(b, r) + b->begin, scratch->m, scratch->l,
+                                t->space->alpha);
+    }
+}
+
+bool sa_weigh_few(const struct sa_tile *tile, int64_t at, const float m[SA_TILE_ROWS], const bool broken[SA_TILE_ROWS],
+                  struct sa_scored *scored) {
+    struct block b;
+    b.tile = tile;
+    b.at = at;
+    find_seen(&b);
+    if (b.begin >= b.end)
+        return false;
+    find_rows(&tile->k, at + b.begin, at + b.end, &b.k);
+    find_rows(&tile->k, at, at, &b.v); /* nothing is fetched meanwhile */
+    score_block(&b);
+    weigh_rows(&b, m, broken);
+    *scored = (struct sa_scored){s_of(&b, 0), 1, SA_FEW_STRIDE, SA_FEW_ROWS, 0, {b.begin}, {b.end}};
+    return true;
+}

@@ -8,4 +8,8 @@
 /* As sa_attend_block(), for tiles of at most SA_FEW_ROWS rows. */
 void sa_attend_few(const struct sa_tile *tile, int64_t at, const struct sa_state *state);
 
+/* As sa_weigh_block(). */
+bool sa_weigh_few(const struct sa_tile *tile, int64_t at, const float m[SA_TILE_ROWS], const bool broken[SA_TILE_ROWS],
+                  struct sa_scored *scored);
+
 #endif

@@ -247,10 +247,7 @@ static struct sa_sight sight_of(const struct subject *s, const struct sa_problem
 
 /* What is not built yet. */
 static sa_status check_served(const struct subject *s, const struct sa_seq *seq) {
-    const char *what = seq->sight.any              ? "positions, prefixes, documents, trees, block lists and masks"
-                       : seq->reports.weights.data ? "weights"
-                       : seq->reports.mass.data    ? "key_mass"
-                                                   : NULL;
+    const char *what = seq->sight.any ? "positions, prefixes, documents, trees, block lists and masks" : NULL;
     return what ? sa_fail(SA_UNSUPPORTED, "sequence %lld: this version does not take %s", (long long)s->i, what)
                 : SA_OK;
 }
@@ -262,7 +259,7 @@ sa_status sa_resolve_kinds(const sa_batch *b, int64_t i, const sa_sequence *own,
     sa_status status = check_sight(&s);
     seq->terms.slopes = own->alibi_slopes ? own->alibi_slopes : b->alibi_slopes;
     seq->sink_logits = own->sink_logits ? own->sink_logits : b->sink_logits;
-    seq->reports = (struct sa_reports){own->weights, own->key_mass};
+    seq->reports = (struct sa_reports){own->weights, own->key_mass, NULL};
     if (status == SA_OK)
         status = resolve_field(&s, "mask", &own->mask, 1, &mask);
     if (status == SA_OK)

@@ -73,6 +73,7 @@ struct sa_terms {
 struct sa_reports {
     sa_row_weights weights; /* row_stride filled in */
     sa_key_mass mass;       /* n_queries filled in */
+    float *known;           /* NULL, or where m and l of each row go, kv head by kv head */
 };
 
 struct sa_kept;

@@ -9,6 +9,7 @@
 #include "attend.h"
 #include "bind.h"
 #include "fpmode.h"
+#include "report.h"
 
 /* ---------------------------------------------------------------- items of a job */
 
@@ -50,19 +51,41 @@ void sa_job_open(struct sa_job *job) {
     job->next = NULL;
 }
 
-/* Until no item is left, or a job of `rush` waits: that ends a drain after an item. True: no item is left. */
-static bool drain(struct sa_job *job, int domain, struct sa_workspace *space, const struct sa_queue *rush) {
+/* Of reports there is one list. */
+static bool take_report(struct sa_job *job, int64_t *index) {
+    int64_t *next = &job->cursors[0].next;
+    if (__atomic_load_n(next, __ATOMIC_RELAXED) >= job->reports->n_items)
+        return false;
+    *index = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED);
+    return *index < job->reports->n_items;
+}
+
+/* False: no item is left. */
+static bool do_item(struct sa_job *job, int domain, struct sa_workspace *space) {
     struct sa_item item, next;
     bool has_next;
+    int64_t index;
+    if (job->reports) {
+        const bool taken = take_report(job, &index);
+        if (taken)
+            sa_report_item(job->kernels, job->problem, job->reports, index, space);
+        return taken;
+    }
+    if (!take_any(job, domain, &item, &next, &has_next))
+        return false;
+    sa_attend(job->kernels, job->problem, &job->plan->splits, job->partials, item, has_next ? &next : NULL, space);
+    return true;
+}
+
+/* Until no item is left, or a job of `rush` waits: that ends a drain after an item. True: no item is left. */
+static bool drain(struct sa_job *job, int domain, struct sa_workspace *space, const struct sa_queue *rush) {
     if (!sa_workspace_grant(space, job->problem->d_qk, job->problem->d_v)) {
         __atomic_store_n(&job->no_memory, 1, __ATOMIC_RELAXED);
         return true;
     }
-    while (take_any(job, domain, &item, &next, &has_next)) {
-        sa_attend(job->kernels, job->problem, &job->plan->splits, job->partials, item, has_next ? &next : NULL, space);
+    while (do_item(job, domain, space))
         if (rush && is_waiting(rush))
             return false;
-    }
     return true;
 }
 
@@ -106,6 +129,10 @@ static struct sa_job *next_job(const struct sa_team *team, bool after_short) {
 }
 
 static int64_t untaken(const struct sa_job *job) {
+    if (job->reports) {
+        const int64_t left = job->reports->n_items - __atomic_load_n(&job->cursors[0].next, __ATOMIC_RELAXED);
+        return left > 0 ? left : 0;
+    }
     int64_t n = job->plan->n_items;
     for (int d = 0; d < job->plan->n_domains; d++) {
         int64_t next = __atomic_load_n(&job->cursors[d].next, __ATOMIC_RELAXED), all = job->plan->domains[d].n_items;

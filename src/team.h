@@ -23,6 +23,7 @@
 #include "workspace.h"
 
 struct sa_kernels;
+struct sa_report_plan;
 
 /* The next item of a domain to be taken; a cache line each. */
 struct sa_cursor {
@@ -41,7 +42,8 @@ struct sa_job {
     const struct sa_problem *problem;
     const struct sa_plan *plan;
     struct sa_partials *partials;
-    struct sa_cursor *cursors; /* [plan->n_domains] */
+    const struct sa_report_plan *reports; /* NULL, or the items are these instead of the plan's */
+    struct sa_cursor *cursors;            /* [plan->n_domains] */
     enum sa_job_size size;
     int stride;    /* items a thread expects the others to take before its next one */
     int no_memory; /* set by a thread that could not get its workspace */

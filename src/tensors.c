@@ -126,7 +126,7 @@ static bool overlap(const struct shape *sa, const struct placed *a, const struct
 
 /* ---------------------------------------------------------------- pages and scales */
 
-enum { Q, K, V, K_SCALES, V_SCALES, O, LSE, ROW_MAX, PARTIAL, N_TENSORS };
+enum { Q, K, V, K_SCALES, V_SCALES, O, LSE, ROW_MAX, PARTIAL, WEIGHTS, MASS, N_TENSORS };
 
 static const char *const pages_names[2] = {"k_pages", "v_pages"};
 
@@ -243,6 +243,18 @@ static sa_status set_caches(const sa_batch *b, int64_t i, const sa_sequence *s, 
     return SA_OK;
 }
 
+/* Rows of a float for each key. */
+static void set_reports(const sa_batch *b, int64_t i, const sa_sequence *s, struct tensors *t) {
+    const sa_row_weights *weights = &s->weights;
+    const sa_key_mass *mass = &s->key_mass;
+    const int64_t n_weights = weights->data && s->n_k && weights->n_rows > 0 ? weights->n_rows : 0;
+    const int64_t n_mass = !mass->data || !s->n_k ? 0 : mass->head_stride ? b->n_kv_heads : 1;
+    set(t, WEIGHTS, (struct shape){"weights", i, n_weights, 1, 1, s->n_k, sizeof(float), false}, weights->data,
+        (struct strides){weights->row_stride, 0, 0});
+    set(t, MASS, (struct shape){"key_mass", i, n_mass, 1, 1, s->n_k, sizeof(float), false}, mass->data,
+        (struct strides){mass->head_stride, 0, 0});
+}
+
 static void set_rest(const sa_batch *b, int64_t i, const sa_sequence *s, struct tensors *t) {
     const int64_t hq = b->n_query_heads;
     set(t, Q, (struct shape){"q", i, s->n_q, hq, 1, b->d_qk, sa_type_bytes(b->q_type), false}, s->q.data,
@@ -257,6 +269,7 @@ static void set_rest(const sa_batch *b, int64_t i, const sa_sequence *s, struct 
     t->fallback[ROW_MAX] = t->fallback[LSE];
     set(t, PARTIAL, (struct shape){"partial", i, s->partial ? 1 : 0, 1, 1, (int64_t)s->partial_bytes, 1, false},
         s->partial, (struct strides){0, 0, 0});
+    set_reports(b, i, s, t);
 }
 
 /* The tensors `first` .. `last`. */

@@ -170,6 +170,32 @@ START_TEST(calling) {
 }
 END_TEST
 
+/* Weights and masses of its sequences, to be found wherever they are wanted: nobody looks at them here. */
+enum { REPORTED_ROWS = 70, REPORTED_KEYS = 700 };
+static struct {
+    sa_row rows[REPORTED_ROWS];
+    float weights[REPORTED_ROWS * REPORTED_KEYS], mass[REPORTED_KEYS];
+} reported[BOX_SEQS];
+
+static struct box *with_reports(struct box *box) {
+    for (int i = 0; i < box->batch.n_sequences; i++) {
+        sa_sequence *s = &box->seqs[i];
+        for (int r = 0; r < REPORTED_ROWS; r++)
+            reported[i].rows[r] = (sa_row){r / 4 % s->n_q, r % 4, 0};
+        s->weights = (sa_row_weights){reported[i].weights, reported[i].rows, REPORTED_ROWS, REPORTED_KEYS};
+        s->key_mass = (sa_key_mass){reported[i].mass, 0, 0, 0, NULL};
+    }
+    return box;
+}
+
+START_TEST(calling_for_reports) {
+    const struct box_shape *shape = _i ? &in_team : &in_caller;
+    struct box *box = with_reports(box_with_answer(1, *shape));
+    ck_assert_int_ge(fail_call(forward, 1 + _i, box), 8); /* their list, and m and l of rows, as well */
+    box_free(box);
+}
+END_TEST
+
 /* Which of the three a box is. */
 static sa_batch_info info_of(sa_engine *engine, const struct box *box) {
     sa_batch_info info = {.struct_size = sizeof info};
@@ -193,10 +219,12 @@ END_TEST
 /* ---------------------------------------------------------------- nothing is asked for twice */
 
 /* Shapes alternate; after the first round no memory is asked for, by any thread. */
-static void check_quiet(const struct box_shape *shapes, int n_shapes, int n_threads, int n_rounds) {
+static void check_quiet(const struct box_shape *shapes, int n_shapes, int n_threads, int n_rounds, bool reports) {
     struct box *boxes[4];
     for (int i = 0; i < n_shapes; i++)
         boxes[i] = box_with_answer((uint64_t)i, shapes[i]);
+    for (int i = 0; reports && i < n_shapes; i++)
+        with_reports(boxes[i]);
     sa_engine *engine = engine_of(n_threads);
     int after_first = 0;
     for (int round = 0; round < n_rounds; round++) {
@@ -211,19 +239,19 @@ static void check_quiet(const struct box_shape *shapes, int n_shapes, int n_thre
     ck_assert_int_eq(live(), 0);
 }
 
-START_TEST(the_second_call_in_the_caller) { check_quiet(&in_caller, 1, 2, 20); }
+START_TEST(the_second_call_in_the_caller) { check_quiet(&in_caller, 1, 2, 20, false); }
 END_TEST
 
-START_TEST(the_second_call_in_a_team_of_one) { check_quiet(&in_team, 1, 1, 20); }
+START_TEST(the_second_call_in_a_team_of_one) { check_quiet(&in_team, 1, 1, 20, false); }
 END_TEST
 
-START_TEST(the_second_call_in_the_team) { check_quiet(&in_team, 1, 2, 50); }
+START_TEST(the_second_call_in_the_team) { check_quiet(&in_team, 1, 2, 50, false); }
 END_TEST
 
 /* Fewer items than threads, so that others may wake up in the next call. */
 START_TEST(the_second_call_in_a_team_that_is_not_all_needed) {
     const struct box_shape two_items = {1, 2, 2, 64, 64, 64, 1500};
-    check_quiet(&two_items, 1, 6, 100);
+    check_quiet(&two_items, 1, 6, 100, false);
 }
 END_TEST
 
@@ -244,12 +272,18 @@ START_TEST(the_second_call_elsewhere) {
 }
 END_TEST
 
-START_TEST(the_second_call_in_parts) { check_quiet(&in_parts, 1, 3, 20); }
+START_TEST(the_second_call_in_parts) { check_quiet(&in_parts, 1, 3, 20, false); }
+END_TEST
+
+START_TEST(the_second_call_for_reports) {
+    check_quiet(&in_caller, 1, 1, 20, true);
+    check_quiet(&in_team, 1, 3, 10, true);
+}
 END_TEST
 
 START_TEST(alternating_shapes) {
     const struct box_shape shapes[] = {{1, 4, 2, 64, 64, 300, 300}, in_team, in_parts, in_caller};
-    check_quiet(shapes, 4, 2, 20);
+    check_quiet(shapes, 4, 2, 20, false);
 }
 END_TEST
 
@@ -437,6 +471,7 @@ int main(void) {
     TCase *failing = add_case(suite, "failing");
     tcase_add_test(failing, making_an_engine);
     tcase_add_loop_test(failing, calling, 0, N_CALLS);
+    tcase_add_loop_test(failing, calling_for_reports, 0, 2);
     tcase_add_test(failing, the_boxes_are_what_they_are_called);
     TCase *quiet = add_case(suite, "quiet");
     tcase_add_test(quiet, the_second_call_in_the_caller);
@@ -445,6 +480,7 @@ int main(void) {
     tcase_add_test(quiet, the_second_call_in_a_team_that_is_not_all_needed);
     tcase_add_test(quiet, the_second_call_elsewhere);
     tcase_add_test(quiet, the_second_call_in_parts);
+    tcase_add_test(quiet, the_second_call_for_reports);
     tcase_add_test(quiet, alternating_shapes);
     tcase_add_test(quiet, looking_at_the_engine);
     TCase *parts = add_case(suite, "parts");

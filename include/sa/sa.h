@@ -228,7 +228,8 @@ typedef struct sa_row {
 } sa_row;
 
 /* Attention weights exp(s - lse) of chosen rows: that of rows[r] and key j goes to data[r * row_stride + j], and 0 for
- * keys that the row does not see. */
+ * keys that the row does not see: with m and l as they are, so that they sum to 1 as the weights in o do, or to less if
+ * a sink takes its share. They must not overlap another tensor of the sequence. */
 typedef struct sa_row_weights {
     float *data; /* NULL: not wanted */
     const sa_row *rows;
@@ -238,8 +239,8 @@ typedef struct sa_row_weights {
 
 /* The attention mass that each key received: the sum of its weights over the queries first_query .. first_query +
  * n_queries - 1 and the chosen query heads. That of key j and kv head g goes to data[g * head_stride + j]; with
- * head_stride 0 that of all kv heads together to data[j]. Sums are formed at fixed places of rows, so their bits
- * depend on nothing but the rows. */
+ * head_stride 0 that of all kv heads together to data[j]. Weights are summed in float64, kv head by kv head and row by
+ * row in the order of queries, then heads, and rounded once. Must not overlap another tensor of the sequence. */
 typedef struct sa_key_mass {
     float *data; /* NULL: not wanted */
     int64_t head_stride;

@@ -43,6 +43,7 @@ by_key() { f32 "$2"; }
 key_later() { i32 $(($1 + 100)); }
 key_later_i64() { i64 $(($1 + 100)); }
 far() { printf '00 00 00 80 '; }
+backwards() { i32 $((7 - $1)); }
 half() { i64 $(($1 / 8)); }
 
 # ---- the same in two ways ----
@@ -141,7 +142,19 @@ expect 0 'check .*: good' "$sa" run "${batch[@]}" -o "$dir/one.npy" --check --bi
 expect 0 'check .*: good' "$sa" run "${second[@]}" -o "$dir/two.npy" --check --bias "$dir/of_second.npy"
 cmp <(tail -c $((8 * heads * d * 4)) "$dir/one.npy") <(tail -c +129 "$dir/two.npy") || fail "the second bias of a batch differs"
 
-
+# ---- weights and key mass ----
+row=$((n * 4))
+bytes one --weights "$dir/w.npy" --rows "0-$((n - 1))" --key-mass "$dir/km.npy" --causal
+bytes two --weights "$dir/few.npy" --rows 5,0,10-12 --causal
+[ "$(stat -c %s "$dir/few.npy")" -eq $((128 + heads * 5 * row)) ] || fail "few.npy has another size"
+cmp <(tail -c +129 "$dir/few.npy" | head -c $((5 * row))) <(for r in 5 0 10 11 12; do
+    tail -c +129 "$dir/w.npy" | tail -c +$((r * row + 1)) | head -c "$row"
+done) || fail "rows of weights are not in the order of --rows"
+expect 0 '16 of weights, the key mass' "$sa" run "$archive" -o "$dir/o.safetensors" --check --weights "$dir/w.safetensors" --rows 3 \
+    --key-mass "$dir/km.safetensors" --sinks "$dir/h32.npy" --dtype f16 --page-size 3
+grep -q 'layer3.weights' "$dir/w.safetensors" || fail "w.safetensors has no layer3.weights"
+grep -q 'layer3.key_mass' "$dir/km.safetensors" || fail "km.safetensors has no layer3.key_mass"
+expect 0 '"key_mass": true' "$sa" run "${batch[@]}" -o "$dir/o.npy" --check --json --key-mass "$dir/km.npy" --kv-lens 8,3
 
 # ---- look ----
 look() { "$sa" look "$archive" --token it --layer 3 --head 1 "$@"; }

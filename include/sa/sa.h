@@ -525,7 +525,8 @@ typedef struct sa_batch_info {
     int64_t n_items;         /* work items */
     int64_t n_splits;        /* items that have a part of a tile's keys, others the rest; 0: no key range is split */
     int64_t workspace_bytes; /* scratch memory of the call: threads x bytes a thread, independent of n_q and n_k, and
-                                what the parts leave for each other: tens of them a thread, however long the keys */
+                                what the parts leave for each other: tens of them a thread, however long the keys; and 8
+                                bytes a row of the sequences whose weights or key_mass are wanted */
     int64_t plan_bytes;      /* the list of work items: grows with the number of sequences, not with their lengths */
     int32_t n_threads;       /* threads that will work on it at most */
     int32_t in_caller;       /* 1: too small for the team, will run in the calling thread */

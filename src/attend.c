@@ -17,6 +17,11 @@ struct row {
     int head;
 };
 
+static int tile_rows(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile) {
+    const int64_t left = sa_seq_rows(problem, seq) - tile * SA_TILE_ROWS;
+    return left < SA_TILE_ROWS ? (int)left : SA_TILE_ROWS;
+}
+
 static struct row first_row(const struct sa_tile *t) {
     return (struct row){t->first_row / t->problem->group, (int)(t->first_row % t->problem->group)};
 }
@@ -161,15 +166,29 @@ static struct sa_lines first_keys(const struct sa_cache *cache, int kv_head, str
 
 static void add_set(struct sa_ahead *ahead, struct sa_lines lines) { ahead->sets[ahead->n_sets++] = lines; }
 
+/* The first block that an item has to look at. */
+static int64_t first_block(const struct sa_problem *problem, struct sa_item item, int64_t begin) {
+    enum { N_BLOCKS = 16 };
+    const struct sa_seq *seq = &problem->seqs[item.seq];
+    if (!seq->sight.any)
+        return begin;
+    const struct sa_viewer viewer =
+        sa_viewer_of(problem, seq, item.kv_head, item.tile * SA_TILE_ROWS, tile_rows(problem, seq, item.tile));
+    return sa_viewer_next(&viewer, begin, N_BLOCKS);
+}
+
 /* What an item begins with, unless the one before it goes through the same keys. */
 static void add_first_keys(struct sa_ahead *after, const struct sa_problem *problem, const struct sa_splits *splits,
                            struct sa_item item, struct sa_item before) {
     const struct sa_seq *seq = &problem->seqs[item.seq];
     const bool whole = item.split == SA_WHOLE;
-    const struct sa_range keys =
+    struct sa_range keys =
         whole ? (struct sa_range){seq->first_key, seq->n_k} : sa_part_keys(&splits->at[item.split], item.part);
-    if (whole && item.seq == before.seq && item.kv_head == before.kv_head)
+    const int64_t begin = sa_clamp(first_block(problem, item, keys.begin), keys.begin, keys.end);
+    if (whole && item.seq == before.seq && item.kv_head == before.kv_head &&
+        begin == first_block(problem, before, keys.begin))
         return;
+    keys.begin = begin;
     if (keys.begin < seq->first_key || keys.begin == keys.end)
         return;
     add_set(after, first_keys(&seq->k, item.kv_head, keys));
@@ -203,6 +222,8 @@ void sa_open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_rows)
         t->v = sa_cache_of_head(&t->seq->v, item.kv_head);
     }
     set_lane_keys(t);
+    if (t->seq->sight.any)
+        t->viewer = sa_viewer_of(t->problem, t->seq, kv_head, first_row, n_rows);
     set_terms(t, item);
     pack_queries(t, item);
 }

@@ -20,12 +20,14 @@ struct pass {
 
 struct block {
     const struct sa_tile *tile;
-    int64_t at; /* its first key */
-    int n_keys;
-    int seen_begin, seen_end; /* keys that any row of the tile sees */
-    struct sa_rows k, v;      /* all keys of the block */
-    bool hides;               /* some bias is -inf */
-    bool finite;              /* if so: all values are finite */
+    int64_t at;                 /* its first key */
+    const struct sa_view *view; /* NULL: spans say what is seen */
+    int n_keys;                 /* of the view, if there is one */
+    int seen_begin, seen_end;   /* keys that any row of the tile sees */
+    struct sa_rows k, v;        /* all keys of the block */
+    unsigned doubtful;          /* strips of the view with values that are not finite */
+    bool hides;                 /* some bias is -inf; a view has it in its bits */
+    bool finite;                /* if so: all values are finite */
     struct sa_zones zones[SA_TILE_GROUPS];
     struct pass passes[SA_TILE_GROUPS];
     int n_passes;
@@ -49,14 +51,31 @@ static const float *qt_of(const struct block *b, const struct pass *p) {
     return b->tile->space->qt + p->row * b->tile->problem->d_qk;
 }
 
-static struct sa_lane_keys keys_of(const struct block *b, const struct pass *p) {
+/* What a group sees, and what the key is called there that is `key` of the block. */
+static struct sa_lane_keys keys_of(const struct block *b, const struct pass *p, int g) {
     const struct sa_workspace *space = b->tile->space;
-    return (struct sa_lane_keys){space->lo + p->row, space->hi + p->row, space->sink + p->row};
+    return (struct sa_lane_keys){space->lo + p->row, space->hi + p->row, space->sink + p->row,
+                                 b->view ? b->view->lanes[p->row / SA_GROUP_ROWS + g][0] : NULL};
 }
+
+static int name_of(const struct block *b, int key) { return b->view ? key : (int)b->at + key; }
+
+/* Of the keys begin .. end - 1 those that follow the first without a gap: how many, and where the first stands. */
+static int stretch_of(const struct block *b, int begin, int end, int64_t *token) {
+    const int strip = begin / SA_SUM_KEYS;
+    *token = b->at + begin;
+    if (!b->view || !b->view->gaps)
+        return end - begin;
+    const int next = (strip + sa_view_run(b->view, strip)) * SA_SUM_KEYS;
+    *token += (b->view->strip[strip] - strip) * SA_SUM_KEYS;
+    return (next < end ? next : end) - begin;
+}
+
+static bool is_empty(const struct sa_zones *z) { return z->seen_begin == z->seen_end; }
 
 /* ---------------------------------------------------------------- who sees what */
 
-/* The groups that see any of the block are neighbours, since spans move with the position. */
+/* The groups that see any of the block are neighbours where spans say it, since these move with the position. */
 static void open_pass(struct block *b, int index) {
     struct pass *p = &b->passes[index];
     const int n_groups = sa_pass_groups(b->tile, index);
@@ -64,34 +83,62 @@ static void open_pass(struct block *b, int index) {
     p->zones = b->zones + p->row / SA_GROUP_ROWS;
     for (int g = 0; g < n_groups; g++) {
         const struct sa_zones *z = &p->zones[g];
-        if (z->seen_begin == z->seen_end)
+        if (is_empty(z))
             continue;
         p->g0 = g < p->g0 ? g : p->g0;
         p->g1 = g + 1;
         p->common_begin = z->full_begin > p->common_begin ? z->full_begin : p->common_begin;
         p->common_end = z->full_end < p->common_end ? z->full_end : p->common_end;
     }
-    if (p->g0 >= p->g1 || p->common_end - p->common_begin < MIN_COMMON_KEYS)
+    if (p->g0 >= p->g1 || b->view || p->common_end - p->common_begin < MIN_COMMON_KEYS)
         p->common_begin = p->common_end = 0;
 }
 
-static void open_block(struct block *b, const struct sa_tile *t, int64_t at) {
+/* A block with so many strips to leave out is copied, which costs about as much as one of them. */
+enum { LEAST_GAPS = 2 };
+
+/* False: nobody sees any of it. */
+static bool open_view(struct block *b) {
+    struct sa_view *view = b->tile->space->view;
+    if (!b->tile->seq->sight.any)
+        return true;
+    if (!sa_view_open(view, &b->tile->viewer, b->at, b->n_keys, sa_least_gaps(b->tile, LEAST_GAPS)))
+        return false;
+    sa_view_group(view, b->tile->n_rows);
+    b->view = view;
+    b->n_keys = view->n_keys;
+    return true;
+}
+
+static bool open_block(struct block *b, const struct sa_tile *t, int64_t at) {
     b->tile = t;
     b->at = at;
     b->hides = false;
+    b->view = NULL;
     b->n_keys = t->seq->n_k - at < SA_BLOCK_KEYS ? (int)(t->seq->n_k - at) : SA_BLOCK_KEYS;
+    if (!open_view(b))
+        return false;
     b->n_passes = sa_tile_passes(t);
     b->seen_begin = b->n_keys;
     b->seen_end = 0;
     for (int g = 0; g < t->n_groups; g++) {
-        const struct sa_zones z = b->zones[g] = sa_zones_of(t->group_first[g], t->group_last[g], at, b->n_keys);
-        if (z.seen_begin == z.seen_end)
+        const struct sa_zones z = b->zones[g] =
+            b->view ? sa_view_zones(b->view, g) : sa_zones_of(t->group_first[g], t->group_last[g], at, b->n_keys);
+        if (is_empty(&z))
             continue;
         b->seen_begin = z.seen_begin < b->seen_begin ? z.seen_begin : b->seen_begin;
         b->seen_end = z.seen_end > b->seen_end ? z.seen_end : b->seen_end;
     }
     for (int i = 0; i < b->n_passes; i++)
         open_pass(b, i);
+    return true;
+}
+
+static struct sa_rows rows_of(const struct block *b, const struct sa_cache *cache) {
+    const struct sa_tile *t = b->tile;
+    if (b->view && b->view->gaps)
+        return sa_strip_rows_of(t->kernels, t->space, cache, b->at, b->view->strip, b->n_keys);
+    return sa_rows_of(t->kernels, t->space, cache, b->at, b->seen_begin, b->seen_end, t->n_groups > 1);
 }
 
 /* ---------------------------------------------------------------- scores */
@@ -114,7 +161,7 @@ static void score_edge(const struct block *b, const struct pass *p, int g, int b
     const struct sa_tile *t = b->tile;
     float *s = s_of(b, p, begin);
     t->kernels->scores(qt_of(b, p), g, g + 1, part_of(&b->k, begin, end), s, unmasked);
-    t->kernels->mask(g, end - begin, (int)b->at + begin, keys_of(b, p), s, t->space->mb + p->row);
+    t->kernels->mask(g, end - begin, name_of(b, begin), keys_of(b, p, g), s, t->space->mb + p->row);
 }
 
 /* The keys begin .. end - 1 of one group, from where some row sees them to where none does. */
@@ -143,14 +190,81 @@ static void score_group(const struct block *b, const struct pass *p, int g) {
     b->tile->kernels->scores_none(g, z->end - z->seen_end, s_of(b, p, z->seen_end));
 }
 
+/* Who of some groups sees the keys of a strip. */
+enum who { NOBODY, SOMEBODY, EVERYBODY, APART }; /* APART: not all groups do */
+
+static enum who who_sees(const struct block *b, const struct pass *p, int g0, int g1, int strip) {
+    int n_some = 0, n_all = 0;
+    for (int g = p->row / SA_GROUP_ROWS + g0; g < p->row / SA_GROUP_ROWS + g1; g++) {
+        n_some += b->view->some[g] >> strip & 1;
+        n_all += b->view->all[g] >> strip & 1;
+    }
+    return n_all == g1 - g0 ? EVERYBODY : n_some == g1 - g0 ? SOMEBODY : n_some ? APART : NOBODY;
+}
+
+/* Keys that all of the groups g0 .. g1 - 1 see in the same way. */
+static void score_alike(const struct block *b, const struct pass *p, int g0, int g1, enum who who, int begin, int end) {
+    _Alignas(64) float unmasked[SA_TILE_ROWS] = {0};
+    const struct sa_kernels *kernels = b->tile->kernels;
+    float *s = s_of(b, p, begin), *mb = b->tile->space->mb + p->row;
+    if (who != NOBODY)
+        kernels->scores(qt_of(b, p), g0, g1, part_of(&b->k, begin, end), s, who == EVERYBODY ? mb : unmasked);
+    for (int g = g0; g < g1; g++)
+        if (who == NOBODY)
+            kernels->scores_none(g, end - begin, s);
+        else if (who == SOMEBODY)
+            kernels->mask(g, end - begin, begin, keys_of(b, p, g), s, mb);
+}
+
+/* As far as strips from `begin` on are seen in the same way. */
+static int end_of_run(const struct block *b, const struct pass *p, int g0, int g1, enum who who, int begin, int end) {
+    int at = begin + SA_SUM_KEYS;
+    while (at < end && who_sees(b, p, g0, g1, at / SA_SUM_KEYS) == who)
+        at += SA_SUM_KEYS;
+    return at < end ? at : end;
+}
+
+static void score_strips_of(const struct block *b, const struct pass *p, int g, int begin, int end) {
+    for (int at = begin, next; at < end; at = next) {
+        const enum who who = who_sees(b, p, g, g + 1, at / SA_SUM_KEYS);
+        next = end_of_run(b, p, g, g + 1, who, at, end);
+        score_alike(b, p, g, g + 1, who, at, next);
+    }
+}
+
+/* The strips of a view from `begin` to `end`, groups side by side where all see them. */
+static void score_strips(const struct block *b, const struct pass *p, int begin, int end) {
+    begin = begin > b->seen_begin ? begin : b->seen_begin;
+    end = end < b->seen_end ? end : b->seen_end;
+    for (int at = begin, next; at < end && p->g0 < p->g1; at = next) {
+        const enum who who = who_sees(b, p, p->g0, p->g1, at / SA_SUM_KEYS);
+        next = end_of_run(b, p, p->g0, p->g1, who, at, end);
+        if (who != APART)
+            score_alike(b, p, p->g0, p->g1, who, at, next);
+        for (int g = p->g0; g < p->g1 && who == APART; g++)
+            score_strips_of(b, p, g, at, next);
+    }
+}
+
+/* Behind the last key, to a whole strip. */
+static void fill_up(const struct block *b, const struct pass *p, int g) {
+    const struct sa_zones *z = &p->zones[g];
+    b->tile->kernels->scores_none(g, z->end - z->seen_end, s_of(b, p, z->seen_end));
+}
+
 /* A part of what a group sees; its edges are seen by some rows only. */
 static bool apply_terms(const struct block *b, const struct pass *p, int g, int begin, int end, bool edge) {
     _Alignas(64) float unmasked[SA_TILE_ROWS] = {0};
     const struct sa_tile *t = b->tile;
-    float *s = s_of(b, p, begin), *mb = t->space->mb + p->row;
-    const bool hides = sa_apply_terms(t, b->at + begin, end - begin, p->row, g, s, edge ? unmasked : mb);
+    float *mb = t->space->mb + p->row;
+    bool hides = false;
+    int64_t token;
+    for (int at = begin, n; at < end; at += n) {
+        n = stretch_of(b, at, end, &token);
+        hides |= sa_apply_terms(t, token, n, p->row, g, s_of(b, p, at), edge ? unmasked : mb);
+    }
     if (edge && begin < end)
-        t->kernels->mask(g, end - begin, (int)b->at + begin, keys_of(b, p), s, mb);
+        t->kernels->mask(g, end - begin, name_of(b, begin), keys_of(b, p, g), s_of(b, p, begin), mb);
     return hides;
 }
 
@@ -167,9 +281,9 @@ static void finish_scores(struct block *b, const struct pass *p, int g) {
         const bool hides[3] = {apply_terms(b, p, g, z->seen_begin, z->full_begin, true),
                                apply_terms(b, p, g, z->full_begin, z->full_end, false),
                                apply_terms(b, p, g, z->full_end, z->seen_end, true)};
-        b->hides = b->hides || hides[0] || hides[1] || hides[2];
+        b->hides = !b->view && (b->hides || hides[0] || hides[1] || hides[2]);
     } else
-        b->tile->kernels->mask(g, n, (int)b->at + z->seen_begin, keys_of(b, p), s, mb);
+        b->tile->kernels->mask(g, n, name_of(b, z->seen_begin), keys_of(b, p, g), s, mb);
 }
 
 static void score_block(struct block *b) {
@@ -179,10 +293,16 @@ static void score_block(struct block *b) {
         b->tile->space->mb[r] = -INFINITY;
     for (int begin = 0; begin < b->n_keys; begin += step)
         for (int i = 0; i < b->n_passes; i++)
-            score_common(b, &b->passes[i], begin, begin + step);
+            if (b->view)
+                score_strips(b, &b->passes[i], begin, begin + step);
+            else
+                score_common(b, &b->passes[i], begin, begin + step);
     for (int i = 0; i < b->n_passes; i++)
         for (int g = b->passes[i].g0; g < b->passes[i].g1; g++) {
-            score_group(b, &b->passes[i], g);
+            if (b->view)
+                fill_up(b, &b->passes[i], g);
+            else
+                score_group(b, &b->passes[i], g);
             if (!finished)
                 finish_scores(b, &b->passes[i], g);
         }
@@ -199,21 +319,51 @@ static void weigh_block(const struct block *b, const struct sa_state *state) {
         for (int g = p->g0; g < p->g1; g++) {
             const struct sa_zones *z = &p->zones[g];
             const int group = p->row / SA_GROUP_ROWS + g;
-            const int n = b->seen_end - b->seen_begin;
+            const int n = b->view && b->view->gaps ? 0 : b->seen_end - b->seen_begin;
             const int64_t first = b->at + b->seen_begin;
             const struct sa_lines ahead =
                 sa_lines_of(&t->v, first + n * group / t->n_groups, first + n * (group + 1) / t->n_groups);
-            t->kernels->weights(g, z->end - z->begin, s_of(b, p, z->begin), t->space->mb + p->row, own.m, own.l,
-                                t->space->alpha + p->row, ahead);
+            if (!is_empty(z))
+                t->kernels->weights(g, z->end - z->begin, s_of(b, p, z->begin), t->space->mb + p->row, own.m, own.l,
+                                    t->space->alpha + p->row, ahead);
         }
     }
 }
 
 /* ---------------------------------------------------------------- values */
 
+/* Strips of a view among those that a group goes through of which some row does not see some key. */
+static unsigned strips_to_mask(const struct block *b, int group) {
+    const struct sa_zones *z = &b->zones[group];
+    const unsigned within = (1u << z->end / SA_SUM_KEYS) - (1u << z->begin / SA_SUM_KEYS);
+    return within & ~(unsigned)b->view->all[group];
+}
+
+static bool strips_are_finite(const struct block *b, int begin, int end) {
+    return b->tile->kernels->finite(part_of(&b->v, begin, end < b->seen_end ? end : b->seen_end));
+}
+
+/* All at once, one by one only if something is wrong. */
+static void find_doubtful(struct block *b) {
+    unsigned strips = 0;
+    b->doubtful = 0;
+    for (int g = 0; g < b->tile->n_groups && b->view; g++)
+        strips |= strips_to_mask(b, g);
+    if (!strips)
+        return;
+    const int first = __builtin_ctz(strips), last = 31 - __builtin_clz(strips);
+    if (strips_are_finite(b, first * SA_SUM_KEYS, (last + 1) * SA_SUM_KEYS))
+        return;
+    for (int i = first; i <= last; i++)
+        b->doubtful |= (unsigned)!strips_are_finite(b, i * SA_SUM_KEYS, (i + 1) * SA_SUM_KEYS) << i;
+}
+
 /* Values that some rows do not see are harmless, with a weight of 0, if they are finite. Bias hides keys anywhere. */
-static bool edges_are_finite(const struct block *b, const struct sa_zones *z) {
+static bool edges_are_finite(const struct block *b, const struct pass *p, int g) {
     bool (*finite)(struct sa_rows) = b->tile->kernels->finite;
+    const struct sa_zones *z = &p->zones[g];
+    if (b->view)
+        return !(b->doubtful & strips_to_mask(b, p->row / SA_GROUP_ROWS + g));
     if (b->hides)
         return b->finite;
     return finite(part_of(&b->v, z->seen_begin, z->full_begin)) && finite(part_of(&b->v, z->full_end, z->seen_end));
@@ -226,7 +376,7 @@ static bool form_stairs(const struct block *b, const struct pass *p, struct sa_s
         const struct sa_zones *z = &p->zones[g];
         keys->begin[g] = z->seen_begin;
         keys->end[g] = z->seen_end;
-        fit = fit && edges_are_finite(b, z) && keys->begin[g] <= keys->end[p->g0];
+        fit = fit && !is_empty(z) && edges_are_finite(b, p, g) && keys->begin[g] <= keys->end[p->g0];
         if (g > p->g0)
             fit = fit && keys->begin[g - 1] <= keys->begin[g] && keys->end[g - 1] <= keys->end[g];
     }
@@ -238,14 +388,16 @@ static void add_group(const struct block *b, const struct pass *p, int g, const 
     const struct sa_kernels *kernels = b->tile->kernels;
     const float *alpha = b->tile->space->alpha + p->row;
     const int begin = keys->begin[g], end = keys->end[g];
-    if (edges_are_finite(b, &p->zones[g]))
+    if (is_empty(&p->zones[g]))
+        return;
+    if (edges_are_finite(b, p, g))
         kernels->values(s_of(b, p, 0), g, g + 1, keys, b->v, alpha, o, ahead);
     else if (b->hides) {
         sa_find_bias(b->tile, b->at + begin, end - begin, p->row + g * SA_GROUP_ROWS);
-        kernels->values_biased(s_of(b, p, begin), g, part_of(&b->v, begin, end), (int)b->at + begin, keys_of(b, p),
+        kernels->values_biased(s_of(b, p, begin), g, part_of(&b->v, begin, end), name_of(b, begin), keys_of(b, p, g),
                                b->tile->space->terms.bias_row + p->row, alpha, o);
     } else
-        kernels->values_masked(s_of(b, p, begin), g, part_of(&b->v, begin, end), (int)b->at + begin, keys_of(b, p),
+        kernels->values_masked(s_of(b, p, begin), g, part_of(&b->v, begin, end), name_of(b, begin), keys_of(b, p, g),
                                alpha, o);
 }
 
@@ -261,7 +413,7 @@ static void add_pass(const struct block *b, const struct pass *p, float *o, cons
 
 /* Keys of the next block; from the last one on what comes after the tile. */
 static struct sa_ahead ahead_of(const struct block *b) {
-    const int64_t at = b->at + SA_BLOCK_KEYS, n_k = b->tile->seq->n_k;
+    const int64_t n_k = b->tile->seq->n_k, at = sa_tile_next(b->tile, b->at + SA_BLOCK_KEYS);
     const int64_t end = at + SA_BLOCK_KEYS < n_k ? at + SA_BLOCK_KEYS : n_k;
     if (at >= n_k || !sa_tile_sees_any(b->tile, at, end))
         return b->tile->after;
@@ -287,19 +439,31 @@ static void add_block(const struct block *b, const struct sa_state *state) {
         }
 }
 
+void sa_clear_state(const struct sa_tile *t, const struct sa_state *state) {
+    for (int r = 0; r < SA_TILE_ROWS; r++) {
+        state->m[r] = -INFINITY;
+        state->l[r] = 0.0f;
+    }
+    memset(state->o, 0, (size_t)(t->problem->d_v * sa_pass_row(t, sa_tile_passes(t))) * sizeof(float));
+}
+
 /* k is done with when v needs its place. */
-void sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_state *state) {
-    const bool again = tile->n_groups > 1;
+bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_state *state, bool fresh) {
     struct block b;
-    open_block(&b, tile, at);
-    b.k = sa_rows_of(tile->kernels, tile->space, &tile->k, at, b.seen_begin, b.seen_end, again);
+    if (!open_block(&b, tile, at))
+        return false;
+    if (fresh)
+        sa_clear_state(tile, state);
+    b.k = rows_of(&b, &tile->k);
     score_block(&b);
     weigh_block(&b, state);
-    b.v = sa_rows_of(tile->kernels, tile->space, &tile->v, at, b.seen_begin, b.seen_end, again);
+    b.v = rows_of(&b, &tile->v);
+    find_doubtful(&b);
     b.finite = b.hides && tile->kernels->finite(part_of(&b.v, b.seen_begin, b.seen_end));
     if (b.v.scale)
         scale_weights(&b);
     add_block(&b, state);
+    return true;
 }
 
 /* ---------------------------------------------------------------- to maxima that are known */
@@ -324,10 +488,9 @@ static void break_row(const struct sa_tile *t, const struct sa_scored *scored, i
 bool sa_weigh_block(const struct sa_tile *tile, int64_t at, const float m[SA_TILE_ROWS],
                     const bool broken[SA_TILE_ROWS], struct sa_scored *scored) {
     struct block b;
-    open_block(&b, tile, at);
-    if (b.seen_begin >= b.seen_end)
+    if (!open_block(&b, tile, at) || b.seen_begin >= b.seen_end)
         return false;
-    b.k = sa_rows_of(tile->kernels, tile->space, &tile->k, at, b.seen_begin, b.seen_end, tile->n_groups > 1);
+    b.k = rows_of(&b, &tile->k);
     score_block(&b);
     *scored = scored_of(&b);
     for (int r = 0; r < tile->n_rows; r++)

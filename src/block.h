@@ -5,6 +5,7 @@
 
 #include "kernels/kernels.h"
 #include "problem.h"
+#include "sight.h"
 #include "workspace.h"
 
 /* Rows of a (sequence, kv head) under way. Its groups are handled in passes of as many as the kernels take at once. */
@@ -20,11 +21,25 @@ struct sa_tile {
     struct sa_span group_first[SA_TILE_GROUPS],
         group_last[SA_TILE_GROUPS]; /* what the first and last row of a group see */
     struct sa_ahead after;          /* what will be needed when the tile is done */
+    struct sa_viewer viewer;        /* of a sequence with any struct sa_sight */
 };
 
-/* Does any row see any of the keys begin .. end - 1? */
+/* May any row see any of the keys begin .. end - 1? False is certain; so is true where spans say all. */
 static inline bool sa_tile_sees_any(const struct sa_tile *t, int64_t begin, int64_t end) {
-    return sa_visible_any(sa_rule_of(t->problem, t->seq), t->first_position, t->last_position, t->seq->n_k, begin, end);
+    return sa_visible_any(sa_rule_of(t->problem, t->seq), t->first_position, t->last_position, t->seq->n_k, begin,
+                          end) &&
+           (!t->seq->sight.any || sa_viewer_may_see(&t->viewer, begin, end));
+}
+
+/* For sa_view_open(): whose weights are reported key by key leaves no strips out. */
+static inline int sa_least_gaps(const struct sa_tile *t, int otherwise) {
+    return t->seq->reports.weights.data || t->seq->reports.mass.data ? SA_STRIPS : otherwise;
+}
+
+/* The block to look at from key `at` on, a look ahead. */
+static inline int64_t sa_tile_next(const struct sa_tile *t, int64_t at) {
+    enum { N_BLOCKS = 16 };
+    return t->seq->sight.any ? sa_viewer_next(&t->viewer, at, N_BLOCKS) : at;
 }
 
 static inline int sa_tile_passes(const struct sa_tile *t) {
@@ -64,7 +79,11 @@ static inline float *sa_scored_row(const struct sa_scored *scored, int r) {
 bool sa_weigh_block(const struct sa_tile *tile, int64_t at, const float m[SA_TILE_ROWS],
                     const bool broken[SA_TILE_ROWS], struct sa_scored *scored);
 
-/* Adds the block that begins at key `at`, of which some row sees some key, to the state. */
-void sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_state *state);
+/* The state of a tile that has met no key. */
+void sa_clear_state(const struct sa_tile *tile, const struct sa_state *state);
+
+/* Adds the block that begins at key `at` to the state, of which nothing is kept if it is `fresh`. False, and nothing
+ * done: no row sees any key. */
+bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_state *state, bool fresh);
 
 #endif

@@ -6,6 +6,7 @@
 #include "attend.h"
 #include "kept.h"
 #include "reason.h"
+#include "sight.h"
 #include "validate.h"
 
 /* ---------------------------------------------------------------- keeping calls */
@@ -25,6 +26,7 @@ static void free_call(struct sa_call *call) {
     sa_plan_free(&call->plan);
     sa_buffer_free(&call->seq_buffer);
     sa_buffer_free(&call->cursor_buffer);
+    sa_buffer_free(&call->extent_buffer);
     sa_workspace_free(&call->space);
     sa_partials_free(&call->partials);
     sa_report_free(&call->reports);
@@ -137,12 +139,24 @@ static void run_items(struct sa_engine *engine, struct sa_call *call, const stru
         sa_job_drain(&call->job, 0, &call->space);
 }
 
+/* What is known of blocks of keys before they are looked at. */
+static bool find_extents(struct sa_call *call) {
+    const int64_t n = sa_sight_count_extents(&call->problem);
+    if (!sa_buffer_reserve(&call->extent_buffer, (size_t)n * sizeof(struct sa_extent)))
+        return false;
+    if (n > 0)
+        sa_sight_find_extents(&call->problem, call->extent_buffer.data);
+    return true;
+}
+
 sa_status sa_call_run(struct sa_engine *engine, struct sa_call *call) {
     int64_t *progress = call->problem.progress;
     if (progress)
         __atomic_store_n(progress, 0, __ATOMIC_RELAXED);
     if (!grant_partials(call))
         return sa_fail(SA_NO_MEMORY, "no memory for the results of %lld parts", (long long)call->plan.splits.n_parts);
+    if (!find_extents(call))
+        return sa_fail(SA_NO_MEMORY, "no memory for the extents of documents and positions");
     if (!reserve(engine, call))
         return no_workspace(call);
     if (!sa_report_grant(&call->reports, &call->problem))

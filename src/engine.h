@@ -18,7 +18,7 @@ struct sa_call {
     struct sa_problem problem;
     struct sa_plan plan;
     struct sa_job job;
-    struct sa_buffer seq_buffer, cursor_buffer;
+    struct sa_buffer seq_buffer, cursor_buffer, extent_buffer;
     struct sa_workspace space; /* for calls that run in the calling thread */
     struct sa_partials partials;
     struct sa_report_plan reports;

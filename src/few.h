@@ -6,7 +6,7 @@
 #include "block.h"
 
 /* As sa_attend_block(), for tiles of at most SA_FEW_ROWS rows. */
-void sa_attend_few(const struct sa_tile *tile, int64_t at, const struct sa_state *state);
+bool sa_attend_few(const struct sa_tile *tile, int64_t at, const struct sa_state *state, bool fresh);
 
 /* As sa_weigh_block(). */
 bool sa_weigh_few(const struct sa_tile *tile, int64_t at, const float m[SA_TILE_ROWS], const bool broken[SA_TILE_ROWS],

@@ -233,6 +233,7 @@ static struct sa_sight sight_of(const struct subject *s, const struct sa_problem
                              .k_documents = own->k_documents,
                              .parents = own->n_tree_keys ? own->tree_parents : NULL,
                              .n_tree = own->n_tree_keys,
+                             .tree_begin = own->n_k - own->n_tree_keys,
                              .blocks = own->blocks,
                              .mask = mask};
     const bool limits = problem->rule.left < SA_UNLIMITED || problem->rule.right < SA_UNLIMITED;
@@ -243,13 +244,6 @@ static struct sa_sight sight_of(const struct subject *s, const struct sa_problem
     *unruled = moved || sight.n_prefix > 0 || sight.n_tree > 0 || own->blocks.full.begin;
     sight.any = *unruled || lists || own->k_documents || mask.data;
     return sight;
-}
-
-/* What is not built yet. */
-static sa_status check_served(const struct subject *s, const struct sa_seq *seq) {
-    const char *what = seq->sight.any ? "positions, prefixes, documents, trees, block lists and masks" : NULL;
-    return what ? sa_fail(SA_UNSUPPORTED, "sequence %lld: this version does not take %s", (long long)s->i, what)
-                : SA_OK;
 }
 
 sa_status sa_resolve_kinds(const sa_batch *b, int64_t i, const sa_sequence *own, const struct sa_problem *problem,
@@ -274,5 +268,5 @@ sa_status sa_resolve_kinds(const sa_batch *b, int64_t i, const sa_sequence *own,
         status = check_mass(&s, &seq->reports.mass);
     if (status == SA_OK)
         seq->sight = sight_of(&s, problem, mask, &seq->unruled);
-    return status == SA_OK ? check_served(&s, seq) : status;
+    return status;
 }

@@ -229,7 +229,7 @@ static void gather_tile(struct walk *w) {
     w->end = 0;
     next_partial(w);
     if (!gather(w, level, 0, state))
-        sa_tree_clear(&w->tile, state);
+        sa_clear_state(&w->tile, state);
     if (w->m->request->sink_logits)
         add_sinks(w, state);
     write_rows(w, state);

@@ -53,6 +53,19 @@ struct sa_stored sa_scales_of(const struct sa_cache *cache, int64_t begin, int n
 }
 
 /* Between sink keys and a window lie keys that nobody sees: zeros, computed with the others and masked. */
+static void bring(const struct sa_kernels *kernels, const struct sa_cache *cache, int64_t begin, int64_t end,
+                  float *near) {
+    const int stride = sa_near_stride(cache->d);
+    for (int n; begin < end; begin += n, near += n * stride) {
+        const struct sa_stored run = sa_stored_of(cache, begin, end);
+        n = run.n;
+        if (exists(cache, begin))
+            kernels->widen(run, near, stride);
+        else
+            memset(near, 0, (size_t)(n * stride) * sizeof(float));
+    }
+}
+
 struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space, const struct sa_cache *cache,
                           int64_t at, int begin, int end, bool again) {
     const bool in_place = stands_well(cache, again);
@@ -63,17 +76,23 @@ struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace 
         rows.data = (const float *)(const void *)first.data;
         rows.stride = first.stride / (ptrdiff_t)sizeof(float);
     }
-    for (int j = begin, n; j < end && !in_place; j += n) {
-        const struct sa_stored run = sa_stored_of(cache, at + j, at + end);
-        n = run.n;
-        if (exists(cache, at + j))
-            kernels->widen(run, space->near + j * stride, stride);
-        else
-            memset(space->near + j * stride, 0, (size_t)(n * stride) * sizeof(float));
-    }
+    if (!in_place)
+        bring(kernels, cache, at + begin, at + end, space->near + begin * stride);
     if (cache->scales)
         sa_bring_scales(kernels, cache, at + begin, at + end, space->scale + begin);
     return rows;
+}
+
+struct sa_rows sa_strip_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space,
+                                const struct sa_cache *cache, int64_t at, const uint8_t *strip, int n) {
+    const int stride = sa_near_stride(cache->d);
+    for (int j = 0; j < n; j += SA_SUM_KEYS, strip++) {
+        const int64_t begin = at + *strip * SA_SUM_KEYS, end = begin + (n - j < SA_SUM_KEYS ? n - j : SA_SUM_KEYS);
+        bring(kernels, cache, begin, end, space->near + j * stride);
+        if (cache->scales)
+            sa_bring_scales(kernels, cache, begin, end, space->scale + j);
+    }
+    return (struct sa_rows){space->near, stride, n, cache->d, cache->scales ? space->scale : NULL};
 }
 
 /* One a token, among those of other heads: a cache line holds few of them, so that reading them takes as long as

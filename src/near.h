@@ -26,6 +26,11 @@ struct sa_lines sa_lines_of(const struct sa_cache *cache, int64_t begin, int64_t
 struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space, const struct sa_cache *cache,
                           int64_t at, int begin, int end, bool again);
 
+/* The same for strips of 16 tokens, n tokens in all, as if they stood side by side: key 16 i is token
+ * at + 16 strip[i]. They are brought near in any case. */
+struct sa_rows sa_strip_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space,
+                                const struct sa_cache *cache, int64_t at, const uint8_t *strip, int n);
+
 /* row[i] = where token begin + i stands, for all of begin .. end - 1; somewhere harmless where nobody sees the page. */
 void sa_point_rows(const struct sa_cache *cache, int64_t begin, int64_t end, const char **row);
 

@@ -51,6 +51,11 @@ struct sa_field {
     ptrdiff_t head, query, key;
 };
 
+/* The least and the largest of the numbers that a block of keys, or a tile of rows, has. */
+struct sa_extent {
+    int32_t least, largest;
+};
+
 /* What the queries of a sequence see beside the rule of the batch: see sa_sequence. */
 struct sa_sight {
     bool any; /* of what follows: what a row sees is looked up key by key */
@@ -58,9 +63,11 @@ struct sa_sight {
     int64_t n_prefix;
     const int32_t *q_documents, *k_documents; /* both or none */
     const int32_t *parents;
-    int64_t n_tree;
+    int64_t n_tree, tree_begin; /* nodes, and the key that is node 0 */
     sa_block_sparsity blocks;
-    struct sa_field mask; /* of bytes */
+    struct sa_field mask;                                        /* of bytes */
+    const struct sa_extent *position_extents, *document_extents; /* of blocks of keys; NULL: not known */
+    bool documents_ascend;                                       /* from block to block */
 };
 
 /* What happens to its scores, beside sa_problem.softcap. */

@@ -7,33 +7,22 @@
  */
 #include "tree.h"
 
-#include <math.h>
-#include <string.h>
-
 #include "few.h"
 
 /* ---------------------------------------------------------------- the tree */
 
-void sa_tree_clear(const struct sa_tile *t, const struct sa_state *state) {
-    for (int r = 0; r < SA_TILE_ROWS; r++) {
-        state->m[r] = -INFINITY;
-        state->l[r] = 0.0f;
-    }
-    memset(state->o, 0, (size_t)(t->problem->d_v * sa_pass_row(t, sa_tile_passes(t))) * sizeof(float));
+static bool attend_block(const struct sa_tile *t, int64_t at, const struct sa_state *state, bool fresh) {
+    if (!sa_tile_sees_any(t, at, at + SA_BLOCK_KEYS))
+        return false;
+    return t->n_rows <= SA_FEW_ROWS ? sa_attend_few(t, at, state, fresh) : sa_attend_block(t, at, state, fresh);
 }
 
-static void attend_block(const struct sa_tile *t, int64_t at, const struct sa_state *state) {
-    if (t->n_rows <= SA_FEW_ROWS)
-        sa_attend_few(t, at, state);
-    else
-        sa_attend_block(t, at, state);
-}
-
-static void attend_chunk(const struct sa_tile *t, int64_t begin, const struct sa_state *state) {
-    sa_tree_clear(t, state);
+/* As attend_node(). Blocks that no row sees would leave all as it is. */
+static bool attend_chunk(const struct sa_tile *t, int64_t begin, const struct sa_state *state) {
+    bool any = false;
     for (int64_t at = begin; at < begin + SA_CHUNK_KEYS && at < t->seq->n_k; at += SA_BLOCK_KEYS)
-        if (sa_tile_sees_any(t, at, at + SA_BLOCK_KEYS))
-            attend_block(t, at, state);
+        any = attend_block(t, at, state, !any) || any;
+    return any;
 }
 
 void sa_tree_merge(const struct sa_tile *t, const struct sa_state *a, const struct sa_state *b) {
@@ -48,10 +37,8 @@ static bool attend_node(const struct sa_tile *t, int level, int64_t begin, const
     const int64_t keys = sa_node_keys(level);
     if (begin >= t->seq->n_k || begin + keys <= t->seq->first_key || !sa_tile_sees_any(t, begin, begin + keys))
         return false;
-    if (level == 0) {
-        attend_chunk(t, begin, state);
-        return true;
-    }
+    if (level == 0)
+        return attend_chunk(t, begin, state);
     const struct sa_state *child = &t->space->child[level - 1];
     bool any = false;
     for (int i = 0; i < SA_TREE_FANOUT; i++) {
@@ -65,7 +52,7 @@ static bool attend_node(const struct sa_tile *t, int level, int64_t begin, const
 
 void sa_tree_attend_node(const struct sa_tile *tile, int level, int64_t begin, const struct sa_state *state) {
     if (!attend_node(tile, level, begin, state))
-        sa_tree_clear(tile, state);
+        sa_clear_state(tile, state);
 }
 
 void sa_tree_attend(const struct sa_tile *tile, const struct sa_state *state) {
@@ -78,7 +65,7 @@ void sa_tree_attend(const struct sa_tile *tile, const struct sa_state *state) {
 /* What merges two results does all that is needed, once a tile. The place of a child is free again. */
 void sa_tree_add_sinks(const struct sa_tile *tile, const float sinks[SA_TILE_ROWS], const struct sa_state *state) {
     const struct sa_state *sink = &tile->space->child[0];
-    sa_tree_clear(tile, sink);
+    sa_clear_state(tile, sink);
     for (int r = 0; r < SA_TILE_ROWS; r++) {
         sink->m[r] = sinks[r];
         sink->l[r] = 1.0f;
@@ -88,7 +75,7 @@ void sa_tree_add_sinks(const struct sa_tile *tile, const float sinks[SA_TILE_ROW
 
 /* ---------------------------------------------------------------- parts */
 
-/* A part under way. */
+/* A part under way. Its slots are filled wherever spans leave something to see. */
 struct part {
     const struct sa_tile *tile;
     const struct sa_split *split;
@@ -105,7 +92,8 @@ static void attend_nodes(const struct part *p, struct sa_range keys) {
     for (int64_t begin = keys.begin; begin < keys.end; begin += sa_node_keys(level))
         if (sa_split_sees(p->split, begin, begin + sa_node_keys(level))) {
             const struct sa_state state = slot_state(p, begin);
-            attend_node(p->tile, level, begin, &state);
+            if (!attend_node(p->tile, level, begin, &state))
+                sa_clear_state(p->tile, &state);
         }
 }
 

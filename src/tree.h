@@ -7,9 +7,6 @@
 #include "parts.h"
 #include "workspace.h"
 
-/* That of no keys. */
-void sa_tree_clear(const struct sa_tile *tile, const struct sa_state *state);
-
 /* a = a and b in one. */
 void sa_tree_merge(const struct sa_tile *tile, const struct sa_state *a, const struct sa_state *b);
 

@@ -10,6 +10,7 @@
 #include "kernels/kernels.h"
 #include "memory.h"
 #include "parts.h"
+#include "view.h"
 
 /* What terms.c keeps: an element a row of the tile, or a key of the block. */
 struct sa_term_space {
@@ -30,8 +31,9 @@ struct sa_workspace {
     int d_qk, d_v;            /* what the pointers below are laid out for */
     int32_t *lo, *hi, *sink;  /* which keys each row sees, see sa_lane_keys */
     float *qt, *s, *mb, *alpha;
-    float *near;  /* rows of k or v of a block that cannot be used in place, or of q or o */
-    float *scale; /* factors of the rows of k or v of a block */
+    float *near;          /* rows of k or v of a block that cannot be used in place, or of q or o */
+    float *scale;         /* factors of the rows of k or v of a block */
+    struct sa_view *view; /* of a block, where spans do not say all */
     struct sa_term_space terms;
     struct sa_state result;                /* of the whole tile */
     struct sa_state child[SA_TREE_LEVELS]; /* child[level]: a later child of a node one level above */

@@ -2,6 +2,7 @@
 # Tests of the inside: they link the library's objects and include its own headers. Included by tests/CMakeLists.txt.
 
 sa_test(test_visibility INSIDE)
+sa_test(test_sight INSIDE SOURCES drawn.c sighted.c)
 sa_test(test_parts INSIDE)
 sa_test(test_plan INSIDE)
 # The mixes are files of shapes, which perf reads.

@@ -46,7 +46,7 @@ static inline struct sa_lane_keys keys_of_pass(struct pass_of_tile p, struct sa_
     memcpy(pass_keys[0], keys.lo + p.row, bytes);
     memcpy(pass_keys[1], keys.hi + p.row, bytes);
     memcpy(pass_keys[2], keys.sink + p.row, bytes);
-    return (struct sa_lane_keys){pass_keys[0], pass_keys[1], pass_keys[2]};
+    return (struct sa_lane_keys){pass_keys[0], pass_keys[1], pass_keys[2], NULL};
 }
 
 /* n + 1 rows are brought back, one more than a kernel may write. */

@@ -186,7 +186,7 @@ static struct sa_lane_keys roll_seen(struct dice *dice, int n_keys, float v[SA_B
     for (int j = 0; j < n_keys; j++)
         for (int c = 0; c < DIMS; c++)
             v[j][c] = roll_one_in(dice, 4 * DIMS) ? NAN : roll_value(dice);
-    return (struct sa_lane_keys){lo, hi, sink};
+    return (struct sa_lane_keys){lo, hi, sink, NULL};
 }
 
 START_TEST(hidden_values_are_left_out) {

@@ -15,7 +15,7 @@ static struct fenced fenced;
 static _Alignas(64) float qt[MAX_D][SA_TILE_ROWS];
 static float scales[SA_BLOCK_KEYS];
 static struct { int32_t lo[SA_TILE_ROWS], hi[SA_TILE_ROWS], sink[SA_TILE_ROWS]; } lane_keys;
-static const struct sa_lane_keys seen = {lane_keys.lo, lane_keys.hi, lane_keys.sink};
+static const struct sa_lane_keys seen = {lane_keys.lo, lane_keys.hi, lane_keys.sink, NULL};
 
 static void fill(struct dice *dice) {
     fenced = fenced_map(SA_BLOCK_KEYS * (MAX_D + 32));

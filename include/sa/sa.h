@@ -330,7 +330,9 @@ typedef struct sa_batch {
     int64_t n_sink_keys; /* keys 0 .. n_sink_keys - 1 stay visible whatever the left limit; the right one still holds */
 
     int64_t *progress; /* NULL, or a counter of finished (query, key) pairs, all heads counted, that another thread may
-                          read with an atomic load while the call runs. Set to 0 first, to n_pairs at the end */
+                          read with an atomic load while the call runs. Set to 0 first, to n_pairs at the end.
+                          Pairs are those that the rule of positions leaves, whether masks, documents and the like
+                          hide them or not; with a rule of its own a sequence counts all pairs */
 
     int32_t scale_type; /* of all sa_scales: SA_F32, SA_BF16 or SA_F16 */
     int32_t bias_type;  /* of every bias: the same types */

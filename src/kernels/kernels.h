@@ -57,9 +57,12 @@ enum {
 
 #define SA_LOG2_E 0x1.715476p0f /* log2(e), rounded */
 
-/* Which keys each row of a pass sees, [W] each: key j (absolute) if (j < sink[r] or lo[r] <= j) and j < hi[r]. */
+/* Which keys each row of a pass sees, [W] each: key j (absolute) if (j < sink[r] or lo[r] <= j) and j < hi[r]. Or, if
+ * there are bits, those of the one group at hand: its row r sees key j (of the block) if bit j % 32 of
+ * bits[j / 32 * 16 + r] is set. */
 struct sa_lane_keys {
     const int32_t *lo, *hi, *sink;
+    const uint32_t *bits; /* NULL, or [8][16], aligned to 64 bytes */
 };
 
 /* What happens to the scores of a run of keys, in this order; arrays of rows are those of a pass, or of a tile of few

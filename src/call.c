@@ -85,6 +85,7 @@ sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const 
     call->job.size = takes_less(engine, &call->plan, SA_BRIEF_US)  ? SA_JOB_SMALL
                      : takes_less(engine, &call->plan, SA_LONG_US) ? SA_JOB_BRIEF
                                                                    : SA_JOB_LONG;
+    call->job.errand = (struct sa_errand){NULL, NULL};
     call->job.kernels = engine->cpu.kernels;
     call->job.problem = &call->problem;
     call->job.plan = &call->plan;
@@ -136,7 +137,7 @@ static void run_items(struct sa_engine *engine, struct sa_call *call, const stru
     call->job.reports = reports;
     sa_job_open(&call->job);
     if (call->in_caller || !sa_team_run(&engine->team, &call->job))
-        sa_job_drain(&call->job, 0, &call->space);
+        sa_job_drain(&call->job, &call->space);
 }
 
 /* What is known of blocks of keys before they are looked at. */
@@ -166,4 +167,28 @@ sa_status sa_call_run(struct sa_engine *engine, struct sa_call *call) {
     if (call->reports.n_items > 0 && !call->job.no_memory)
         run_items(engine, call, &call->reports);
     return call->job.no_memory ? no_workspace(call) : SA_OK;
+}
+
+/* ---------------------------------------------------------------- work that is not attention */
+
+static enum sa_job_size size_of(double seconds) {
+    return seconds < SA_BRIEF_US * 1e-6 ? SA_JOB_SMALL : seconds < SA_LONG_US * 1e-6 ? SA_JOB_BRIEF : SA_JOB_LONG;
+}
+
+sa_status sa_call_run_errand(struct sa_engine *engine, struct sa_call *call, struct sa_errand errand, int64_t n_items,
+                             double seconds) {
+    struct sa_domain_list list = {.n_items = n_items};
+    const struct sa_plan plan = {.domains = &list, .n_domains = 1, .n_items = n_items};
+    if (!sa_buffer_reserve(&call->cursor_buffer, sizeof(struct sa_cursor)))
+        return sa_fail(SA_NO_MEMORY, "no memory for a call");
+    call->job.errand = errand;
+    call->job.reports = NULL;
+    call->job.plan = &plan;
+    call->job.cursors = call->cursor_buffer.data;
+    call->job.size = seconds > 0 ? size_of(seconds) : SA_JOB_LONG;
+    sa_job_open(&call->job);
+    bool in_caller = seconds > 0 && seconds < SA_TEAM_US * 1e-6;
+    if (in_caller || !sa_team_run(&engine->team, &call->job))
+        sa_job_drain(&call->job, &call->space);
+    return SA_OK;
 }

@@ -66,4 +66,8 @@ size_t sa_call_partials_bytes(const struct sa_call *call);
 /* Computes it, in the calling thread or by the team. Runs under sa_fpmode_enter(). */
 sa_status sa_call_run(struct sa_engine *engine, struct sa_call *call);
 
+/* The same for work that is not attention, with a call that is not prepared: see sa_engine_run(). */
+sa_status sa_call_run_errand(struct sa_engine *engine, struct sa_call *call, struct sa_errand errand, int64_t n_items,
+                             double seconds);
+
 #endif

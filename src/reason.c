@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static _Thread_local char reason[256];
 
@@ -15,6 +16,10 @@ sa_status sa_fail(sa_status status, const char *format, ...) {
 }
 
 const char *sa_last_reason(void) { return reason; }
+
+sa_status sa_set_reason(sa_status status, const char *text) {
+    return sa_fail(status, "%.*s", text ? (int)strcspn(text, "\n") : 0, text ? text : "");
+}
 
 const char *sa_status_name(sa_status status) {
     switch (status) {

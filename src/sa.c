@@ -62,6 +62,37 @@ sa_status sa_batch_forward(sa_engine *engine, const sa_batch *batch) {
     return status;
 }
 
+static sa_status run_errand(sa_engine *engine, struct sa_errand errand, int64_t n_items, double seconds) {
+    struct sa_call *call = sa_call_take(engine);
+    if (!call)
+        return sa_fail(SA_NO_MEMORY, "no memory for a call");
+    sa_status status = sa_call_run_errand(engine, call, errand, n_items, seconds);
+    sa_call_give_back(engine, call);
+    return status;
+}
+
+sa_status sa_engine_run(sa_engine *engine, int64_t n_items, double seconds, sa_item_function *function,
+                        void *argument) {
+    int cancel_state;
+    sa_status status = sa_engine_computes(engine);
+    if (status != SA_OK)
+        return status;
+    if (!function)
+        return sa_fail(SA_INVALID, "function is NULL");
+    if (n_items < 0 || n_items > INT64_MAX / 2)
+        return sa_fail(SA_INVALID, "n_items is %lld", (long long)n_items);
+    if (!(seconds >= 0))
+        return sa_fail(SA_INVALID, "seconds is %g, expected 0 or more", seconds);
+    if (n_items == 0)
+        return SA_OK;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    uint64_t mode = sa_fpmode_enter();
+    status = run_errand(engine, (struct sa_errand){function, argument}, n_items, seconds);
+    sa_fpmode_leave(mode);
+    pthread_setcancelstate(cancel_state, NULL);
+    return status;
+}
+
 sa_status sa_batch_get_info(sa_engine *engine, const sa_batch *batch, sa_batch_info *info) {
     struct sa_call *call;
     uint64_t mode = sa_fpmode_enter();

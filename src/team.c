@@ -44,7 +44,8 @@ static bool take_any(struct sa_job *job, int domain, struct sa_item *item, struc
 void sa_job_open(struct sa_job *job) {
     for (int d = 0; d < job->plan->n_domains; d++)
         job->cursors[d].next = 0;
-    sa_partials_clear(job->partials);
+    if (!job->errand.function)
+        sa_partials_clear(job->partials);
     job->no_memory = 0;
     job->n_inside = 0;
     job->exhausted = job->finished = job->caller_sleeps = false;
@@ -78,7 +79,19 @@ static bool do_item(struct sa_job *job, int domain, struct sa_workspace *space) 
 }
 
 /* Until no item is left, or a job of `rush` waits: that ends a drain after an item. True: no item is left. */
-static bool drain(struct sa_job *job, int domain, struct sa_workspace *space, const struct sa_queue *rush) {
+static bool drain_errand(struct sa_job *job, int worker, const struct sa_queue *rush) {
+    for (;;) {
+        const int64_t item = __atomic_fetch_add(&job->cursors[0].next, 1, __ATOMIC_RELAXED);
+        if (item >= job->plan->n_items)
+            return true;
+        job->errand.function(job->errand.argument, item, worker);
+        if (rush && is_waiting(rush))
+            return false;
+    }
+}
+
+/* The same for attention. */
+static bool drain_attention(struct sa_job *job, int domain, struct sa_workspace *space, const struct sa_queue *rush) {
     if (!sa_workspace_grant(space, job->problem->d_qk, job->problem->d_v)) {
         __atomic_store_n(&job->no_memory, 1, __ATOMIC_RELAXED);
         return true;
@@ -89,7 +102,12 @@ static bool drain(struct sa_job *job, int domain, struct sa_workspace *space, co
     return true;
 }
 
-void sa_job_drain(struct sa_job *job, int domain, struct sa_workspace *space) { drain(job, domain, space, NULL); }
+void sa_job_drain(struct sa_job *job, struct sa_workspace *space) {
+    if (job->errand.function)
+        drain_errand(job, 0, NULL);
+    else
+        drain_attention(job, 0, space, NULL);
+}
 
 /* ---------------------------------------------------------------- the queues, under the lock */
 
@@ -199,7 +217,8 @@ static void work(struct sa_team *team, struct sa_job *job, int seat) {
     wake(&others);
     sa_buffer_free(&old);
     const struct sa_queue *rush = job->size == SA_JOB_LONG ? &team->shorts : NULL;
-    bool nothing_left = drain(job, team->seats[seat].domain, space, rush);
+    bool nothing_left = job->errand.function ? drain_errand(job, seat, rush)
+                                             : drain_attention(job, team->seats[seat].domain, space, rush);
     pthread_mutex_lock(&team->lock);
     pthread_cond_t *sleeper = leave(team, job, nothing_left);
     if (!sleeper)

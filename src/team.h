@@ -36,8 +36,16 @@ enum sa_job_size {
     SA_JOB_LONG
 };
 
+/* Work that is not attention: see sa_engine_run(). */
+struct sa_errand {
+    sa_item_function *function; /* NULL: the job is attention */
+    void *argument;
+};
+
 /* One call's work. */
 struct sa_job {
+    struct sa_errand errand; /* if there is one, the plan has one domain and a number of items, and nothing else is
+                                looked at */
     const struct sa_kernels *kernels;
     const struct sa_problem *problem;
     const struct sa_plan *plan;
@@ -107,8 +115,8 @@ bool sa_team_init(struct sa_team *team);
 /* Prepares a job: every item still to be taken. */
 void sa_job_open(struct sa_job *job);
 
-/* Works on a job until no item is left to take. Runs under sa_fpmode_enter(). */
-void sa_job_drain(struct sa_job *job, int domain, struct sa_workspace *space);
+/* Works alone on a job until no item is left to take. Runs under sa_fpmode_enter(). */
+void sa_job_drain(struct sa_job *job, struct sa_workspace *space);
 
 /* Sees to it that every thread has a workspace of so many bytes by the time it works on the next job. False: no memory.
  */

@@ -493,6 +493,28 @@ typedef struct sa_merge_request {
 SA_API sa_status sa_merge(sa_engine *engine, const sa_merge_request *request);
 
 /* ------------------------------------------------------------------------------------------------------------------
+ * For libraries that stand on this one: libsa_layer is one
+ */
+
+/* One item of work, 0 .. n_items - 1. No two threads that work on the same call have the same `worker`, which is
+ * 0 .. n_threads - 1 (see sa_engine_info). */
+typedef void sa_item_function(void *argument, int64_t item, int32_t worker);
+
+/* Calls `function` once for every item, on the engine's team, and returns when all have returned: as the items of a
+ * batch, they queue and take turns with those of other calls, in the order of their numbers. `seconds`: about how long
+ * all of them take together on one thread, which decides as for batches whether it is worth handing over; 0: long. The
+ * items may run in the calling thread, under the floating-point mode of the library wherever they run. They must not
+ * call functions of the engine that compute, start threads, or leave by any way but returning. No memory is allocated
+ * once a call of the same concurrency has been made. Errors: SA_INVALID; SA_UNSUPPORTED for an engine without threads;
+ * SA_NO_MEMORY. */
+SA_API sa_status sa_engine_run(sa_engine *engine, int64_t n_items, double seconds, sa_item_function *function,
+                               void *argument);
+
+/* Makes `reason` (cut to one line of at most 255 bytes) what sa_last_reason() says in this thread, and returns
+ * `status`. NULL is taken as "". */
+SA_API sa_status sa_set_reason(sa_status status, const char *reason);
+
+/* ------------------------------------------------------------------------------------------------------------------
  * What the engine decided, and why
  */
 

@@ -12,7 +12,16 @@ for file in include/sa/sa.h README.md; do
     *) echo "tests/shortest.c is not what $file shows" && exit 1 ;;
     esac
 done
-declared=$(sed -n 's/^SA_API .*[ *]\(sa_[a-z_]*\)(.*/\1/p' include/sa/sa.h | sort)
-listed=$(sed -n 's/^ *\(sa_[a-z_]*\);$/\1/p' src/install/libsa.map | sort)
-[ "$declared" = "$listed" ] || { echo "sa.h declares: $declared; libsa.map lists: $listed" && exit 1; }
-[ -n "$declared" ]
+program=$(tail -n +2 tests/shortest_layer.c | tr -s ' \n' '  ')
+case "$(squeeze include/sa/layer.h)" in
+*"$program"*) ;;
+*) echo "tests/shortest_layer.c is not what include/sa/layer.h shows" && exit 1 ;;
+esac
+check_listed() { # HEADER MAP
+    declared=$(sed -n 's/^SA_API .*[ *]\(sa_[a-z_]*\)(.*/\1/p' "$1" | sort)
+    listed=$(sed -n 's/^ *\(sa_[a-z_]*\);$/\1/p' "$2" | sort)
+    [ "$declared" = "$listed" ] || { echo "$1 declares: $declared; $2 lists: $listed" && exit 1; }
+    [ -n "$declared" ]
+}
+check_listed include/sa/sa.h src/install/libsa.map
+check_listed include/sa/layer.h src/install/libsa_layer.map

@@ -89,8 +89,9 @@ typedef enum sa_rope_scaling {
 /* Rotary embeddings: pair i of a head at position p becomes (a cos t - b sin t, a sin t + b cos t), t = p f[i].
  *
  * Frequencies, angles, cosines and sines are computed in float64 and rounded once, so that at every position the cosine
- * (sine) is off by no more than 2^-25 + |p| f[i] 2^-49: 1.8e-9 + 2^-25 at a million. (Tables made in float32, as
- * frameworks do, are off by up to 0.06 there.) The two products and their sum are those of SA_F32. */
+ * (sine) is off by no more than magnitude (2^-25 + |p| f[i] 2^-47) with f[i] before scaling: 3e-8 + 7e-9 at a million.
+ * (Tables made in float32, as frameworks do, are off by up to 0.06 there.) The two products and their sum are those of
+ * SA_F32. */
 typedef struct sa_rope {
     size_t struct_size; /* sizeof(sa_rope) */
     int32_t d_rotary;   /* even: dimensions 0 .. d_rotary - 1 of a head are turned, the others stay. 0: all of them */

@@ -31,21 +31,38 @@ library_objects() { # BUILD_DIR
     find "$1"/src/CMakeFiles/sa_objects.dir -name '*.o' | sort
 }
 
-mapped_symbols() { sed -n '/global:/,/local:/s/^ *\(sa_[a-z0-9_]*\);.*/\1/p' src/install/libsa.map | sort; }
+layer_objects() { # BUILD_DIR
+    find "$1"/src/layer/CMakeFiles/sa_layer_objects.dir -maxdepth 1 -name '*.o' | sort
+}
+
+mapped_symbols() { # MAP
+    sed -n '/global:/,/local:/s/^ *\(sa_[a-z0-9_]*\);.*/\1/p' "$1" | sort
+}
+
+same_exports() { # HEADER MAP LIBRARY
+    diff <(sed -n 's/^SA_API .*\b\(sa_[a-z0-9_]*\)(.*/\1/p' "$1" | sort) <(mapped_symbols "$2")
+    diff <(mapped_symbols "$2") <(nm -D --defined-only "$3" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort)
+}
 
 check_exports() { # header, symbol map and shared library name the same functions
-    local library=build/release/src/libsa.so
     check_gcc
-    diff <(sed -n 's/^SA_API .*\b\(sa_[a-z0-9_]*\)(.*/\1/p' include/sa/sa.h | sort) <(mapped_symbols)
-    diff <(mapped_symbols) <(nm -D --defined-only $library | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort)
+    same_exports include/sa/sa.h src/install/libsa.map build/release/src/libsa.so
+    same_exports include/sa/layer.h src/install/libsa_layer.map build/release/src/layer/libsa_layer.so
+}
+
+check_blas() { # libsa needs no BLAS
+    check_gcc
+    readelf -d build/release/src/libsa.so | grep -iE 'NEEDED.*(blas|blis|mkl|layer)' | none
 }
 
 # Lines "object symbol" for what the library's objects ask of others. Checked variants of the C library's functions
 # (__memcpy_chk, __isoc99_sscanf) count as the plain ones.
 imported_symbols() { # BUILD_DIR
-    local object
-    for object in $(library_objects "$1"); do
-        nm -u "$object" | awk -v object="$(basename "$object" .c.o)" '$2 !~ /^sa_/ {
+    local object name
+    for object in $(library_objects "$1") $(layer_objects "$1"); do
+        name=$(basename "$object" .c.o)
+        case $object in */sa_layer_objects.dir/*) name=layer/$name ;; esac
+        nm -u "$object" | awk -v object="$name" '$2 !~ /^sa_/ {
             name = $2
             if (name != "__stack_chk_fail") sub(/_chk$/, "", name)
             if (name != $2) sub(/^__/, "", name)

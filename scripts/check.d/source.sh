@@ -47,7 +47,7 @@ quoted_includes() {
 }
 
 check_format() { # clang-format changes nothing; the shortest program is laid out for the header that quotes it
-    c_sources | grep -vx tests/shortest.c | xargs clang-format-14 --dry-run -Werror
+    c_sources | grep -vx -e tests/shortest.c -e tests/shortest_layer.c | xargs clang-format-14 --dry-run -Werror
 }
 
 check_licence() { # every source begins with its SPDX line
@@ -103,6 +103,17 @@ check_layers() { # includes in the library point down
             bad=1
         fi
     done < <(find src/*.[ch] src/kernels -name '*.[ch]' | quoted_includes)
+    return $bad
+}
+
+check_layer() { # libsa_layer sees the public headers, itself, and what asks for memory and sets the floating-point mode
+    local file header bad=0
+    while read -r file header; do
+        [ -e "src/layer/$header" ] && continue
+        case $header in memory.h | fpmode.h) continue ;; esac
+        echo "$file includes \"$header\""
+        bad=1
+    done < <(c_sources src/layer | quoted_includes)
     return $bad
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # What `cmake --install` installs of the library, and how other projects find it there: by find_package(sa) or by
-# `pkg-config sa`. Included by src/CMakeLists.txt; the sa program installs itself.
+# `pkg-config sa`; libsa_layer, where it is built, as the component `layer` and by `pkg-config sa_layer`. Included by the
+# project's CMakeLists.txt; the sa program installs itself.
 
 option(SA_INSTALL "Generate the install rules of libsa" ${PROJECT_IS_TOP_LEVEL})
 if(NOT SA_INSTALL)
@@ -17,11 +18,20 @@ endif()
 
 # runtime: what a program that is linked already needs; development: what one needs to link. Either may be installed
 # alone (cmake --install ... --component runtime).
-install(TARGETS sa EXPORT saTargets
+set(sa_with_layer 0)
+set(sa_targets sa)
+if(TARGET sa_layer)
+  set(sa_with_layer 1)
+  list(APPEND sa_targets sa_layer)
+endif()
+install(TARGETS ${sa_targets} EXPORT saTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT development
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/sa DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development
   FILES_MATCHING PATTERN "*.h")
+if(sa_with_layer)
+  target_include_directories(sa_layer INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+endif()
 
 # ---- CMake package: find_package(sa), target sa::sa ----
 
@@ -67,3 +77,25 @@ cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX BASE_DIRECTORY ${CMAKE_INSTALL_FUL
   OUTPUT_VARIABLE sa_pc_prefix)
 configure_file(${CMAKE_CURRENT_LIST_DIR}/sa.pc.in ${PROJECT_BINARY_DIR}/sa.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/sa.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
+
+if(NOT sa_with_layer)
+  return()
+endif()
+# CBLAS is private to a shared library, and a need of every program beside an archive: a module of pkg-config, or the
+# path of a library.
+if(IS_ABSOLUTE "${SA_BLAS}")
+  set(sa_blas_libs " ${SA_BLAS}")
+  set(sa_blas_module "")
+else()
+  set(sa_blas_libs "")
+  set(sa_blas_module ${SA_BLAS})
+endif()
+if(sa_is_shared)
+  set(sa_layer_pc_needs "Requires: sa = ${PROJECT_VERSION}\nRequires.private: ${sa_blas_module}\n")
+  string(APPEND sa_layer_pc_needs "Libs: -L\${libdir} -lsa_layer\nLibs.private:${sa_blas_libs} -lm")
+else()
+  set(sa_layer_pc_needs "Requires: sa = ${PROJECT_VERSION} ${sa_blas_module}\n")
+  string(APPEND sa_layer_pc_needs "Libs: -L\${libdir} -lsa_layer${sa_blas_libs} -lm")
+endif()
+configure_file(${CMAKE_CURRENT_LIST_DIR}/sa_layer.pc.in ${PROJECT_BINARY_DIR}/sa_layer.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/sa_layer.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)

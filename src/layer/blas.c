@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+#include "blas.h"
+
+#include <pthread.h>
+
+/* What all of CBLAS has in common, with 32-bit integers; no header is needed for it. */
+extern void cblas_sgemm(int order, int turn_a, int turn_b, int m, int n, int k, float alpha, const float *a, int lda,
+                        const float *b, int ldb, float beta, float *c, int ldc);
+
+enum { ROW_MAJOR = 101, AS_IT_IS = 111, TURNED = 112 };
+
+/* How a BLAS is told its number of threads, as far as the one that is loaded has any. */
+#define IF_THERE __attribute__((weak))
+extern IF_THERE int openblas_get_num_threads(void);
+extern IF_THERE void openblas_set_num_threads(int n);
+extern IF_THERE int MKL_Set_Num_Threads_Local(int n);
+extern IF_THERE long bli_thread_get_num_threads(void);
+extern IF_THERE void bli_thread_set_num_threads(long n);
+
+/* ---------------------------------------------------------------- settings of the process: OpenBLAS
+ * They are shared by all calls: the first one in sets them, the last one out puts them back.
+ */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int n_inside, callers_threads;
+
+static bool is_openblas(void) { return openblas_get_num_threads && openblas_set_num_threads; }
+
+static void put_back(void) {
+    if (is_openblas() && openblas_get_num_threads() == 1)
+        openblas_set_num_threads(callers_threads);
+}
+
+static void before_fork(void) { pthread_mutex_lock(&lock); }
+static void after_fork(void) { pthread_mutex_unlock(&lock); }
+
+/* The calls that were under way are not under way in the child. */
+static void after_fork_in_child(void) {
+    if (n_inside)
+        put_back();
+    n_inside = 0;
+    pthread_mutex_unlock(&lock);
+}
+
+static void watch_forks(void) { pthread_atfork(before_fork, after_fork, after_fork_in_child); }
+
+void sa_blas_enter(void) {
+    pthread_once(&once, watch_forks);
+    pthread_mutex_lock(&lock);
+    if (n_inside++ == 0 && is_openblas()) {
+        callers_threads = openblas_get_num_threads();
+        openblas_set_num_threads(1);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void sa_blas_leave(void) {
+    pthread_mutex_lock(&lock);
+    if (--n_inside == 0)
+        put_back();
+    pthread_mutex_unlock(&lock);
+}
+
+/* ---------------------------------------------------------------- settings of a thread: MKL, BLIS; products */
+
+void sa_blas_multiply(const struct sa_blas_product *p) {
+    const int mkl = MKL_Set_Num_Threads_Local ? MKL_Set_Num_Threads_Local(1) : 0;
+    const long blis = bli_thread_get_num_threads && bli_thread_set_num_threads ? bli_thread_get_num_threads() : 0;
+    if (blis > 1)
+        bli_thread_set_num_threads(1);
+    cblas_sgemm(ROW_MAJOR, AS_IT_IS, p->turned ? TURNED : AS_IT_IS, p->m, p->n, p->k, 1, p->a, p->a_stride, p->b,
+                p->b_stride, p->add ? 1 : 0, p->c, p->c_stride);
+    if (blis > 1)
+        bli_thread_set_num_threads(blis);
+    if (MKL_Set_Num_Threads_Local)
+        MKL_Set_Num_Threads_Local(mkl);
+}

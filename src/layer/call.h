@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* One call of a layer: its batch checked, its workspace laid out, its attention as the engine is told of it. */
+#ifndef SA_LAYER_CALL_H
+#define SA_LAYER_CALL_H
+
+#include "products.h"
+
+struct sa_layer_call {
+    sa_engine *engine;
+    const struct sa_layer *layer;
+    sa_layer_batch batch;
+    sa_batch attention; /* what this version knows of it: the caller's, defaults not filled in */
+    int64_t n;          /* sequences */
+    bool caches;        /* keys and values are in the caller's caches */
+    bool kv_from_x;     /* all keys are made from x, and only from it */
+    bool writes_o;      /* there is no w_o: the engine writes y */
+    int n_threads;
+
+    /* The workspace. */
+    size_t bytes;
+    sa_batch *inner; /* what the engine is told */
+    char *inner_sequences;
+    sa_new_tokens *new_tokens; /* with caches */
+    struct sa_operand x, kv, heads;
+    struct sa_strip y;
+    struct sa_cut cut_in, cut_out;
+    float *q, *k, *v, *o, *scratch, *y_stage;
+    int64_t q_stride, k_stride, v_stride, o_stride, y_stride, y_place_stride, scratch_floats;
+    bool y_in_place;
+};
+
+/* Checks the batch; the number of rows and the bytes of the workspace are known then. */
+sa_status sa_layer_call_check(struct sa_layer_call *call, sa_engine *engine, const struct sa_layer *layer,
+                              const sa_layer_batch *batch);
+
+/* Where the workspace is there: lays it out and fills in what the engine is told. */
+void sa_layer_call_place(struct sa_layer_call *call, void *workspace);
+
+/* Sequence i as far as this version knows it, and its tokens. */
+void sa_layer_call_sequence(const struct sa_layer_call *call, int64_t i, sa_sequence *seq);
+void sa_layer_call_tokens(const struct sa_layer_call *call, int64_t i, sa_layer_tokens *tokens);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+#include "rows.h"
+
+#include <string.h>
+
+int64_t sa_piece_of(const struct sa_strip *strip, int64_t row) {
+    int64_t low = 0,
+            high = strip->n_pieces; /* the last piece that begins at or before the row: empty ones are passed */
+    while (high - low > 1) {
+        const int64_t middle = low + (high - low) / 2;
+        if (strip->pieces[middle].first <= row)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void sa_strip_read(const struct sa_strip *strip, int64_t begin, int64_t end, float *to, int64_t stride) {
+    int64_t piece = sa_piece_of(strip, begin);
+    for (int64_t r = begin; r < end; r++, to += stride) {
+        if (r >= strip->n_rows) {
+            memset(to, 0, (size_t)strip->d * sizeof *to);
+            continue;
+        }
+        while (r >= strip->pieces[piece].first + strip->pieces[piece].n)
+            piece++;
+        sa_elements_read(to, sa_row_of(strip, piece, r), strip->pieces[piece].type, strip->d);
+    }
+}
+
+void sa_strip_write(const struct sa_strip *strip, int64_t begin, int64_t end, int c, int n, const float *from,
+                    int64_t stride) {
+    int64_t piece = sa_piece_of(strip, begin);
+    for (int64_t r = begin; r < end && r < strip->n_rows; r++, from += stride) {
+        while (r >= strip->pieces[piece].first + strip->pieces[piece].n)
+            piece++;
+        const int type = strip->pieces[piece].type;
+        char *row = sa_row_of(strip, piece, r);
+        sa_elements_write(row + (size_t)c * sa_bytes_of(type), from, type, n);
+    }
+}

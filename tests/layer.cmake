@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: MIT
+# Tests of libsa_layer through its public header. Included by tests/CMakeLists.txt.
+
+if(NOT TARGET sa_layer)
+  return() # src/layer/CMakeLists.txt has said why
+endif()
+
+# sa_layer_test(NAME [SOURCES ...]): as sa_test().
+function(sa_layer_test name)
+  sa_test(${name} ${ARGN})
+  target_link_libraries(${name} PRIVATE sa_layer)
+endfunction()
+
+sa_layer_test(test_layer_passes)
+
+add_executable(shortest_layer shortest_layer.c)
+target_link_libraries(shortest_layer PRIVATE sa_layer)
+if(SA_SANITIZE)
+  target_link_options(shortest_layer PRIVATE -fsanitize=${SA_SANITIZE})
+endif()
+add_test(NAME shortest_layer COMMAND shortest_layer)
+set_tests_properties(shortest_layer PROPERTIES PASS_REGULAR_EXPRESSION "^3\\.000000 3\\.000000")

@@ -13,7 +13,7 @@
 
 #include "kinds_shrink.h"
 
-/* Features that may still be answered with SA_UNSUPPORTED. */
+/* Features that may be answered with SA_UNSUPPORTED: none. */
 static const uint32_t pending = 0;
 
 /* Each test runs its share of the cases, none longer than it may take under a sanitizer. */

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench_dice.h"
 #include "elements.h"
@@ -111,6 +112,16 @@ static bool place_seqs(struct bench_case *c, struct place *p) {
     return true;
 }
 
+/* Where more than windows says what is seen, every pair is looked at; heads are alike. */
+static double seen_pairs(const struct bench_case *c) {
+    double pairs = 0;
+    for (int64_t s = 0; s < c->shape->n_seqs; s++)
+        for (int64_t i = 0; i < c->seqs[s].n_q; i++)
+            for (int64_t j = 0; j < c->seqs[s].n_k; j++)
+                pairs += bench_kinds_see(&c->shape->kinds, &c->seqs[s], i, j, bench_shape_sees(c->shape, s, i, j));
+    return pairs * c->shape->heads;
+}
+
 bool bench_case_open(struct bench_case *c, const struct bench_shape *shape, const struct bench_arena *arena,
                      struct bench_extent *at, double logit_scale) {
     *c = (struct bench_case){.shape = shape, .seqs = calloc((size_t)shape->n_seqs, sizeof *c->seqs)};
@@ -120,20 +131,25 @@ bool bench_case_open(struct bench_case *c, const struct bench_shape *shape, cons
         return false;
     *at = bench_extent_add(*at, bench_shape_extent(shape));
     c->batch = make_batch(shape, c->seqs, logit_scale);
-    c->pairs = bench_shape_pairs(shape);
+    if (!bench_kinds_open(&shape->kinds, &c->batch, c->seqs, &c->memory))
+        return false;
+    const double of_windows = bench_shape_pairs(shape);
+    c->pairs = bench_kinds_hide(&shape->kinds) ? seen_pairs(c) : of_windows;
     c->flops = 2 * c->pairs * (shape->d_qk + shape->d_v);
-    c->kv_bytes = bench_shape_kv_bytes(shape);
+    c->kv_bytes = bench_shape_kv_bytes(shape) * (of_windows > 0 ? c->pairs / of_windows : 1); /* exact for one query */
     return true;
 }
 
 void bench_case_close(struct bench_case *c) {
     free(c->seqs);
     free(c->table);
+    bench_kinds_free(c->memory);
     *c = (struct bench_case){0};
 }
 
 bool bench_shapes_join(const struct bench_shape *a, const struct bench_shape *b) {
     return a->heads == b->heads && a->kv_heads == b->kv_heads && a->d_qk == b->d_qk && a->d_v == b->d_v &&
            a->q_type == b->q_type && a->kv_type == b->kv_type && a->o_type == b->o_type && a->causal == b->causal &&
-           a->windowed == b->windowed && a->left == b->left && a->right == b->right && a->sink == b->sink;
+           a->windowed == b->windowed && a->left == b->left && a->right == b->right && a->sink == b->sink &&
+           memcmp(&a->kinds, &b->kinds, sizeof a->kinds) == 0;
 }

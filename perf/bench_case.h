@@ -14,6 +14,7 @@ struct bench_case {
     const struct bench_shape *shape;
     sa_sequence *seqs;
     int32_t *table; /* of all sequences: pages in random order; NULL: not paged */
+    void **memory;  /* of what the shape's kinds ask for */
     sa_batch batch;
     double flops, pairs, kv_bytes;
 };

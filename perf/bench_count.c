@@ -52,6 +52,12 @@ static int64_t first_position(const struct bench_shape *shape, const struct benc
     return shape->has_offset ? shape->offset : seq->n_k - seq->n_q;
 }
 
+bool bench_shape_sees(const struct bench_shape *shape, int64_t seq, int64_t query, int64_t key) {
+    const int64_t position = first_position(shape, &shape->seqs[seq]) + query;
+    const struct span span = seen(shape, shape->seqs[seq].n_k, position, position);
+    return key < span.sink || (key >= span.lo && key < span.hi);
+}
+
 double bench_shape_pairs(const struct bench_shape *shape) {
     double pairs = 0;
     for (int64_t i = 0; i < shape->n_seqs; i++) {

@@ -85,11 +85,14 @@ static bool parse_word(char *word, const char *where, struct draft *draft, struc
     if (strcmp(word, "parts") == 0)
         return shape->parts = true;
     char *equals = strchr(word, '=');
+    bool known;
+    if (!equals && bench_kinds_parse(word, NULL, &shape->kinds, &known))
+        return true;
     if (!equals)
-        return complain(where, word, "expected key=value, 'causal', 'warm' or 'parts'");
+        return complain(where, word, "expected key=value, 'causal', 'warm', 'parts', 'alibi', 'sinks' or 'positions'");
     *equals = 0;
     const char *value = equals + 1;
-    bool known, good = parse_plain(word, value, draft, &known);
+    bool good = parse_plain(word, value, draft, &known);
     if (!known)
         good = parse_types(word, value, draft, &known);
     if (!known && (known = strcmp(word, "window") == 0))
@@ -102,6 +105,8 @@ static bool parse_word(char *word, const char *where, struct draft *draft, struc
         good = bench_lengths_parse(&draft->lens, value);
     if (!known && (known = strcmp(word, "qlens") == 0))
         good = bench_lengths_parse(&draft->q_lens, value);
+    if (!known)
+        good = bench_kinds_parse(word, value, &shape->kinds, &known);
     *equals = '=';
     return good || complain(where, word, known ? "bad value" : "unknown key");
 }

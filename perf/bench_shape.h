@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "bench_arena.h"
+#include "bench_kinds.h"
 
 enum { BENCH_NAME_CHARS = 40 };
 
@@ -28,6 +29,7 @@ struct bench_shape {
     int64_t page;                /* tokens of a page; 0: contiguous */
     int64_t left, right;         /* -1: no limit */
     int64_t sink, offset;
+    struct bench_kinds kinds;
 };
 
 struct bench_shapes {
@@ -55,6 +57,9 @@ int64_t bench_shape_tokens(const struct bench_shape *shape, int64_t n_k);
 
 /* Visible (query, key) pairs of all heads, counted query by query and not by the library. */
 double bench_shape_pairs(const struct bench_shape *shape);
+
+/* Does a query of a sequence see a key, as far as windows say? */
+bool bench_shape_sees(const struct bench_shape *shape, int64_t seq, int64_t query, int64_t key);
 
 /* Bytes of K and V and their scales that some query sees: what has to be read at least once. */
 double bench_shape_kv_bytes(const struct bench_shape *shape);

@@ -143,7 +143,7 @@ static bool counts_agree(const struct bench_case *c, sa_engine *engine) {
 }
 
 double bench_check(const struct bench_case *c, sa_engine *engine) {
-    if (!counts_agree(c, engine))
+    if (!bench_kinds_hide(&c->shape->kinds) && !counts_agree(c, engine))
         return -1;
     if (!for_each_row(c, row_is_sane)) {
         fprintf(stderr, "bench: %s is WRONG: an element of o was not written, or is larger than any v\n",

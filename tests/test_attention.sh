@@ -142,6 +142,45 @@ expect 0 'check .*: good' "$sa" run "${batch[@]}" -o "$dir/one.npy" --check --bi
 expect 0 'check .*: good' "$sa" run "${second[@]}" -o "$dir/two.npy" --check --bias "$dir/of_second.npy"
 cmp <(tail -c $((8 * heads * d * 4)) "$dir/one.npy") <(tail -c +129 "$dir/two.npy") || fail "the second bias of a batch differs"
 
+# ---- what a query sees ----
+check_sight() {
+    matrix below | npy mask '|b1' "$n, $n"
+    matrix below_uint8 | npy mask8 '|u1' "1, 1, $n, $n"
+    same "a mask that is causal" "--mask @mask.npy" "--causal"
+    same "a mask of uint8" "--mask @mask8.npy" "--causal"
+    same "a mask and a window" "--mask @mask.npy --window 3,-1" "--causal --window 3,0"
+    each $n i32 | npy i32 '<i4' "$n,"
+    each $n i64 | npy i64 '<i8' "1, $n"
+    each $n key_later | npy later '<i4' "$n,"
+    each $n key_later_i64 | npy later64 '<i8' "$n,"
+    same "positions as they are anyway" "--q-pos @i32.npy --k-pos @i64.npy --causal" "--causal"
+    same "positions, all later" "--q-pos @later64.npy --k-pos @later.npy --window 2,1" "--window 2,1"
+    same "queries beyond the keys" "--q-pos @later.npy --window 95,-1" "--q-offset 100 --window 95,-1"
+    same "a prefix of everything" "--causal --prefix $n" ""
+    same "a prefix of the first key" "--causal --prefix 1" "--causal"
+    other "--causal --prefix 5" "--causal"
+    each $n half | npy halves '<i8' "$n,"
+    bytes one --doc-ids "$dir/halves.npy"
+    expect 0 'check .*: good' "$sa" run "${batch[@]}" -o "$dir/two.npy" --check
+    cmp <(tail -c +129 "$dir/one.npy") <(tail -c +129 "$dir/two.npy") || fail "two documents are not two sequences"
+    # Two items with positions of their own: the second's keys stand the other way round.
+    each 8 backwards | npy backwards '<i4' "8,"
+    { each 8 i32 && each 8 backwards; } | npy each_way '<i4' "2, 8"
+    expect 0 'check .*: good' "$sa" run "${batch[@]}" -o "$dir/one.npy" --check --causal --k-pos "$dir/each_way.npy"
+    expect 0 'check .*: good' "$sa" run "${second[@]}" -o "$dir/two.npy" --check --causal --k-pos "$dir/backwards.npy"
+    cmp <(tail -c $((8 * heads * d * 4)) "$dir/one.npy") <(tail -c +129 "$dir/two.npy") || fail "the second positions of a batch differ"
+    expect 0 'check .*: good' "$sa" run "$archive" -o "$dir/o.safetensors" --check --mask "$dir/mask8.npy" --doc-ids "$dir/halves.npy" \
+        --k-pos "$dir/later.npy" --window 8,-1 --q-pos "$dir/later.npy" --kv-int8 --page-size 3 --bias "$dir/row16.npy"
+}
+
+# served OPTION...: the engine takes them.
+served() { ! "$sa" run "${qkv[@]}" -o "$dir/served.npy" "$@" 2>&1 | grep -q 'this version does not take'; }
+matrix below | npy mask '|b1' "$n, $n"
+each $n i32 | npy i32 '<i4' "$n,"
+if served --mask "$dir/mask.npy" && served --causal --k-pos "$dir/i32.npy" && served --causal --prefix 5 && served --doc-ids "$dir/i32.npy"; then
+    check_sight
+fi
+
 # ---- weights and key mass ----
 row=$((n * 4))
 bytes one --weights "$dir/w.npy" --rows "0-$((n - 1))" --key-mass "$dir/km.npy" --causal
@@ -163,6 +202,10 @@ expect 0 'the weights add up to 0\.[0-9]+;' look --sinks "$dir/h32.npy"
 expect 0 '2  animal +0\.[0-5]' look --softcap 1
 cmp <(look --bias "$dir/hides.npy") <(look --causal) || fail "look: a bias of -inf and --causal differ"
 expect 0 '2  animal +0\.6768' look --bias "$dir/heads.npy"
+
+if served --mask "$dir/mask.npy" && ! cmp <(look --mask "$dir/mask.npy") <(look --causal); then
+    fail "look: a causal mask and --causal differ"
+fi
 
 # ---- refusals ----
 each 5 f32 | npy five '<f4' "5,"

@@ -137,6 +137,20 @@ expect 0 'layer3 .*head +1 +to animal +0\.6768' "$sa" look "$archive" --token it
 expect 0 '2  animal +0\.6768' "$sa" look "$archive" --token it --layer 3 --head 1 --png "$dir/look.png" --svg "$dir/look.svg"
 expect 0 'largest difference [0-9.]+e-0[67]' "$sa" look "$archive" --token 10 --layer 5 --head 11
 expect 0 'not an explanation' "$sa" look "$archive" --token it --layer 3 --top 4
+# The weight is not what counts: beside it stand |a v| and how far the output moves.
+expect 0 ' 0  \[CLS\] +0\.1273 +0\.0194 +0\.1677  #' "$sa" look "$archive" --token it --layer 4 --head 1
+expect 0 'without animal \(weight 0\.0815\) .* by 0\.3631; without \[CLS\] \(0\.1273\) by 0\.1677' \
+    "$sa" look "$archive" --token it --layer 4 --head 1
+expect 0 'on animal, is also the one without which .* moves most' "$sa" look "$archive" --token it --layer 3 --head 1
+expect 0 '1\.0000 +[0-9.]+ +no row' "$sa" look "$archive" --token 0 --layer 4 --head 1 --causal
+"$sa" look "$archive" --token it --layer 4 --head 1 | sed '/explanation/d' | grep -qE '.{101}' &&
+    fail "look prints more than 100 columns"
+wide='"dtype":"F32","shape":[1,1,577],"data_offsets":'
+wide="{\"a.q\":{${wide}[0,2308]},\"a.k\":{${wide}[2308,4616]},\"a.v\":{${wide}[4616,6924]}}"
+{
+    printf '%b' "\\x$(printf %x ${#wide})\0\0\0\0\0\0\0" && printf %s "$wide" && head -c 6924 /dev/zero
+} >"$dir/wide.safetensors"
+refuse 1 'd is at most 576' "$sa" look "$dir/wide.safetensors" --token 0
 [ "$(head -c 4 "$dir/look.png" | tail -c 3)" = PNG ] || fail "look.png is no PNG"
 grep -q '<svg' "$dir/look.svg" || fail "look.svg is no SVG"
 refuse 1 "no token 'elephant'" "$sa" look "$archive" --token elephant --layer 3 --head 1

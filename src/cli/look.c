@@ -18,6 +18,10 @@ static const char help[] =
     "the\n"
     "words of the tokens; with layerN.o, a model's own output, the engine's output is compared with it.\n"
     "\n"
+    "Beside each key's weight a_j stand the length of its weighted value, |a_j v_j|, and how far the output o\n"
+    "moves when the key is removed and the others share its weight: |o - o_without_j| = a_j |v_j - o| / (1 - a_j).\n"
+    "Without a key that has all the weight there is no row.\n"
+    "\n"
     "  --token WORD|NUMBER   the query token\n"
     "  --layer L  --head H   which head; without them all are searched for the one that points most to a\n"
     "                        word that is not a neighbour\n"
@@ -62,7 +66,7 @@ static void add_find(struct find finds[N_FINDS], struct find find) {
 static bool best_of_head(const struct look_file *file, const struct look_layer *layer, int head, int64_t query,
                          double *weights, struct find *best) {
     *best = (struct find){layer->prefix, head, -1, 0};
-    if (!look_weights(layer, head, query, weights))
+    if (!look_weights(layer, head, query, weights, NULL))
         return false;
     for (int64_t j = 0; j < layer->k.shape[0]; j++)
         if (llabs(j - query) > NEIGHBOURS && weights[j] > best->weight && look_is_word(file, j))
@@ -192,7 +196,7 @@ static bool draw(const struct look_file *file, const struct look_options *o, con
         return complain("no memory for the weights of the picture");
     bool good = true;
     for (int64_t i = map.begin; good && i < map.end; i++)
-        good = look_weights(layer, head, i, weights + (i - map.begin) * map.n);
+        good = look_weights(layer, head, i, weights + (i - map.begin) * map.n, NULL);
     map.weights = weights;
     good = good && write_pictures(o, &map);
     free(weights);
@@ -201,20 +205,27 @@ static bool draw(const struct look_file *file, const struct look_options *o, con
 
 /* ---------------------------------------------------------------- the row */
 
+static bool fill_row(const struct look_layer *layer, int head, int64_t query, struct look_row *row) {
+    const int64_t kv_head = head / (layer->q.shape[1] / layer->v.shape[1]);
+    return look_weights(layer, head, query, row->weights, &row->sink) &&
+           (look_influence(&layer->v, kv_head, row) || complain("no memory for a row of values"));
+}
+
 static bool show_row(const struct look_file *file, const struct look_options *o, const struct look_layer *layer,
                      int head, int64_t query) {
     const int64_t n = layer->k.shape[0];
-    double *weights = malloc((size_t)n * sizeof *weights);
-    if (!weights)
+    double *numbers = malloc((size_t)n * 3 * sizeof *numbers);
+    if (!numbers)
         return complain("no memory for a row of weights");
-    const bool good = look_weights(layer, head, query, weights);
+    struct look_row row = {.n = n, .weights = numbers, .lengths = numbers + n, .moves = numbers + 2 * n};
+    const bool good = fill_row(layer, head, query, &row);
     if (good) {
         printf("%.*s, head %d: where the attention of \"%s\" (token %lld of %lld) goes\n",
                (int)strlen(layer->prefix) - 2, layer->prefix, head, look_word(file, query), (long long)query,
                (long long)n);
-        look_print_row(file, weights, n, query, o->top);
+        look_print_row(file, &row, query, o->top);
     }
-    free(weights);
+    free(numbers);
     return good;
 }
 

@@ -49,12 +49,33 @@ bool look_is_word(const struct look_file *file, int64_t i);
  * with the same word. */
 int64_t look_find_token(const struct look_file *file, const char *text, int64_t n, int *n_more);
 
-/* Weights of one row in double precision: weights[0 .. tokens of k - 1]. Only this row is computed. Complains and
- * returns false if there is no memory. */
-bool look_weights(const struct look_layer *layer, int head, int64_t query, double *weights);
+/* Weights of one row in double precision: weights[0 .. tokens of k - 1]. Only this row is computed. *sink, unless NULL:
+ * the weight that a learnable sink takes. Complains and returns false if there is no memory. */
+bool look_weights(const struct look_layer *layer, int head, int64_t query, double *weights, double *sink);
 
-/* Prints the row's words with bars, at most `top` of them in the order of the text. */
-void look_print_row(const struct look_file *file, const double *weights, int64_t n, int64_t query, int64_t top);
+/* What each key does for one row. */
+struct look_row {
+    int64_t n;
+    double *weights; /* [n]: a_j */
+    double *lengths; /* [n]: |a_j v_j| */
+    double *moves;   /* [n]: |o - o without key j|, or LOOK_NO_ROW where nothing else has weight */
+    double sink;     /* the weight that a learnable sink takes */
+    double length;   /* |o| */
+};
+
+#define LOOK_NO_ROW (-1.0)
+
+/* Fills in lengths, moves and length from weights and sink and the values of a kv head; v: tokens, heads, d. False: no
+ * memory. */
+bool look_influence(const struct array *v, int64_t kv_head, struct look_row *row);
+
+/* The key that moves the output most when it is left out; of those without which there is no row, the first. -1: none
+ * has weight. look_heaviest(): the key with the largest weight. */
+int64_t look_most_influential(const struct look_row *row);
+int64_t look_heaviest(const struct look_row *row);
+
+/* Prints the row's words with their numbers and bars, the `top` largest weights in the order of the text. */
+void look_print_row(const struct look_file *file, const struct look_row *row, int64_t query, int64_t top);
 
 /* A picture of the weights of queries and keys begin .. end - 1. weights[(i - begin) * n + j]. */
 struct heatmap {

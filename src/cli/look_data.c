@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,10 +90,15 @@ static bool get(struct look_file *file, const char *q_name, char letter, struct 
     return true;
 }
 
+enum { MOST_D = 576 }; /* of the library, and of the reference */
+
 static bool fits(const struct look_file *file, const struct look_layer *l) {
     const int64_t *q = l->q.shape, *k = l->k.shape, *v = l->v.shape;
     bool good = k[0] == v[0] && k[1] == v[1] && q[2] == k[2] && k[1] > 0 && q[1] % k[1] == 0 && q[0] > 0 && k[0] > 0;
     good = good && q[2] > 0 && v[2] > 0;
+    if (good && (q[2] > MOST_D || v[2] > MOST_D))
+        return complain("%s: %s is of %s, its v of %s: d is at most %d", file->path, l->prefix, shape_text(&l->q),
+                        shape_text(&l->v), MOST_D);
     if (good && l->o.data)
         good = l->o.shape[0] == q[0] && l->o.shape[1] == q[1] && l->o.shape[2] == v[2];
     return good || complain("%s: the shapes of %s (%s), its k (%s) and v (%s) do not belong together", file->path,
@@ -161,12 +167,15 @@ int64_t look_find_token(const struct look_file *file, const char *text, int64_t 
 
 /* ---------------------------------------------------------------- weights */
 
-bool look_weights(const struct look_layer *layer, int head, int64_t query, double *weights) {
+bool look_weights(const struct look_layer *layer, int head, int64_t query, double *weights, double *sink) {
+    const float *logits = layer->batch.sink_logits;
     double *bounds = malloc((size_t)(layer->seq.n_k + 1) * sizeof *bounds);
     struct reference_row row = {.weights = weights, .weight_bounds = bounds};
     sa_batch batch = layer->batch;
     batch.sequences = &layer->seq;
     const bool good = bounds && reference_row(&batch, 0, query, head, &row);
+    if (good && sink)
+        *sink = logits && logits[head] > -HUGE_VALF ? exp((double)logits[head] - row.lse) : 0;
     free(bounds);
     return good || complain("no memory for a row of weights");
 }

@@ -68,6 +68,9 @@ static sa_status check_list(const struct subject *s, const char *name, const sa_
     if (begin < 0 || end < begin || (end > begin && !list->blocks))
         return sa_fail(SA_INVALID, "sequence %lld: %s: the list %lld begins at %lld and ends at %lld", (long long)s->i,
                        name, (long long)x, (long long)begin, (long long)end);
+    if (end - begin > n_blocks)
+        return sa_fail(SA_INVALID, "sequence %lld: %s: the list %lld has %lld blocks, there are %lld", (long long)s->i,
+                       name, (long long)x, (long long)(end - begin), (long long)n_blocks);
     for (int64_t at = begin; at < end; at++)
         if (list->blocks[at] < 0 || list->blocks[at] >= n_blocks ||
             (at > begin && list->blocks[at] <= list->blocks[at - 1]))
@@ -107,36 +110,10 @@ static sa_status check_blocks(const struct subject *s) {
 
 /* ---------------------------------------------------------------- fields */
 
-/* Adds the reach of an axis to a range of offsets in bytes. */
-static bool add_axis(int64_t n, int64_t stride, int64_t *low, int64_t *high) {
-    int64_t reach;
-    if (__builtin_mul_overflow(n - 1, stride, &reach))
-        return false;
-    return !__builtin_add_overflow(reach < 0 ? *low : *high, reach, reach < 0 ? low : high);
-}
-
-static sa_status resolve_field(const struct subject *s, const char *name, const sa_grid *grid, int bytes,
-                               struct sa_field *field) {
-    int64_t low = 0, high = bytes;
-    if (!grid->data) {
-        *field = (struct sa_field){0};
-        if (grid->head_stride || grid->query_stride || grid->key_stride)
-            return s->own->n_q && s->own->n_k ? bad(s, name, "has strides, but its data is NULL") : SA_OK;
-        return SA_OK;
-    }
-    if (!is_aligned(grid->data, (size_t)bytes))
-        return bad(s, name, "is not aligned to its elements");
-    field->data = grid->data;
-    const bool fits = !__builtin_mul_overflow(grid->head_stride, bytes, &field->head) &&
-                      !__builtin_mul_overflow(grid->query_stride, bytes, &field->query) &&
-                      !__builtin_mul_overflow(grid->key_stride, bytes, &field->key);
-    if (s->own->n_q == 0 || s->own->n_k == 0)
-        return SA_OK;
-    if (!fits || !add_axis(s->batch->n_query_heads, field->head, &low, &high) ||
-        !add_axis(s->own->n_q, field->query, &low, &high) || !add_axis(s->own->n_k, field->key, &low, &high) ||
-        low < -(INT64_C(1) << 62) || high > INT64_C(1) << 62)
-        return bad(s, name, "reaches beyond the address space: strides too large");
-    return SA_OK;
+static sa_status check_field(const struct subject *s, const char *name, const sa_grid *grid) {
+    const bool strides = grid->head_stride || grid->query_stride || grid->key_stride;
+    return strides && !grid->data && s->own->n_q && s->own->n_k ? bad(s, name, "has strides, but its data is NULL")
+                                                                : SA_OK;
 }
 
 /* ---------------------------------------------------------------- numbers a head */
@@ -249,15 +226,14 @@ static struct sa_sight sight_of(const struct subject *s, const struct sa_problem
 sa_status sa_resolve_kinds(const sa_batch *b, int64_t i, const sa_sequence *own, const struct sa_problem *problem,
                            struct sa_seq *seq) {
     const struct subject s = {i, b, own};
-    struct sa_field mask;
     sa_status status = check_sight(&s);
     seq->terms.slopes = own->alibi_slopes ? own->alibi_slopes : b->alibi_slopes;
     seq->sink_logits = own->sink_logits ? own->sink_logits : b->sink_logits;
     seq->reports = (struct sa_reports){own->weights, own->key_mass, NULL};
     if (status == SA_OK)
-        status = resolve_field(&s, "mask", &own->mask, 1, &mask);
+        status = check_field(&s, "mask", &own->mask);
     if (status == SA_OK)
-        status = resolve_field(&s, "bias", &own->bias, sa_type_bytes(b->bias_type), &seq->terms.bias);
+        status = check_field(&s, "bias", &own->bias);
     if (status == SA_OK)
         status = check_heads(i, "alibi_slopes", seq->terms.slopes, b->n_query_heads, false);
     if (status == SA_OK)
@@ -267,6 +243,6 @@ sa_status sa_resolve_kinds(const sa_batch *b, int64_t i, const sa_sequence *own,
     if (status == SA_OK)
         status = check_mass(&s, &seq->reports.mass);
     if (status == SA_OK)
-        seq->sight = sight_of(&s, problem, mask, &seq->unruled);
+        seq->sight = sight_of(&s, problem, seq->sight.mask, &seq->unruled);
     return status;
 }

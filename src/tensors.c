@@ -126,7 +126,7 @@ static bool overlap(const struct shape *sa, const struct placed *a, const struct
 
 /* ---------------------------------------------------------------- pages and scales */
 
-enum { Q, K, V, K_SCALES, V_SCALES, O, LSE, ROW_MAX, PARTIAL, WEIGHTS, MASS, N_TENSORS };
+enum { Q, K, V, K_SCALES, V_SCALES, MASK, BIAS, O, LSE, ROW_MAX, PARTIAL, WEIGHTS, MASS, N_TENSORS };
 
 static const char *const pages_names[2] = {"k_pages", "v_pages"};
 
@@ -243,6 +243,18 @@ static sa_status set_caches(const sa_batch *b, int64_t i, const sa_sequence *s, 
     return SA_OK;
 }
 
+/* Keys are its pages, which makes it count as a whole; a stride of 0 stays one. */
+static void set_grid(const sa_batch *b, int64_t i, const sa_sequence *s, const sa_grid *grid, int which,
+                     struct tensors *t) {
+    const bool mask = which == MASK;
+    const int64_t n_q = grid->data ? s->n_q : 0;
+    set(t, which,
+        (struct shape){mask ? "mask" : "bias", i, n_q, b->n_query_heads, s->n_k, 1,
+                       mask ? 1 : sa_type_bytes(b->bias_type), true},
+        grid->data, (struct strides){grid->query_stride, grid->head_stride, grid->key_stride});
+    t->fallback[which] = (struct strides){0, 0, 0};
+}
+
 /* Rows of a float for each key. */
 static void set_reports(const sa_batch *b, int64_t i, const sa_sequence *s, struct tensors *t) {
     const sa_row_weights *weights = &s->weights;
@@ -259,6 +271,8 @@ static void set_rest(const sa_batch *b, int64_t i, const sa_sequence *s, struct 
     const int64_t hq = b->n_query_heads;
     set(t, Q, (struct shape){"q", i, s->n_q, hq, 1, b->d_qk, sa_type_bytes(b->q_type), false}, s->q.data,
         strides_of(&s->q));
+    set_grid(b, i, s, &s->mask, MASK, t);
+    set_grid(b, i, s, &s->bias, BIAS, t);
     set(t, O, (struct shape){"o", i, s->partial ? 0 : s->n_q, hq, 1, b->d_v, sa_type_bytes(b->o_type), false},
         s->o.data, (struct strides){s->o.token_stride, s->o.head_stride, 0});
     set(t, LSE, (struct shape){"lse", i, s->lse.data ? s->n_q : 0, hq, 1, 1, sizeof(float), false}, s->lse.data,
@@ -297,6 +311,51 @@ static sa_status check_overlaps(const struct tensors *t) {
     return SA_OK;
 }
 
+/* n numbers that are read. What else may be wrong with them is found elsewhere. */
+static sa_status check_array(const struct tensors *t, const char *name, const void *data, int64_t n, size_t bytes) {
+    const struct shape shape = {name, t->shape[Q].seq, 1, 1, 1, n, (int)bytes, false};
+    struct placed p = {.address = (uintptr_t)data};
+    if (!data || n <= 0)
+        return SA_OK;
+    if (__builtin_mul_overflow(n, (int64_t)bytes, &p.length) || p.address > UINTPTR_MAX - (uintptr_t)p.length)
+        return bad_tensor(&shape, "reaches beyond the address space");
+    for (int out = O; out < N_TENSORS; out++)
+        if (overlap(&t->shape[out], &t->placed[out], &shape, &p))
+            return sa_fail(SA_INVALID, "sequence %lld: %s overlaps %s", (long long)shape.seq, t->shape[out].name, name);
+    return SA_OK;
+}
+
+static sa_status check_arrays(const sa_batch *b, const sa_sequence *s, const struct tensors *t) {
+    const float *slopes = s->alibi_slopes ? s->alibi_slopes : b->alibi_slopes,
+                *sinks = s->sink_logits ? s->sink_logits : b->sink_logits;
+    const sa_row *rows = s->weights.data ? s->weights.rows : NULL;
+    const unsigned char *heads = s->key_mass.data ? s->key_mass.heads : NULL;
+    const struct {
+        const char *name;
+        const void *data;
+        int64_t n;
+        size_t bytes;
+    } arrays[] = {{"q_positions", s->q_positions, s->n_q, sizeof *s->q_positions},
+                  {"k_positions", s->k_positions, s->n_k, sizeof *s->k_positions},
+                  {"q_documents", s->q_documents, s->n_q, sizeof *s->q_documents},
+                  {"k_documents", s->k_documents, s->n_k, sizeof *s->k_documents},
+                  {"tree_parents", s->tree_parents, s->n_tree_keys, sizeof *s->tree_parents},
+                  {"alibi_slopes", slopes, b->n_query_heads, sizeof *slopes},
+                  {"sink_logits", sinks, b->n_query_heads, sizeof *sinks},
+                  {"weights.rows", rows, s->weights.n_rows, sizeof *rows},
+                  {"key_mass.heads", heads, b->n_query_heads, sizeof *heads}};
+    sa_status status = SA_OK;
+    for (size_t a = 0; a < sizeof arrays / sizeof *arrays && status == SA_OK; a++)
+        status = check_array(t, arrays[a].name, arrays[a].data, arrays[a].n, arrays[a].bytes);
+    return status;
+}
+
+static struct sa_field field_of(const struct tensors *t, int which) {
+    const struct placed *p = &t->placed[which];
+    return is_empty(&t->shape[which]) ? (struct sa_field){0}
+                                      : (struct sa_field){t->data[which], p->head, p->token, p->page};
+}
+
 static struct sa_cache cache_of(const sa_batch *b, const struct tensors *t, int v) {
     const struct placed *p = &t->placed[K + v], *scales = &t->placed[K_SCALES + v];
     const struct shape *shape = &t->shape[K + v];
@@ -332,6 +391,8 @@ sa_status sa_resolve_tensors(const sa_batch *b, int64_t i, const sa_sequence *s,
     status = check_all(&t);
     if (status == SA_OK)
         status = check_overlaps(&t);
+    if (status == SA_OK)
+        status = check_arrays(b, s, &t);
     if (status != SA_OK)
         return status;
     const struct placed *p = t.placed;
@@ -340,7 +401,9 @@ sa_status sa_resolve_tensors(const sa_batch *b, int64_t i, const sa_sequence *s,
                            .v = cache_of(b, &t, 1),
                            .o = {s->o.data, p[O].token, p[O].head},
                            .lse = floats_of(s->lse.data, &p[LSE]),
-                           .row_max = floats_of(s->row_max.data, &p[ROW_MAX])};
+                           .row_max = floats_of(s->row_max.data, &p[ROW_MAX]),
+                           .terms.bias = field_of(&t, BIAS),
+                           .sight.mask = field_of(&t, MASK)};
     return SA_OK;
 }
 

@@ -153,7 +153,6 @@ static struct sa_kept kept_of(int64_t n_q, int32_t n_heads, int32_t d_v, int64_t
 static sa_status check_first_key(const sa_batch *b, int64_t i, const sa_sequence *s) {
     const int64_t k_page = s->k_pages.table ? s->k_pages.page_tokens : 1,
                   v_page = s->v_pages.table ? s->v_pages.page_tokens : k_page;
-    const struct sa_kept kept = kept_of(s->n_q, b->n_query_heads, b->d_v, s->first_key, s->first_key + s->n_k);
     if (s->first_key < 0 || s->first_key % SA_CHUNK_KEYS || s->first_key > MAX_TOKENS - s->n_k)
         return sa_fail(SA_INVALID, "sequence %lld: first_key is %lld, expected a multiple of %d up to %lld",
                        (long long)i, (long long)s->first_key, SA_CHUNK_KEYS, (long long)(MAX_TOKENS - s->n_k));
@@ -172,6 +171,7 @@ static sa_status check_first_key(const sa_batch *b, int64_t i, const sa_sequence
     if (s->sink_logits || b->sink_logits)
         return sa_fail(SA_INVALID, "sequence %lld: partial is given with sink_logits, which belong to sa_merge()",
                        (long long)i);
+    const struct sa_kept kept = kept_of(s->n_q, b->n_query_heads, b->d_v, s->first_key, s->first_key + s->n_k);
     if ((uintptr_t)s->partial % sizeof(int64_t) || !sa_kept_bytes(&kept) || s->partial_bytes < sa_kept_bytes(&kept))
         return sa_fail(SA_INVALID, "sequence %lld: partial_bytes is %zu, expected %zu, on a boundary of 8 bytes",
                        (long long)i, s->partial_bytes, sa_kept_bytes(&kept));

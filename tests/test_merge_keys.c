@@ -267,6 +267,7 @@ START_TEST(refused_calls) {
     REFUSE(r->seq.first_key = 512, "first_key");
     REFUSE(r->seq.first_key = -CHUNK, "first_key");
     REFUSE(r->seq.first_key = INT64_C(1) << 40, "first_key");
+    REFUSE(r->seq.first_key = INT64_MAX - (CHUNK - 1), "first_key");
     REFUSE(r->seq.n_tree_keys = 2, "first_key is given with tree_parents");
     REFUSE(r->seq.partial = NULL, "partial_bytes is given without");
     REFUSE(r->seq.partial_bytes = sa_partial_bytes(N_Q, 1, D, CHUNK, N_K) - 1, "partial_bytes");

@@ -103,6 +103,70 @@ START_TEST(memory_that_is_shared) {
 }
 END_TEST
 
+/* What is read beside q, k and v may not be written either. */
+START_TEST(arrays_that_are_shared) {
+    sa_engine *engine = engine_with(SA_ISA_GENERIC, 1);
+    const sa_row rows[1] = {{0, 0, 0}};
+    float weights[HEADS * N_K], mass[N_K];
+    struct right r;
+    make_right(&r);
+    REFUSE(r.seq.mask = ((sa_grid){r.o, 0, 0, 1}), "o overlaps mask");
+    REFUSE(r.seq.mask = ((sa_grid){r.lse + N_Q * HEADS, 0, 0, -1}), "lse overlaps mask");
+    REFUSE((r.seq.bias = (sa_grid){weights, 1, 0, 0}, r.seq.weights = (sa_row_weights){weights, rows, 1, 0}),
+           "weights overlaps bias");
+    REFUSE(r.seq.q_positions = (int32_t *)r.o, "o overlaps q_positions");
+    REFUSE(r.seq.k_positions = (int32_t *)r.lse, "lse overlaps k_positions");
+    REFUSE(r.seq.k_documents = (int32_t *)r.o, "o overlaps k_documents");
+    REFUSE((r.seq.k_documents = r.table, r.seq.q_documents = (int32_t *)r.o), "o overlaps q_documents");
+    REFUSE((r.seq.tree_parents = (int32_t *)r.o, r.seq.n_tree_keys = N_Q), "o overlaps tree_parents");
+    REFUSE(r.seq.alibi_slopes = r.lse, "lse overlaps alibi_slopes");
+    REFUSE((r.batch.sink_logits = mass, r.seq.key_mass.data = mass), "key_mass overlaps sink_logits");
+    REFUSE(r.seq.weights = ((sa_row_weights){weights, (sa_row *)(void *)weights, 1, 0}),
+           "weights overlaps weights.rows");
+    REFUSE((r.seq.key_mass.data = mass, r.seq.key_mass.heads = (unsigned char *)mass),
+           "key_mass overlaps key_mass.heads");
+    r.seq.mask = (sa_grid){r.k, 0, 0, 1}; /* inputs may share */
+    r.seq.alibi_slopes = r.q;
+    ck_assert_msg(sa_batch_forward(engine, &r.batch) == SA_OK, "%s", sa_last_reason());
+    sa_engine_destroy(engine);
+}
+END_TEST
+
+/* A list is not read further than it can be right. */
+START_TEST(lists_that_are_too_long) {
+    sa_engine *engine = engine_with(SA_ISA_GENERIC, 1);
+    const int32_t blocks[3] = {0, 1, 2};
+    const int64_t begin[2] = {0, INT64_MAX}, right[2] = {0, 3};
+    struct right r;
+    make_right(&r);
+    REFUSE(r.seq.blocks = ((sa_block_sparsity){{begin, blocks, 0}, {NULL, NULL, 0}, N_Q, 2}), "there are 3");
+    r.seq.blocks = (sa_block_sparsity){{right, blocks, 0}, {NULL, NULL, 0}, N_Q, 2};
+    ck_assert_msg(sa_batch_forward(engine, &r.batch) == SA_OK, "%s", sa_last_reason());
+    sa_engine_destroy(engine);
+}
+END_TEST
+
+/* Nobody goes along an axis of one element, nor of none. */
+START_TEST(grids_of_one_key) {
+    sa_engine *engine = engine_with(SA_ISA_GENERIC, 1);
+    float bias = 1;
+    struct right r;
+    for (int64_t n_k = 0; n_k < 2; n_k++) {
+        make_right(&r);
+        r.seq.n_k = n_k;
+        r.seq.n_q = 1;
+        r.seq.first_key = 1024;
+        r.seq.bias = (sa_grid){&bias, 0, INT64_MAX / 4, INT64_MIN / 4};
+        r.seq.mask = (sa_grid){&bias, 0, INT64_MAX, INT64_MIN};
+        ck_assert_msg(sa_batch_forward(engine, &r.batch) == SA_OK, "%s", sa_last_reason());
+        r.seq.n_q = 0;
+        r.seq.n_k = 3;
+        ck_assert_msg(sa_batch_forward(engine, &r.batch) == SA_OK, "%s", sa_last_reason());
+    }
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 /* Strides that look odd and are right. */
 START_TEST(memory_that_is_interleaved) {
     sa_engine *engine = engine_with(SA_ISA_GENERIC, 1);
@@ -236,6 +300,9 @@ int main(void) {
     tcase_add_test(tcase, fields_of_a_sequence);
     tcase_add_test(tcase, what_happens_to_scores);
     tcase_add_test(tcase, memory_that_is_shared);
+    tcase_add_test(tcase, arrays_that_are_shared);
+    tcase_add_test(tcase, lists_that_are_too_long);
+    tcase_add_test(tcase, grids_of_one_key);
     tcase_add_test(tcase, memory_that_is_interleaved);
     tcase_add_test(tcase, sizes_of_structs);
     tcase_add_test(tcase, larger_sequences);

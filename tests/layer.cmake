@@ -11,7 +11,11 @@ function(sa_layer_test name)
   target_link_libraries(${name} PRIVATE sa_layer)
 endfunction()
 
+sa_layer_test(test_layer SOURCES layer_model.c turn_reference.c)
+sa_layer_test(test_layer_positions SOURCES turn_reference.c)
 sa_layer_test(test_layer_passes)
+sa_layer_test(test_layer_calls)
+sa_layer_test(test_layer_refusals)
 
 add_executable(shortest_layer shortest_layer.c)
 target_link_libraries(shortest_layer PRIVATE sa_layer)

@@ -46,11 +46,15 @@
  *                    calls it is what it was before the first, unless the host program has set it meanwhile. MKL and
  *                    BLIS are told so for the threads of the engine only. (An OpenBLAS that makes its own threads makes
  *                    them when it is loaded. They sleep.)
- *     Bits           Numbers of tokens are padded to multiples of 16 with zeros before they go into a product. If BLAS
- *                    computes a row of a product of so many rows in one way, wherever it stands and however many others
- *                    there are, then the bits of y depend on that row's own tokens and options only, as in sa/sa.h. The
- *                    AVX2 kernels of OpenBLAS do (tests/test_layer_bits.c shows it for the BLAS at hand); OpenBLAS has
- *                    other kernels for small products on AVX-512, and MKL promises it only in its reproducible modes.
+ *     Bits           BLAS promises nothing. OpenBLAS, for one, computes a row of a product in another way, in a few of
+ *                    its columns, if it is one of the second six of twelve rows. So products are cut at multiples of
+ *                    twelve rows and at columns that depend on the layer alone, and the row of a token stands in its
+ *                    dozen where its number says: the number among the keys in self-attention, with a cache or without,
+ *                    that among the new tokens otherwise. What is free in a dozen is 0. Thereby the bits of a row of y
+ *                    depend on that row's own tokens and options only, as in sa/sa.h, for the kernels of OpenBLAS up to
+ *                    AVX2; tests/test_layer_calls.c shows it for the BLAS at hand. Elsewhere it may be otherwise:
+ *                    OpenBLAS has other kernels for small products on AVX-512, MKL promises it in reproducible modes
+ *                    only. SA_LAYER_PACK does without: then bits depend on the rest of the batch, and on nothing else.
  *                    Another instruction set or version of BLAS gives other bits in any case.
  */
 #ifndef SA_LAYER_H
@@ -244,13 +248,17 @@ typedef struct sa_layer_tokens {
  * sa_cache_append(): the new keys and values are appended, as tokens n_k - n .. n_k - 1, then all n_k are attended to.
  * So a prefill, a chunk of one and a decoding step are the same call; a cross-attention's cache is filled by the first
  * call, with SA_LAYER_MEMORY, and then used with SA_LAYER_NONE. In a batch all sequences have a cache or none has. */
+/* Rows of all sequences follow each other in products: up to twelve times faster for many sequences of few tokens,
+ * decoding steps for one, but see "Bits" at the top. */
+#define SA_LAYER_PACK 1u
+
 typedef struct sa_layer_batch {
     size_t struct_size;            /* sizeof(sa_layer_batch) */
     size_t tokens_size;            /* sizeof(sa_layer_tokens): the step from one element of `tokens` to the next */
     const sa_batch *attention;     /* the sequences and every option of their attention */
     const sa_layer_tokens *tokens; /* one for each sequence */
     int32_t x_type, memory_type, y_type; /* SA_F32, SA_BF16 or SA_F16 */
-    uint32_t reserved;                   /* 0 */
+    uint32_t flags;                      /* SA_LAYER_PACK */
     void *workspace;        /* NULL: the layer's, kept for later calls. Otherwise memory of this call only, */
     size_t workspace_bytes; /* at least sa_layer_workspace_bytes() of it, on a boundary of 64 bytes */
 } sa_layer_batch;

@@ -79,8 +79,8 @@ static sa_status take_batch(struct sa_layer_call *call, const sa_layer_batch *ba
                          sizeof(sa_layer_tokens));
     if (call->n && !b->tokens)
         return sa_refuse(SA_INVALID, "sa_layer_batch.tokens is NULL");
-    if (b->reserved != 0)
-        return sa_refuse(SA_INVALID, "sa_layer_batch.reserved is %u, expected 0", (unsigned)b->reserved);
+    if (b->flags & ~SA_LAYER_PACK)
+        return sa_refuse(SA_INVALID, "sa_layer_batch.flags is %#x", (unsigned)b->flags);
     status = sa_check_type(b->x_type, "sa_layer_batch.x_type");
     if (status == SA_OK)
         status = sa_check_type(b->memory_type, "sa_layer_batch.memory_type");
@@ -171,6 +171,19 @@ static sa_status check_positions(const sa_sequence *s, const sa_layer_tokens *t,
     return status == SA_OK ? check_array(t->memory_positions, t->n_memory, i, "memory_positions") : status;
 }
 
+enum rows { X, KV, Y };
+
+/* Of n rows of a sequence, the first that is free being row `free`: a token stands in its dozen where its number says.
+ */
+static int64_t first_row(const struct sa_layer_call *call, enum rows rows, int64_t free, const sa_sequence *s,
+                         const sa_layer_tokens *t, int64_t n) {
+    const bool is_key = call->caches && (rows == KV || t->source == SA_LAYER_SELF);
+    const int64_t place = is_key ? (s->n_k - n) % SA_ROW_GRAIN : 0;
+    if (call->batch.flags & SA_LAYER_PACK || n == 0)
+        return free;
+    return free + (place - free % SA_ROW_GRAIN + SA_ROW_GRAIN) % SA_ROW_GRAIN;
+}
+
 static sa_status check_sequences(struct sa_layer_call *call) {
     sa_sequence s;
     sa_layer_tokens t;
@@ -190,8 +203,8 @@ static sa_status check_sequences(struct sa_layer_call *call) {
             status = check_positions(&s, &t, i);
         if (status != SA_OK)
             return status;
-        call->x.strip.n_rows += s.n_q;
-        call->kv.strip.n_rows += n_new(&s, &t);
+        call->x.strip.n_rows = first_row(call, X, call->x.strip.n_rows, &s, &t, s.n_q) + s.n_q;
+        call->kv.strip.n_rows = first_row(call, KV, call->kv.strip.n_rows, &s, &t, n_new(&s, &t)) + n_new(&s, &t);
         call->kv_from_x = call->kv_from_x && n_new(&s, &t) == s.n_q && (t.source == SA_LAYER_SELF || s.n_q == 0);
     }
     if (call->x.strip.n_rows > INT64_MAX / (1 << 24) || call->kv.strip.n_rows > INT64_MAX / (1 << 24))
@@ -201,8 +214,6 @@ static sa_status check_sequences(struct sa_layer_call *call) {
 
 /* ---------------------------------------------------------------- rows */
 
-enum rows { X, KV, Y };
-
 static struct sa_piece piece(const void *data, int64_t stride, int64_t d, int64_t n, int type) {
     union { /* of x and memory nothing is written */
         const void *given;
@@ -211,38 +222,42 @@ static struct sa_piece piece(const void *data, int64_t stride, int64_t d, int64_
     return (struct sa_piece){at.kept, (stride ? stride : d) * (int64_t)sa_bytes_of(type), 0, n, type};
 }
 
-/* Those of sequence i. */
-static struct sa_piece piece_of(const struct sa_layer_call *call, enum rows rows, int64_t i) {
+/* Those of sequence i; row `free` is the first that is free. */
+static struct sa_piece piece_of(const struct sa_layer_call *call, enum rows rows, int64_t i, int64_t free) {
     const struct sa_layer *layer = call->layer;
     const sa_layer_batch *b = &call->batch;
     sa_sequence s;
     sa_layer_tokens t;
     sa_layer_call_sequence(call, i, &s);
     sa_layer_call_tokens(call, i, &t);
-    if (rows == Y)
-        return piece(t.y, t.y_stride, layer->d_out, s.n_q, b->y_type);
-    if (rows == KV && t.source == SA_LAYER_MEMORY)
-        return piece(t.memory, t.memory_stride, layer->d_memory, t.n_memory, b->memory_type);
-    return piece(t.x, t.x_stride, layer->d_model, rows == X || t.source == SA_LAYER_SELF ? s.n_q : 0, b->x_type);
+    struct sa_piece p = rows == Y ? piece(t.y, t.y_stride, layer->d_out, s.n_q, b->y_type)
+                        : rows == KV && t.source == SA_LAYER_MEMORY
+                            ? piece(t.memory, t.memory_stride, layer->d_memory, t.n_memory, b->memory_type)
+                            : piece(t.x, t.x_stride, layer->d_model, rows == X ? s.n_q : n_new(&s, &t), b->x_type);
+    p.first = first_row(call, rows, free, &s, &t, p.n);
+    return p;
 }
 
 static void fill_pieces(const struct sa_layer_call *call, enum rows rows, struct sa_piece *pieces) {
-    int64_t first = 0;
+    int64_t free = 0;
     for (int64_t i = 0; i < call->n; i++) {
-        pieces[i] = piece_of(call, rows, i);
-        pieces[i].first = first;
-        first += pieces[i].n;
+        pieces[i] = piece_of(call, rows, i, free);
+        free = pieces[i].first + pieces[i].n;
     }
 }
 
-/* Are they rows of floats of one matrix? *stride receives the floats from one to the next. */
+/* Are they rows of floats of one matrix, without a gap? *stride receives the floats from one to the next. */
 static bool stand_in_place(const struct sa_layer_call *call, enum rows rows, int d, int64_t *stride) {
     const int64_t bytes = sizeof(float);
     const char *next = NULL;
+    int64_t free = 0;
     for (int64_t i = 0; i < call->n; i++) {
-        const struct sa_piece p = piece_of(call, rows, i);
+        const struct sa_piece p = piece_of(call, rows, i, free);
         if (p.n == 0)
             continue;
+        if (p.first != free)
+            return false;
+        free += p.n;
         if (p.type != SA_F32 || p.stride < d * bytes || p.stride > INT_MAX * bytes)
             return false;
         if (next && (p.data != next || p.stride != *stride * bytes))
@@ -286,18 +301,17 @@ static void place_lists(struct sa_layer_call *call, struct places *places) {
 static void place_rows(struct sa_layer_call *call, struct places *places) {
     const struct sa_layer *layer = call->layer;
     const int64_t n_x = sa_padded(call->x.strip.n_rows), n_kv = sa_padded(call->kv.strip.n_rows);
-    const int64_t y_rows = n_x - sa_stage_begin(call->y_in_place, call->y.n_rows, call->cut_out.n_rows);
+    const int64_t y_rows = n_x - sa_stage_begin(call->y_in_place, call->y.n_rows, call->cut_out);
     const int64_t q_floats = n_x * call->q_stride, y_floats = call->writes_o ? 0 : y_rows * call->y_stride;
-    call->x.stage = next_floats(places, sa_operand_stage_floats(&call->x, call->cut_in.n_rows));
-    call->kv.stage = next_floats(places, call->kv_from_x ? 0 : sa_operand_stage_floats(&call->kv, call->cut_in.n_rows));
+    call->x.stage = next_floats(places, sa_operand_stage_floats(&call->x, call->cut_in));
+    call->kv.stage = next_floats(places, call->kv_from_x ? 0 : sa_operand_stage_floats(&call->kv, call->cut_in));
     call->q = next_floats(places, larger(q_floats, y_floats)); /* q is not needed when y is made */
     call->y_stage = call->q;
     call->k = next_floats(places, n_kv * call->k_stride);
     call->v = next_floats(places, n_kv * call->v_stride);
     call->o = next_floats(places, call->writes_o ? 0 : n_x * call->o_stride);
-    call->scratch_floats =
-        larger(larger(sa_products_scratch(&layer->q, call->cut_in), sa_products_scratch(&layer->k, call->cut_in)),
-               larger(sa_products_scratch(&layer->v, call->cut_in), sa_products_scratch(&layer->o, call->cut_out)));
+    call->scratch_floats = larger(larger(sa_products_scratch(&layer->q), sa_products_scratch(&layer->k)),
+                                  larger(sa_products_scratch(&layer->v), sa_products_scratch(&layer->o)));
     call->scratch = next_floats(places, call->scratch_floats * call->n_threads);
 }
 
@@ -324,8 +338,9 @@ static void set_dimensions(struct sa_layer_call *call) {
     call->o_stride = sa_own_stride((int64_t)layer->n_query_heads * layer->d_v);
     call->y_stride = sa_own_stride(layer->d_out);
     call->writes_o = !layer->o.data;
-    call->cut_in = sa_cut_choose(n_rows, layer->q.n_out + layer->k.n_out + layer->v.n_out, call->n_threads);
-    call->cut_out = sa_cut_choose(call->x.strip.n_rows, layer->d_out, call->n_threads);
+    const struct sa_weights *const in[] = {&layer->q, &layer->k, &layer->v}, *const out[] = {&layer->o};
+    call->cut_in = sa_cut_choose(n_rows, in, 3, call->n_threads);
+    call->cut_out = sa_cut_choose(call->x.strip.n_rows, out, 1, call->n_threads);
     call->x.in_place = stand_in_place(call, X, layer->d_model, &call->x.place_stride);
     call->kv.in_place = stand_in_place(call, KV, layer->d_memory, &call->kv.place_stride);
     call->y_in_place = stand_in_place(call, Y, layer->d_out, &call->y_place_stride);

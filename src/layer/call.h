@@ -23,7 +23,7 @@ struct sa_layer_call {
     sa_new_tokens *new_tokens; /* with caches */
     struct sa_operand x, kv, heads;
     struct sa_strip y;
-    struct sa_cut cut_in, cut_out;
+    int cut_in, cut_out; /* rows */
     float *q, *k, *v, *o, *scratch, *y_stage;
     int64_t q_stride, k_stride, v_stride, o_stride, y_stride, y_place_stride, scratch_floats;
     bool y_in_place;

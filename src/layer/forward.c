@@ -24,15 +24,15 @@ static void fill_item(void *argument, int64_t item, int32_t worker) {
     const int64_t n_x = sa_padded(call->x.strip.n_rows), n = n_items_of(n_x), n_kv = sa_padded(call->kv.strip.n_rows);
     (void)worker;
     if (item < n)
-        sa_operand_fill(&call->x, item * ITEM_ROWS, end_of(item, n_x), call->cut_in.n_rows);
+        sa_operand_fill(&call->x, item * ITEM_ROWS, end_of(item, n_x), call->cut_in);
     else
-        sa_operand_fill(&call->kv, (item - n) * ITEM_ROWS, end_of(item - n, n_kv), call->cut_in.n_rows);
+        sa_operand_fill(&call->kv, (item - n) * ITEM_ROWS, end_of(item - n, n_kv), call->cut_in);
 }
 
 static sa_status fill_rows(struct sa_layer_call *call) {
     const int64_t n_x = sa_padded(call->x.strip.n_rows), n_kv = call->kv_from_x ? 0 : sa_padded(call->kv.strip.n_rows);
-    const int64_t staged = (call->x.in_place ? call->cut_in.n_rows : n_x) * call->x.strip.d +
-                           (call->kv.in_place ? call->cut_in.n_rows : n_kv) * call->kv.strip.d;
+    const int64_t staged = (call->x.in_place ? call->cut_in : n_x) * call->x.strip.d +
+                           (call->kv.in_place ? call->cut_in : n_kv) * call->kv.strip.d;
     return sa_engine_run(call->engine, n_items_of(n_x) + n_items_of(n_kv), (double)(staged + 1) / RATE, fill_item,
                          call);
 }
@@ -47,16 +47,25 @@ static sa_status project(struct sa_layer_call *call) {
                     {.weights = &layer->k, .rows = kv, .to = call->k, .to_stride = call->k_stride},
                     {.weights = &layer->v, .rows = kv, .to = call->v, .to_stride = call->v_stride}},
         .n = 3,
-        .cut = call->cut_in,
+        .cut_rows = call->cut_in,
         .scratch = call->scratch,
         .scratch_floats = call->scratch_floats};
     return sa_products_run(call->engine, &products);
 }
 
-/* What is behind the last row must be numbers. */
+static void clear(const struct sa_layer_call *call, int64_t begin, int64_t end) {
+    memset(call->o + begin * call->o_stride, 0, (size_t)((end - begin) * call->o_stride) * sizeof *call->o);
+}
+
+/* What is between and behind the rows must be numbers. */
 static void clear_padding(const struct sa_layer_call *call) {
-    const int64_t n = call->x.strip.n_rows;
-    memset(call->o + n * call->o_stride, 0, (size_t)((sa_padded(n) - n) * call->o_stride) * sizeof *call->o);
+    int64_t end = 0;
+    for (int64_t i = 0; i < call->n; i++) {
+        const struct sa_piece *p = &call->x.strip.pieces[i];
+        clear(call, end, p->first);
+        end = p->first + p->n;
+    }
+    clear(call, end, sa_padded(call->x.strip.n_rows));
 }
 
 static sa_status project_out(struct sa_layer_call *call) {
@@ -72,7 +81,7 @@ static sa_status project_out(struct sa_layer_call *call) {
                                                 .in_place = call->y_in_place,
                                                 .place_stride = call->y_place_stride}},
                                    .n = 1,
-                                   .cut = call->cut_out,
+                                   .cut_rows = call->cut_out,
                                    .scratch = call->scratch,
                                    .scratch_floats = call->scratch_floats};
     return sa_products_run(call->engine, &products);
@@ -136,6 +145,8 @@ static void finish_item(void *argument, int64_t item, int32_t worker) {
     for (int64_t row = begin; row < end; row++) {
         const int64_t of_row = sa_piece_of(f->strip, row);
         const struct sa_piece *p = &f->strip->pieces[of_row];
+        if (!sa_is_in(p, row))
+            continue;
         if (of_row != piece) {
             sa_layer_call_sequence(call, of_row, &s);
             sa_layer_call_tokens(call, of_row, &tokens);

@@ -7,30 +7,28 @@
 
 /* ---------------------------------------------------------------- cutting */
 
-/* Every piece packs its rows and its weights anew, so pieces are large; and there are some for every thread. */
-enum { MOST_ROWS = 1024, MOST_COLUMNS = 1024, FEWEST_ROWS = 128, FEWEST_COLUMNS = 128, PIECES_A_THREAD = 3 };
+/* Every piece packs its rows and its weights anew, so pieces are large; and there are some for every thread. The first
+ * and last columns of a piece may be computed in another way than the others, so columns are cut whatever the rows and
+ * the threads are. */
+enum { MOST_ROWS = 1020, FEWEST_ROWS = 120, MOST_COLUMNS = 768, PIECES_A_THREAD = 3 };
 
 static int64_t over(int64_t n, int64_t d) { return (n + d - 1) / d; }
 
 static int least(int64_t a, int b) { return a < b ? (int)a : b; }
 
-/* Pieces alike in size, multiples of the grain. */
-static int even(int64_t n, int most) {
-    const int64_t each = over(n, over(n, most));
-    return (int)sa_padded(each);
-}
+static int cut_columns(int n_out) { return (int)over(over(n_out, over(n_out, MOST_COLUMNS)), 64) * 64; }
 
-struct sa_cut sa_cut_choose(int64_t n_rows, int64_t n_columns, int n_threads) {
-    int rows = least(sa_padded(n_rows), MOST_ROWS), columns = least(sa_padded(n_columns), MOST_COLUMNS);
-    while (over(n_rows, rows) * over(n_columns, columns) < (int64_t)PIECES_A_THREAD * n_threads && n_threads > 1) {
-        if (rows >= columns && rows > FEWEST_ROWS)
-            rows /= 2;
-        else if (columns > FEWEST_COLUMNS)
-            columns /= 2;
-        else
-            break;
-    }
-    return (struct sa_cut){even(n_rows ? n_rows : 1, rows), (int)over(columns, 64) * 64};
+static int64_t n_across(const struct sa_weights *w) { return w->n_out ? over(w->n_out, cut_columns(w->n_out)) : 0; }
+
+int sa_cut_choose(int64_t n_rows, const struct sa_weights *const *weights, int n_weights, int n_threads) {
+    int64_t across = 0;
+    int rows = MOST_ROWS;
+    for (int i = 0; i < n_weights; i++)
+        across += n_across(weights[i]);
+    n_rows = n_rows ? n_rows : 1;
+    while (over(n_rows, rows) * across < (int64_t)PIECES_A_THREAD * n_threads && rows > FEWEST_ROWS && n_threads > 1)
+        rows /= 2;
+    return (int)sa_padded(over(n_rows, over(n_rows, rows))); /* all alike */
 }
 
 /* ---------------------------------------------------------------- operands */
@@ -111,7 +109,7 @@ static void set_result(struct sa_blas_product *p, const struct piece *piece, int
 
 static void compute(const struct sa_products *products, const struct piece *piece, int worker) {
     const struct sa_weights *w = piece->product->weights;
-    const int cut_rows = products->cut.n_rows;
+    const int cut_rows = products->cut_rows;
     struct sa_blas_product p = {.m = piece->n_rows, .n = piece->n_columns, .k = w->n_in, .add = w->bias != NULL};
     set_rows(&p, piece->product->rows, piece->row, cut_rows);
     set_weights(&p, piece, products->scratch ? products->scratch + worker * products->scratch_floats : NULL);
@@ -127,27 +125,28 @@ static void compute(const struct sa_products *products, const struct piece *piec
 
 static int64_t n_rows_of(const struct sa_product *product) { return sa_padded(product->rows->strip.n_rows); }
 
-static int64_t n_pieces(const struct sa_product *product, struct sa_cut cut) {
-    return over(n_rows_of(product), cut.n_rows) * over(product->weights->n_out, cut.n_columns);
+static int64_t n_pieces(const struct sa_product *product, int cut_rows) {
+    return over(n_rows_of(product), cut_rows) * n_across(product->weights);
 }
 
 /* The columns of some rows follow each other, so that threads share the rows. */
 static void run_item(void *argument, int64_t item, int32_t worker) {
     const struct sa_products *products = argument;
-    const struct sa_cut cut = products->cut;
+    const int cut_rows = products->cut_rows;
     const struct sa_product *product = products->product;
-    for (; item >= n_pieces(product, cut); product++)
-        item -= n_pieces(product, cut);
-    const int64_t across = over(product->weights->n_out, cut.n_columns);
-    struct piece piece = {.product = product, .row = item / across * cut.n_rows};
-    piece.column = (int)(item % across) * cut.n_columns;
-    piece.n_rows = least(n_rows_of(product) - piece.row, cut.n_rows);
-    piece.n_columns = least(product->weights->n_out - piece.column, cut.n_columns);
+    for (; item >= n_pieces(product, cut_rows); product++)
+        item -= n_pieces(product, cut_rows);
+    const int64_t across = n_across(product->weights);
+    const int columns = cut_columns(product->weights->n_out);
+    struct piece piece = {.product = product, .row = item / across * cut_rows};
+    piece.column = (int)(item % across) * columns;
+    piece.n_rows = least(n_rows_of(product) - piece.row, cut_rows);
+    piece.n_columns = least(product->weights->n_out - piece.column, columns);
     compute(products, &piece, worker);
 }
 
-int64_t sa_products_scratch(const struct sa_weights *w, struct sa_cut cut) {
-    return w->data && w->type != SA_F32 ? (int64_t)w->n_in * least(w->n_out, cut.n_columns) : 0;
+int64_t sa_products_scratch(const struct sa_weights *w) {
+    return w->data && w->type != SA_F32 ? (int64_t)w->n_in * least(w->n_out, cut_columns(w->n_out)) : 0;
 }
 
 /* Multiplications and additions in a second, about: decides only whether it is worth handing over. */
@@ -158,7 +157,7 @@ sa_status sa_products_run(sa_engine *engine, struct sa_products *products) {
     double work = 0;
     for (int i = 0; i < products->n; i++) {
         const struct sa_product *product = &products->product[i];
-        n += n_pieces(product, products->cut);
+        n += n_pieces(product, products->cut_rows);
         work += 2.0 * (double)n_rows_of(product) * product->weights->n_in * product->weights->n_out;
     }
     if (n == 0)

@@ -6,13 +6,8 @@
 #include "layer.h"
 #include "rows.h"
 
-/* Pieces of a product: so many rows and columns each, but the last ones. */
-struct sa_cut {
-    int n_rows, n_columns;
-};
-
-/* How products over n_rows rows with n_columns columns together are cut for so many threads. */
-struct sa_cut sa_cut_choose(int64_t n_rows, int64_t n_columns, int n_threads);
+/* Into how many rows products with these weights are cut for so many threads. */
+int sa_cut_choose(int64_t n_rows, const struct sa_weights *const *weights, int n_weights, int n_threads);
 
 /* Rows that are multiplied, in place or staged. */
 struct sa_operand {
@@ -45,12 +40,12 @@ enum { SA_MAX_PRODUCTS = 3 };
 struct sa_products {
     struct sa_product product[SA_MAX_PRODUCTS];
     int n;
-    struct sa_cut cut;
+    int cut_rows;
     float *scratch; /* scratch_floats for each worker: weights of 16 bits as floats */
     int64_t scratch_floats;
 };
 
-int64_t sa_products_scratch(const struct sa_weights *weights, struct sa_cut cut);
+int64_t sa_products_scratch(const struct sa_weights *weights);
 
 /* Computes them. */
 sa_status sa_products_run(sa_engine *engine, struct sa_products *products);

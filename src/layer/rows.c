@@ -19,22 +19,23 @@ int64_t sa_piece_of(const struct sa_strip *strip, int64_t row) {
 void sa_strip_read(const struct sa_strip *strip, int64_t begin, int64_t end, float *to, int64_t stride) {
     int64_t piece = sa_piece_of(strip, begin);
     for (int64_t r = begin; r < end; r++, to += stride) {
-        if (r >= strip->n_rows) {
-            memset(to, 0, (size_t)strip->d * sizeof *to);
-            continue;
-        }
-        while (r >= strip->pieces[piece].first + strip->pieces[piece].n)
+        while (piece + 1 < strip->n_pieces && strip->pieces[piece + 1].first <= r)
             piece++;
-        sa_elements_read(to, sa_row_of(strip, piece, r), strip->pieces[piece].type, strip->d);
+        if (sa_is_in(&strip->pieces[piece], r))
+            sa_elements_read(to, sa_row_of(strip, piece, r), strip->pieces[piece].type, strip->d);
+        else
+            memset(to, 0, (size_t)strip->d * sizeof *to);
     }
 }
 
 void sa_strip_write(const struct sa_strip *strip, int64_t begin, int64_t end, int c, int n, const float *from,
                     int64_t stride) {
     int64_t piece = sa_piece_of(strip, begin);
-    for (int64_t r = begin; r < end && r < strip->n_rows; r++, from += stride) {
-        while (r >= strip->pieces[piece].first + strip->pieces[piece].n)
+    for (int64_t r = begin; r < end; r++, from += stride) {
+        while (piece + 1 < strip->n_pieces && strip->pieces[piece + 1].first <= r)
             piece++;
+        if (!sa_is_in(&strip->pieces[piece], r))
+            continue;
         const int type = strip->pieces[piece].type;
         char *row = sa_row_of(strip, piece, r);
         sa_elements_write(row + (size_t)c * sa_bytes_of(type), from, type, n);

@@ -6,8 +6,8 @@
 
 #include "elements.h"
 
-/* Products are of multiples of so many rows, see "Bits" in layer.h. */
-enum { SA_ROW_GRAIN = 16 };
+/* Products are cut at multiples of so many rows, see "Bits" in layer.h. */
+enum { SA_ROW_GRAIN = 12 };
 
 static inline int64_t sa_padded(int64_t n_rows) { return (n_rows + SA_ROW_GRAIN - 1) / SA_ROW_GRAIN * SA_ROW_GRAIN; }
 
@@ -20,7 +20,7 @@ static inline int64_t sa_stage_begin(bool in_place, int64_t n_rows, int cut) {
     return !in_place ? 0 : n_rows == sa_padded(n_rows) ? n_rows : n_rows / cut * cut;
 }
 
-/* The rows of one sequence; those of all are numbered one after the other. */
+/* The rows of one sequence; those of all are numbered one after the other, and some numbers are not used. */
 struct sa_piece {
     char *data;
     int64_t stride; /* bytes */
@@ -34,15 +34,19 @@ struct sa_strip {
     int d;
 };
 
-/* The piece that a row is in. */
+/* The piece that a row is in, or behind which. */
 int64_t sa_piece_of(const struct sa_strip *strip, int64_t row);
+
+static inline bool sa_is_in(const struct sa_piece *piece, int64_t row) {
+    return row >= piece->first && row < piece->first + piece->n;
+}
 
 static inline void *sa_row_of(const struct sa_strip *strip, int64_t piece, int64_t row) {
     const struct sa_piece *p = &strip->pieces[piece];
     return p->data + (row - p->first) * p->stride;
 }
 
-/* Rows begin .. end - 1 as floats, zeros behind the last there is. */
+/* Rows begin .. end - 1 as floats, zeros where there is none. */
 void sa_strip_read(const struct sa_strip *strip, int64_t begin, int64_t end, float *to, int64_t stride);
 
 /* Columns c .. c + n - 1 of the rows begin .. end - 1 that there are, from floats. */

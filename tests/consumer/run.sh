@@ -6,8 +6,8 @@ usage() {
     cat <<'END'
 usage: tests/consumer/run.sh find_package|pkg_config|add_subdirectory BUILD_DIR
 
-Builds the program at the top of sa.h the way another project would, with the shared and with the static library, and
-checks what it prints. BUILD_DIR is a finished build of libsa; the library of the other kind is built in
+Builds the program at the top of sa.h, and where there is libsa_layer that of layer.h, the way another project would, with
+the shared and with the static library, and checks what they print. BUILD_DIR is a finished build of libsa; the library of the other kind is built in
 BUILD_DIR/consumer. ctest runs this as consumer.*; from there come, all optional, the environment variables
 CMAKE (cmake), CMAKE_GENERATOR, CC (cc), CFLAGS, BUILD_TYPE (Release) and SA_SANITIZE.
 END
@@ -36,10 +36,20 @@ trap 'rm -rf "$work"' EXIT
 
 # Row 0 scores (9, 0, 0) / sqrt(4), row 1 (0, 9, 0) / 2, and only key 0 has a value, 1: e^4.5 / (e^4.5 + 2) and
 # 1 / (e^4.5 + 2).
-check_program() {
-    local printed
+right="0.978265 0.010868"
+# The last token's scores are all 0: the mean of (9, 0), (0, 9) and (0, 0).
+layer_right="3.000000 3.000000"
+
+check_program() { # RIGHT PROGRAM...
+    local right=$1 printed
+    shift
     printed=$("$@") || fail "$* failed: $printed"
-    [ "$printed" = "0.978265 0.010868" ] || fail "$* printed '$printed' instead of '0.978265 0.010868'"
+    [ "$printed" = "$right" ] || fail "$* printed '$printed' instead of '$right'"
+}
+
+check_consumers() { # BUILD_DIR
+    check_program "$right" "$1/consumer"
+    [ ! -e "$1/layer_consumer" ] || check_program "$layer_right" "$1/layer_consumer"
 }
 
 configure() { # CMAKE_ARGUMENT...
@@ -81,22 +91,27 @@ try_find_package() { # ON|OFF
     install_library "$1"
     configure -S "$here" -B "$work/find_$1" -DCMAKE_PREFIX_PATH="$prefix"
     compile "$work/find_$1"
-    check_program "$work/find_$1/consumer"
+    check_consumers "$work/find_$1"
 }
 
 try_pkg_config() { # ON|OFF
-    local flags
     install_library "$1"
-    flags=$(PKG_CONFIG_PATH=$libdir/pkgconfig:${PKG_CONFIG_PATH-} pkg-config --cflags --libs sa)
+    try_module "$1" sa shortest "$right"
+    [ ! -e "$libdir/pkgconfig/sa_layer.pc" ] || try_module "$1" sa_layer shortest_layer "$layer_right"
+}
+
+try_module() { # ON|OFF MODULE PROGRAM RIGHT
+    local flags
+    flags=$(PKG_CONFIG_PATH=$libdir/pkgconfig:${PKG_CONFIG_PATH-} pkg-config --cflags --libs "$2")
     # shellcheck disable=SC2086 # flags are words
-    $CC $CFLAGS "$here/../shortest.c" $flags -o "$work/plain_$1"
-    check_program env LD_LIBRARY_PATH="$libdir${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$work/plain_$1"
+    $CC $CFLAGS "$here/../$3.c" $flags -o "$work/$3_$1"
+    check_program "$4" env LD_LIBRARY_PATH="$libdir${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$work/$3_$1"
 }
 
 try_add_subdirectory() { # ON|OFF
     configure -S "$here" -B "$work/sub_$1" -DSA_SOURCE_DIR="$source_dir" -DBUILD_SHARED_LIBS="$1"
     compile "$work/sub_$1"
-    check_program "$work/sub_$1/consumer"
+    check_consumers "$work/sub_$1"
 }
 
 case $mode in

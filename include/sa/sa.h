@@ -213,8 +213,8 @@ typedef struct sa_block_list {
 } sa_block_list;
 
 /* Block-sparse attention: query block b is the queries b * q_block .. (b + 1) * q_block - 1, key block c the keys
- * c * k_block .. (c + 1) * k_block - 1. A query sees every key of the `full` blocks, whatever else is said; of the
- * `partial` ones those that all other rules let it see; of the others none. */
+ * c * k_block .. (c + 1) * k_block - 1. A query sees every key of the `full` blocks, whatever else is said but by a
+ * bias of -inf; of the `partial` ones those that all other rules let it see; of the others none. */
 typedef struct sa_block_sparsity {
     sa_block_list full, partial;
     int32_t q_block, k_block; /* 1 or more; 0 if there are no lists. A k_block that is a multiple of 16 is fast */

@@ -28,7 +28,7 @@ build_packages=(
     "libcairo2-dev: module cairo 1.16"    # pictures: the program
     "libopenblas-dev: module openblas 0.3" # products: the layer
 )
-# shellcheck disable=SC2034 # for scripts/scaling, and scripts/test that tries it
+# shellcheck disable=SC2034 # for scripts/scaling and scripts/cheaper, and scripts/test that tries them
 plot_packages=(
     "python3-matplotlib: python matplotlib" # and with it NumPy
 )

@@ -109,6 +109,10 @@ size_t sa_call_partials_bytes(const struct sa_call *call) {
     return sa_partials_bytes(splits->n_slots, splits->most_rows, pass_rows(call), call->problem.d_v);
 }
 
+size_t sa_call_extents_bytes(const struct sa_call *call) {
+    return (size_t)sa_sight_count_extents(&call->problem) * sizeof(struct sa_extent);
+}
+
 static bool grant_partials(struct sa_call *call) {
     const struct sa_splits *splits = &call->plan.splits;
     return sa_partials_grant(&call->partials, splits->n_slots, splits->most_rows, pass_rows(call), call->problem.d_v);
@@ -142,10 +146,10 @@ static void run_items(struct sa_engine *engine, struct sa_call *call, const stru
 
 /* What is known of blocks of keys before they are looked at. */
 static bool find_extents(struct sa_call *call) {
-    const int64_t n = sa_sight_count_extents(&call->problem);
-    if (!sa_buffer_reserve(&call->extent_buffer, (size_t)n * sizeof(struct sa_extent)))
+    const size_t bytes = sa_call_extents_bytes(call);
+    if (!sa_buffer_reserve(&call->extent_buffer, bytes))
         return false;
-    if (n > 0)
+    if (bytes > 0)
         sa_sight_find_extents(&call->problem, call->extent_buffer.data);
     return true;
 }

@@ -100,7 +100,7 @@ sa_batch_info sa_describe_batch_info(const struct sa_engine *engine, const struc
                            .n_splits = call->plan.splits.n_parts,
                            .workspace_bytes = (int64_t)sa_workspace_bytes(p->d_qk, p->d_v) * n_threads +
                                               (int64_t)sa_call_partials_bytes(call) +
-                                              (int64_t)call->reports.known_bytes,
+                                              (int64_t)call->reports.known_bytes + (int64_t)sa_call_extents_bytes(call),
                            .plan_bytes = (int64_t)(call->plan.n_runs * (int64_t)sizeof(struct sa_run) +
                                                    call->plan.splits.n * (int64_t)sizeof(struct sa_split) +
                                                    p->n_seqs * (int64_t)sizeof(struct sa_seq) +

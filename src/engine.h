@@ -60,8 +60,9 @@ void sa_call_free_all(struct sa_engine *engine);
 /* Validates and plans a batch into the call. */
 sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const sa_batch *batch);
 
-/* Memory for the results of the parts of a prepared call. */
+/* Memory for the results of the parts of a prepared call, and for what is known of blocks of its keys. */
 size_t sa_call_partials_bytes(const struct sa_call *call);
+size_t sa_call_extents_bytes(const struct sa_call *call);
 
 /* Computes it, in the calling thread or by the team. Runs under sa_fpmode_enter(). */
 sa_status sa_call_run(struct sa_engine *engine, struct sa_call *call);

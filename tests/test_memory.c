@@ -113,6 +113,8 @@ END_TEST
 static const struct box_shape in_caller = {3, 4, 2, 8, 12, 20, 40}, in_team = {5, 4, 2, 64, 48, 700, 700},
                               in_parts = {1, 8, 1, 64, 48, 2, 60000};
 
+enum { REPORTED_ROWS = 70, REPORTED_KEYS = 700 };
+
 typedef sa_status function(sa_engine *engine, const struct box *box);
 
 static sa_status forward(sa_engine *engine, const struct box *box) { return sa_batch_forward(engine, &box->batch); }
@@ -170,8 +172,32 @@ START_TEST(calling) {
 }
 END_TEST
 
+static sa_batch_info info_of(sa_engine *engine, const struct box *box) {
+    sa_batch_info info = {.struct_size = sizeof info};
+    ck_assert_int_eq(sa_batch_get_info(engine, &box->batch, &info), SA_OK);
+    return info;
+}
+
+/* All of one document, which changes no bit; 8 bytes for every 256 keys are counted and granted. */
+START_TEST(calling_for_documents) {
+    static const int32_t documents[REPORTED_KEYS];
+    sa_engine *engine = engine_of(2);
+    struct box *box = box_with_answer(1, in_team);
+    const sa_batch_info plain = info_of(engine, box);
+    const int n = fail_call(forward, 2, box);
+    int64_t n_blocks = 0;
+    for (int i = 0; i < box->batch.n_sequences; i++) {
+        box->seqs[i].k_documents = documents;
+        n_blocks += (box->seqs[i].n_k + 255) / 256;
+    }
+    ck_assert_int_eq(fail_call(forward, 2, box), n + 1);
+    ck_assert_int_eq(info_of(engine, box).workspace_bytes - plain.workspace_bytes, 8 * n_blocks);
+    box_free(box);
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 /* Weights and masses of its sequences, to be found wherever they are wanted: nobody looks at them here. */
-enum { REPORTED_ROWS = 70, REPORTED_KEYS = 700 };
 static struct {
     sa_row rows[REPORTED_ROWS];
     float weights[REPORTED_ROWS * REPORTED_KEYS], mass[REPORTED_KEYS];
@@ -197,12 +223,6 @@ START_TEST(calling_for_reports) {
 END_TEST
 
 /* Which of the three a box is. */
-static sa_batch_info info_of(sa_engine *engine, const struct box *box) {
-    sa_batch_info info = {.struct_size = sizeof info};
-    ck_assert_int_eq(sa_batch_get_info(engine, &box->batch, &info), SA_OK);
-    return info;
-}
-
 START_TEST(the_boxes_are_what_they_are_called) {
     sa_engine *engine = engine_of(2);
     struct box *small = box_new(1, in_caller), *large = box_new(1, in_team), *split = box_new(1, in_parts);
@@ -471,6 +491,7 @@ int main(void) {
     TCase *failing = add_case(suite, "failing");
     tcase_add_test(failing, making_an_engine);
     tcase_add_loop_test(failing, calling, 0, N_CALLS);
+    tcase_add_test(failing, calling_for_documents);
     tcase_add_loop_test(failing, calling_for_reports, 0, 2);
     tcase_add_test(failing, the_boxes_are_what_they_are_called);
     TCase *quiet = add_case(suite, "quiet");

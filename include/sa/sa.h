@@ -42,9 +42,25 @@
  *     Structs        Public structs that may grow start with struct_size. Zero means "the default" in every field.
  *                    Fields are only ever appended; a larger struct from a newer header is accepted by an older
  *                    library while what it does not know is zero.
- *     Bits           The bits of a row of o and lse depend on that row's q, the keys and values it sees and the
- *                    options of the batch, not on the number of threads, the other sequences, their order or the
- *                    caller, nor on the instruction set. (Payloads of NaNs are not part of this promise.)
+ *     Bits           The bits of a row of o, lse, row_max and weights depend on that row's q, the keys and values it
+ *                    sees, what is added to their scores and the options of the batch, those of key_mass on the rows
+ *                    that count: not on the number of threads, the other sequences, their order or the caller, nor
+ *                    on the instruction set. (Payloads of NaNs are not part of this promise.)
+ *
+ * 4. Which field is for what. All of it goes together, but where a field says otherwise
+ *
+ *     causal, sliding windows, sink keys         sa_batch: flags, window_left, window_right, n_sink_keys
+ *     a prefix that everybody sees               sa_sequence.n_prefix_keys, with SA_CAUSAL
+ *     caches, chunks of a prompt                 nothing: the last query stands at the last key; or q_offset
+ *     documents packed into one sequence         sa_sequence.k_documents
+ *     tokens out of order, a cache with holes    q_positions, k_positions
+ *     drafts of speculative decoding             tree_parents
+ *     block-sparse attention                     blocks
+ *     anything else                              mask, a byte for every query and key, or bias
+ *     ALiBi, softcap, learnable sinks            alibi_slopes, softcap, sink_logits
+ *     paged caches, int8                         k_pages, v_pages, k_scales, v_scales, sa_cache_append()
+ *     where a row looks, who looks at a key      weights, key_mass
+ *     keys spread over calls or machines         first_key and partial, or o and lse, and sa_merge()
  */
 #ifndef SA_SA_H
 #define SA_SA_H
@@ -73,7 +89,7 @@ typedef enum sa_status {
     SA_OK = 0,
     SA_INVALID = 1,     /* an argument is wrong; sa_last_reason() names it */
     SA_UNSUPPORTED = 2, /* a meaningful request that this version does not serve */
-    SA_NO_MEMORY = 3,   /* an allocation failed; nothing leaked, the engine is still usable; o and lse are undefined */
+    SA_NO_MEMORY = 3,   /* an allocation failed; nothing leaked, the engine is still usable; outputs are undefined */
     SA_SYSTEM = 4       /* the operating system refused something else */
 } sa_status;
 
@@ -186,8 +202,9 @@ typedef struct sa_scales {
  * [page][token][head][dimension] or, with head_step, where a page holds one kv head, [page][token][dimension] and
  * head_stride 0. k and v may stand in one pool (a page for both: v.data = k.data + something and the page_stride of
  * both; or a page for either: a table for each) or in two. Pages may be shared between sequences. Every entry is
- * checked against n_pages before it is used; entries of pages in which no query of the sequence sees a key are not
- * looked at. */
+ * checked against n_pages before it is used; entries of pages in which no query of the sequence sees a key by causality
+ * and windows are not looked at. All are where the sequence has positions of its own, a prefix, a tree or full blocks.
+ */
 typedef struct sa_pages {
     const int32_t *table; /* NULL: not paged */
     int64_t head_step;    /* entries from the table of one kv head to the next; 0: all kv heads share the table */
@@ -205,7 +222,7 @@ typedef struct sa_grid {
 } sa_grid;
 
 /* Lists of key blocks. Those of (query head h, query block b) are blocks[begin[x]] .. blocks[begin[x + 1] - 1] with
- * x = h * head_stride + b, in ascending order. begin NULL: no lists. */
+ * x = h * head_stride + b, in ascending order, each once. begin NULL: all lists are empty. */
 typedef struct sa_block_list {
     const int64_t *begin;
     const int32_t *blocks;
@@ -213,8 +230,9 @@ typedef struct sa_block_list {
 } sa_block_list;
 
 /* Block-sparse attention: query block b is the queries b * q_block .. (b + 1) * q_block - 1, key block c the keys
- * c * k_block .. (c + 1) * k_block - 1. A query sees every key of the `full` blocks, whatever else is said but by a
- * bias of -inf; of the `partial` ones those that all other rules let it see; of the others none. */
+ * c * k_block .. (c + 1) * k_block - 1. A query sees every key of the `full` blocks, whatever other rules say (but
+ * a bias of -inf hides it); of the `partial` ones those that all other rules let it see; of the others none. A block in
+ * both lists is full. */
 typedef struct sa_block_sparsity {
     sa_block_list full, partial;
     int32_t q_block, k_block; /* 1 or more; 0 if there are no lists. A k_block that is a multiple of 16 is fast */
@@ -229,21 +247,21 @@ typedef struct sa_row {
 
 /* Attention weights exp(s - lse) of chosen rows: that of rows[r] and key j goes to data[r * row_stride + j], and 0 for
  * keys that the row does not see: with m and l as they are, so that they sum to 1 as the weights in o do, or to less if
- * a sink takes its share. They must not overlap another tensor of the sequence. */
+ * a sink takes its share. A row may be chosen more than once. */
 typedef struct sa_row_weights {
     float *data; /* NULL: not wanted */
     const sa_row *rows;
     int64_t n_rows;
-    int64_t row_stride; /* 0: n_k */
+    int64_t row_stride; /* n_k or more; 0: n_k */
 } sa_row_weights;
 
 /* The attention mass that each key received: the sum of its weights over the queries first_query .. first_query +
  * n_queries - 1 and the chosen query heads. That of key j and kv head g goes to data[g * head_stride + j]; with
  * head_stride 0 that of all kv heads together to data[j]. Weights are summed in float64, kv head by kv head and row by
- * row in the order of queries, then heads, and rounded once. Must not overlap another tensor of the sequence. */
+ * row in the order of queries, then heads, and rounded once. */
 typedef struct sa_key_mass {
-    float *data; /* NULL: not wanted */
-    int64_t head_stride;
+    float *data;                    /* NULL: not wanted */
+    int64_t head_stride;            /* n_k or more, or 0 */
     int64_t first_query, n_queries; /* n_queries 0: all from first_query on */
     const unsigned char *heads;     /* NULL: all query heads; otherwise one a query head, not 0: it counts */
 } sa_key_mass;
@@ -252,13 +270,15 @@ typedef struct sa_key_mass {
 #define SA_SEQ_Q_OFFSET 1u /* q_offset is given; otherwise it is n_k - n_q */
 
 /* One sequence: n_q query tokens attend to n_k key tokens. All four tensors have the batch's heads and dimensions.
- * n_q = 0 and n_k = 0 are valid; a row that sees no key gets o = 0 and lse = -inf. */
+ * n_q = 0 and n_k = 0 are valid; a row that sees no key gets o = 0 and lse = -inf. No output (o, lse, row_max, weights,
+ * key_mass, partial) may overlap another one or anything that is read, of any sequence. Within a sequence that is
+ * checked, but for lists of blocks and page tables. Arrays must stay as they are until the call returns. */
 typedef struct sa_sequence {
     int64_t n_q, n_k; /* 0 .. 2^31 - 2^20 */
     sa_tensor q;      /* n_q tokens, n_query_heads, d_qk */
     sa_tensor k;      /* n_k tokens, n_kv_heads,    d_qk */
     sa_tensor v;      /* n_k tokens, n_kv_heads,    d_v  */
-    sa_output o;      /* n_q tokens, n_query_heads, d_v. Must not overlap an input or lse of any sequence */
+    sa_output o;      /* n_q tokens, n_query_heads, d_v */
     sa_output lse; /* float whatever o is, one a row, element (t, h) at t * token_stride + h * head_stride; data NULL:
                       not wanted. Strides 0 mean [head][token]: head_stride = n_q, token_stride = 1 */
     int64_t q_offset; /* with SA_SEQ_Q_OFFSET: query i stands at position q_offset + i, key j at position j. The default
@@ -268,7 +288,8 @@ typedef struct sa_sequence {
     sa_pages k_pages, v_pages;    /* v_pages.table NULL: as k_pages, but with a page_stride of its own */
     sa_scales k_scales, v_scales; /* of SA_I8 */
 
-    /* What else a query sees or does not see: a key must be allowed by every rule that is given. NULL or 0: no rule. */
+    /* What else a query sees or does not see: a key must be allowed by every rule that is given, but for full blocks.
+     * NULL or 0: no rule. */
     const int32_t *q_positions;  /* [n_q]: query i stands at position q_positions[i] instead of q_offset + i, */
     const int32_t *k_positions;  /* [n_k]: key j at k_positions[j] instead of j; for windows, causality and ALiBi. All
                                     within -2^30 .. 2^30, in any order */
@@ -297,16 +318,17 @@ typedef struct sa_sequence {
     int64_t first_key; /* the keys are those at positions first_key .. first_key + n_k - 1 of the whole: a multiple of
                           sa_engine_info.chunk_keys and of the page_tokens of k and v. Everything that speaks of
                           positions counts from the first key of the whole: q_offset, by default first_key + n_k - n_q,
-                          n_sink_keys and n_prefix_keys; arrays and grids that go by key hold these keys only. Not
+                          n_sink_keys and n_prefix_keys; arrays and grids that go by key hold these keys only, so
+                          q_documents are needed with k_documents. Not
                           together with tree_parents and blocks */
     void *partial; /* NULL, or where the results over these keys are left to be merged: sa_partial_bytes() bytes on a
                       boundary of 8. o, lse, row_max, weights and key_mass are NULL then, and sink_logits are given
-                      to sa_merge() instead. Must not overlap an input */
+                      to sa_merge() instead */
     size_t partial_bytes; /* room there */
 } sa_sequence;
 
 /* Flags of a batch. */
-#define SA_CAUSAL          1u /* key j is visible to a query at position p only if j <= p */
+#define SA_CAUSAL          1u /* a query at position p sees a key at position j only if j <= p */
 #define SA_WINDOW          2u /* window_left and window_right are given: p - window_left <= j <= p + window_right */
 #define SA_SCALES_PER_HEAD 4u /* sa_scales hold one scale a kv head, for all tokens */
 
@@ -324,7 +346,7 @@ typedef struct sa_batch {
     int32_t q_type, k_type, v_type, o_type; /* sa_type */
 
     float scale;          /* finite; 0: 1/sqrt(d_qk) */
-    uint32_t flags;       /* SA_CAUSAL, SA_WINDOW */
+    uint32_t flags;       /* SA_CAUSAL, SA_WINDOW, SA_SCALES_PER_HEAD */
     int64_t window_left;  /* with SA_WINDOW: >= 0, or -1 for no limit */
     int64_t window_right; /* with SA_WINDOW: >= 0, or -1 for no limit; with SA_CAUSAL as well it is 0 */
     int64_t n_sink_keys; /* keys 0 .. n_sink_keys - 1 stay visible whatever the left limit; the right one still holds */
@@ -347,7 +369,7 @@ typedef struct sa_batch {
 /* First initialiser of a sa_batch: sa_batch b = {SA_BATCH_HEAD, .n_sequences = ...}; */
 #define SA_BATCH_HEAD sizeof(sa_batch), sizeof(sa_sequence)
 
-/* Computes o, and lse where wanted, for every sequence:
+/* Computes o, and whatever else is wanted, for every sequence:
  *
  *     s[j]  = scale * dot(q, k[j])             for the visible keys j, -inf for the others
  *     s[j]  = softcap * tanh(s[j] / softcap)                    where there is a softcap
@@ -362,7 +384,8 @@ typedef struct sa_batch {
  * that sleeps, so no more threads work than the team has. At its end such a caller looks for the last item's end for at
  * most 30 us before it sleeps, not at all if the team is larger than the cores or the CPU quota. The threads of the
  * team never spin: an engine without a call uses no CPU. No memory is allocated once a call of the same dimensions,
- * number of sequences, concurrency and, where keys are split, no fewer parts has been made.
+ * number of sequences, concurrency and, where keys are split, no fewer parts has been made; with weights or key_mass of
+ * no fewer rows, with k_documents or k_positions of no fewer keys.
  *
  * Edge values, on every instruction set: NaN or inf in k, v or their scales at a position that is not visible or beyond
  * n_k never reaches an output bit; NaN in a visible q or k element gives NaN in that row, in a visible v element in
@@ -544,19 +567,21 @@ SA_API sa_status sa_engine_describe(const sa_engine *engine, char *text, size_t 
 typedef struct sa_batch_info {
     size_t struct_size;      /* sizeof(sa_batch_info), set by the caller */
     int64_t n_rows;          /* rows of o: query tokens x query heads */
-    int64_t n_pairs;         /* visible (query, key) pairs, all query heads counted */
+    int64_t n_pairs;         /* (query, key) pairs, all query heads counted, as sa_batch.progress counts them */
     double flops;            /* 2 n_pairs (d_qk + d_v) */
     int64_t n_items;         /* work items */
     int64_t n_splits;        /* items that have a part of a tile's keys, others the rest; 0: no key range is split */
     int64_t workspace_bytes; /* scratch memory of the call: threads x bytes a thread, independent of n_q and n_k, and
-                                what the parts leave for each other: tens of them a thread, however long the keys; and 8
-                                bytes a row of the sequences whose weights or key_mass are wanted */
+                                what the parts leave for each other: tens of them a thread, however long the keys; 8
+                                bytes a row of the sequences whose weights or key_mass are wanted; and 8 for every 256
+                                keys of those with k_documents, and with k_positions */
     int64_t plan_bytes;      /* the list of work items: grows with the number of sequences, not with their lengths */
     int32_t n_threads;       /* threads that will work on it at most */
     int32_t in_caller;       /* 1: too small for the team, will run in the calling thread */
 } sa_batch_info;
 
-/* Checks and plans a batch as sa_batch_forward() would, without touching its tensors. */
+/* Checks and plans a batch as sa_batch_forward() would, without touching its tensors, masks and bias; positions,
+ * trees, lists, chosen rows, numbers a head and page tables are read. */
 SA_API sa_status sa_batch_get_info(sa_engine *engine, const sa_batch *batch, sa_batch_info *info);
 
 /* The same in words; arguments as in sa_engine_describe(). */

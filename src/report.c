@@ -66,10 +66,11 @@ bool sa_report_grant(struct sa_report_plan *plan, struct sa_problem *problem) {
     if (!sa_buffer_reserve(&plan->known_buffer, plan->known_bytes))
         return false;
     float *known = plan->known_buffer.data;
+    size_t used = 0;
     for (int64_t i = 0; i < plan->n; i++) {
         struct sa_seq *seq = &problem->seqs[plan->at[i].seq];
-        seq->reports.known = known;
-        known += known_floats(problem, seq);
+        seq->reports.known = known ? known + used : NULL; /* without a row there may be no room */
+        used += known_floats(problem, seq);
     }
     return true;
 }

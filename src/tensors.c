@@ -194,7 +194,8 @@ static void set(struct tensors *t, int i, struct shape shape, const void *data, 
     t->shape[i] = shape;
     t->data[i] = data;
     t->given[i] = given;
-    t->fallback[i] = (struct strides){shape.n_heads * shape.d, shape.d, shape.n_tokens * shape.n_heads * shape.d};
+    t->fallback[i] =
+        (struct strides){shape.n_heads * shape.d, shape.d, shape.paged ? shape.n_tokens * shape.n_heads * shape.d : 0};
 }
 
 /* Where a page holds one kv head, heads differ by their tables only. */

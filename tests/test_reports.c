@@ -268,6 +268,7 @@ START_TEST(refusals) {
     REFUSE(WEIGHTS(data, rows, 2, N_K - 1), "overlaps itself");
     REFUSE(WEIGHTS(data, NULL, 2, 0), "has no rows");
     REFUSE(WEIGHTS(data, rows, -1, 0), "has no rows");
+    REFUSE(WEIGHTS(data, rows, INT64_MAX, 0), "weights reaches beyond");
     REFUSE((WEIGHTS(data, rows, 2, 0), rows[1].head = HEADS), "rows[1]");
     rows[1].head = 0;
     REFUSE((WEIGHTS(data, rows, 2, 0), rows[1].query = N_Q), "rows[1]");

@@ -26,7 +26,7 @@ static void judge(double value, double exact, double bound, struct rows_check *c
     double error = fabs(value - exact);
     if (value == exact || (isnan(value) && isnan(exact)))
         error = 0;
-    check->good = check->good && error <= bound;
+    check->good = check->good && (error == 0 || error <= bound); /* that of NaN is NaN */
     check->worst_error = error <= check->worst_error ? check->worst_error : error;
     if (error > 0 && !(error / bound <= check->worst_ratio))
         check->worst_ratio = error / bound;

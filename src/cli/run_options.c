@@ -140,7 +140,7 @@ static int parse_option(struct run_options *o, int option) {
     case CHECK: return o->check = true, DONE;
     case JSON: return o->json = true, DONE;
     case HELP: return fputs(help, stdout), -1;
-    case ':': return misuse("run", "%s needs a value", optopt ? "-o" : "the last option");
+    case ':': return misuse("run", "%s needs a value", optopt == 'o' ? "-o" : "the last option");
     default:
         return option >= ATTENTION_SOFTCAP ? attention_option("run", option, optarg, &o->attention)
                                            : misuse("run", "unknown option, or one with a value it does not take");

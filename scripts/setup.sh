@@ -26,6 +26,7 @@ build_packages=(
     "python3: command python3"       # tests: scripts/disassemble
     "libjansson-dev: module jansson 2.13" # JSON: the program
     "libcairo2-dev: module cairo 1.16"    # pictures: the program
+    "libutf8proc-dev: module libutf8proc 2.5" # what characters are: the program
     "libopenblas-dev: module openblas 0.3" # products: the layer
 )
 # shellcheck disable=SC2034 # for scripts/scaling and scripts/cheaper, and scripts/test that tries them

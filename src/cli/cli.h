@@ -20,6 +20,7 @@ int command_info(int argc, char **argv);
 int command_look(int argc, char **argv);
 int command_decode(int argc, char **argv);
 int command_plan(int argc, char **argv);
+int command_encode(int argc, char **argv);
 
 /* One line on standard error, "sa: ..."; returns false, so that a failing function can end with it. */
 __attribute__((format(printf, 1, 2))) bool complain(const char *format, ...);

@@ -13,6 +13,7 @@ static const struct {
     {"run", command_run, "attend over tensors in files (.npy, .safetensors)"},
     {"decode", command_decode, "go token by token over tensors in files, with growing caches of k and v"},
     {"look", command_look, "show where the attention of one word goes"},
+    {"encode", command_encode, "turn lines of text into vectors of their meaning, with a model of the BERT kind"},
     {"plan", command_plan, "show how a batch would be scheduled, on this machine or any other"},
     {"info", command_info, "show what the engine sees of this machine, and what it decides"},
 };

@@ -18,14 +18,8 @@ struct world {
     struct sa_extent *extents;
 };
 
-static void open_world(struct world *w, uint64_t seed, bool with_extents) {
-    struct dice dice = {seed};
-    const int n_kv_heads = (int)roll_between(&dice, 1, 2), group = (int)roll_between(&dice, 1, 5);
+static void resolve_world(struct world *w, bool with_extents) {
     sa_batch own;
-    w->drawn = drawn_batch(seed, n_kv_heads * group, n_kv_heads, 1, 1);
-    sa_sequence *s = drawn_add(&w->drawn, drawn_edge(&dice, 129), drawn_edge(&dice, 1025), PACKED, 1);
-    drawn_rules(&w->drawn);
-    drawn_sight(&w->drawn, s, roll_sight(&dice));
     w->drawn.batch.sequences = w->drawn.seqs;
     w->problem.seqs = &w->seq;
     ck_assert(sa_validate_batch(&w->drawn.batch, &own) == SA_OK);
@@ -33,6 +27,16 @@ static void open_world(struct world *w, uint64_t seed, bool with_extents) {
     w->extents = malloc((size_t)(sa_sight_count_extents(&w->problem) + 1) * sizeof *w->extents);
     if (with_extents)
         sa_sight_find_extents(&w->problem, w->extents);
+}
+
+static void open_world(struct world *w, uint64_t seed, bool with_extents) {
+    struct dice dice = {seed};
+    const int n_kv_heads = (int)roll_between(&dice, 1, 2), group = (int)roll_between(&dice, 1, 5);
+    w->drawn = drawn_batch(seed, n_kv_heads * group, n_kv_heads, 1, 1);
+    sa_sequence *s = drawn_add(&w->drawn, drawn_edge(&dice, 129), drawn_edge(&dice, 1025), PACKED, 1);
+    drawn_rules(&w->drawn);
+    drawn_sight(&w->drawn, s, roll_sight(&dice));
+    resolve_world(w, with_extents);
 }
 
 static void close_world(struct world *w) {
@@ -117,6 +121,42 @@ START_TEST(ranges_are_passed_by_only_if_nobody_sees_them) {
 }
 END_TEST
 
+/* One query that sees the keys from `edge` on, or up to it. */
+static void open_limited(struct world *w, int64_t edge, bool left, bool of_keys) {
+    enum { N_K = 600, FAR = 20 };
+    w->drawn = drawn_batch(1, 1, 1, 1, 1);
+    sa_sequence *s = drawn_add(&w->drawn, 1, N_K, PACKED, 1);
+    int32_t *position = drawn_map(&w->drawn, sizeof *position), *keys = drawn_map(&w->drawn, N_K * sizeof *keys);
+    for (int j = 0; j < N_K; j++)
+        keys[j] = j;
+    *position = (int32_t)(left ? edge + FAR : edge - FAR);
+    s->q_positions = position;
+    s->k_positions = of_keys ? keys : NULL;
+    w->drawn.batch.flags = SA_WINDOW;
+    w->drawn.batch.window_left = left ? FAR : -1;
+    w->drawn.batch.window_right = left ? -1 : FAR;
+    resolve_world(w, true);
+}
+
+/* Of a block a window may leave the last key only, or the first. */
+START_TEST(limits_at_the_edges_of_blocks) {
+    for (int64_t edge = 254; edge <= 258; edge++)
+        for (int way = 0; way < 4; way++) {
+            struct world w;
+            open_limited(&w, edge, way & 1, way & 2);
+            struct dice dice = {1};
+            const struct tile t = roll_tile(&w, &dice);
+            for (int64_t at = 0; at < w.seq.n_k; at += SA_BLOCK_KEYS) {
+                const bool any = way & 1 ? at + SA_BLOCK_KEYS > edge : at <= edge;
+                check_block(&w, &t, at, (uint64_t)edge);
+                must(sa_viewer_may_see(&t.viewer, at, at + SA_BLOCK_KEYS) == any, "edge %lld, keys from %lld",
+                     (long long)edge, (long long)at);
+            }
+            close_world(&w);
+        }
+}
+END_TEST
+
 /* ---------------------------------------------------------------- strips */
 
 /* Keys of the view are those of the block that its strips say; what is left out nobody sees. */
@@ -194,6 +234,7 @@ int main(void) {
     TCase *bits = add_case(suite, "bits");
     tcase_add_test(bits, bits_are_what_the_rules_say);
     tcase_add_test(bits, ranges_are_passed_by_only_if_nobody_sees_them);
+    tcase_add_test(bits, limits_at_the_edges_of_blocks);
     tcase_add_test(add_case(suite, "views"), views_hold_what_is_seen);
     return run_suite(suite);
 }

@@ -135,7 +135,7 @@ static void shift_keys(struct sa_seq *seq, int64_t first_key) {
         struct sa_cache *cache = caches[c];
         if (cache->table)
             cache->table -= first_key / cache->page_tokens;
-        else {
+        else if (cache->data) {
             cache->data -= first_key * cache->token;
             cache->scales = cache->scales ? cache->scales - first_key * cache->scale_token : NULL;
         }

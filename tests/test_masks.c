@@ -220,7 +220,7 @@ static void as_mask(struct drawn *drawn, sa_sequence *s) {
     unsigned char *mask = drawn_map(drawn, (size_t)(s->n_q * s->n_k));
     for (int64_t i = 0; i < s->n_q; i++)
         for (int64_t j = 0; j < s->n_k; j++)
-            mask[i * s->n_k + j] = j <= s->n_k - s->n_q + i ? (unsigned char)(1 + j % 255) : 0;
+            mask[i * s->n_k + j] = (unsigned char)(j <= s->n_k - s->n_q + i ? 1 + j % 255 : 0);
     s->mask = (sa_grid){mask, 0, s->n_k, 1};
 }
 

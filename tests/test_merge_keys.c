@@ -250,6 +250,27 @@ static void make_right(struct right *r) {
     r->batch = (sa_batch){SA_BATCH_HEAD, .n_sequences = 1, .sequences = &r->seq, .n_query_heads = 1, .d_qk = D};
 }
 
+/* Nothing need be where k and v are. */
+START_TEST(a_part_of_no_keys) {
+    sa_engine *engine = engine_with(SA_ISA_GENERIC, 1);
+    struct right *r = malloc(sizeof *r);
+    make_right(r);
+    r->seq.n_k = 0;
+    r->seq.k.data = r->seq.v.data = NULL;
+    ck_assert_msg(sa_batch_forward(engine, &r->batch) == SA_OK, "%s", sa_last_reason());
+    const sa_partial partial = {.partial = r->rooms[0]};
+    const sa_merge_request m = {SA_MERGE_HEAD,      .n_partials = 1, .partials = &partial, .n_q = N_Q,
+                                .n_query_heads = 1, .d_v = D,        .o = {r->o, 0, 0}};
+    for (int i = 0; i < N_Q * D; i++)
+        r->o[i] = NAN;
+    ck_assert_msg(sa_merge(engine, &m) == SA_OK, "%s", sa_last_reason());
+    for (int i = 0; i < N_Q * D; i++)
+        must(bits_of(r->o[i]) == 0, "o is %g", (double)r->o[i]);
+    free(r);
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 #define REFUSE(change, word)                                                                                           \
     do {                                                                                                               \
         change;                                                                                                        \
@@ -327,6 +348,7 @@ int main(void) {
     tcase_add_test(tcase, on_other_instruction_sets);
     tcase_add_test(tcase, in_pages);
     tcase_add_test(tcase, positions_of_a_part);
+    tcase_add_test(tcase, a_part_of_no_keys);
     tcase_add_test(tcase, refused_calls);
     tcase_add_test(tcase, refused_merges);
     return run_suite(suite);

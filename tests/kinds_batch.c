@@ -47,6 +47,31 @@ static void add_prefix(struct place *p) {
     p->s->n_prefix_keys = roll_between(&p->dice, 0, roll_one_in(&p->dice, 3) ? 20 : p->s->n_k + 2);
 }
 
+/* Positions of one side only follow the other's. */
+static void move_positions(const int32_t *positions, int64_t n, int64_t by) {
+    int32_t *own = (int32_t *)(uintptr_t)positions;
+    for (int64_t i = 0; own && i < n; i++)
+        own[i] += (int32_t)by;
+}
+
+/* Near, or as far away as keys may be. Multiples of 3 and 17 chunks, for the sake of pages. */
+static void add_first_key(struct place *p) {
+    sa_sequence *s = p->s;
+    const int64_t step = 3 * 17 * 1024, most = (INT64_C(1) << 31) - (INT64_C(1) << 20);
+    const bool one_side = !s->q_positions != !s->k_positions, far = roll_one_in(&p->dice, 4) && !one_side;
+    if (s->n_tree_keys || s->blocks.q_block)
+        return;
+    s->first_key = step * (far ? (most - s->n_k) / step : roll_between(&p->dice, 1, 12));
+    if (s->flags & SA_SEQ_Q_OFFSET && !p->far)
+        s->q_offset += s->first_key;
+    if (s->n_prefix_keys && !roll_one_in(&p->dice, 3))
+        s->n_prefix_keys += s->first_key;
+    if (one_side) {
+        move_positions(s->q_positions, s->n_q, s->first_key);
+        move_positions(s->k_positions, s->n_k, s->first_key);
+    }
+}
+
 /* Documents one after the other, or all mixed up. */
 static int32_t *draw_documents(struct place *p, int64_t n, unsigned length, bool mixed) {
     int32_t *documents = drawn_map(p->drawn, (size_t)n * sizeof *documents);
@@ -299,13 +324,11 @@ static void drop_lse(struct place *p) { p->s->lse = (sa_output){NULL, 0, 0}; }
 static const struct {
     int feature;
     void (*add)(struct place *p);
-} of_sequences[] = {{KIND_OFFSET, add_offset},       {KIND_NO_LSE, drop_lse},
-                    {KIND_POSITIONS, add_positions}, {KIND_PREFIX, add_prefix},
-                    {KIND_DOCUMENTS, add_documents}, {KIND_TREE, add_tree},
-                    {KIND_BLOCKS, add_blocks},       {KIND_MASK, add_mask},
-                    {KIND_BIAS, add_bias},           {KIND_ALIBI, add_slopes},
-                    {KIND_SINK_LOGITS, add_sinks},   {KIND_ROW_MAX, add_row_max},
-                    {KIND_WEIGHTS, add_weights},     {KIND_MASS, add_mass}};
+} of_sequences[] = {{KIND_OFFSET, add_offset},   {KIND_NO_LSE, drop_lse},         {KIND_POSITIONS, add_positions},
+                    {KIND_PREFIX, add_prefix},   {KIND_DOCUMENTS, add_documents}, {KIND_TREE, add_tree},
+                    {KIND_BLOCKS, add_blocks},   {KIND_MASK, add_mask},           {KIND_BIAS, add_bias},
+                    {KIND_ALIBI, add_slopes},    {KIND_SINK_LOGITS, add_sinks},   {KIND_ROW_MAX, add_row_max},
+                    {KIND_WEIGHTS, add_weights}, {KIND_MASS, add_mass},           {KIND_FIRST_KEY, add_first_key}};
 
 static void add_sequence(const struct kinds_case *c, struct drawn *drawn, unsigned number) {
     static const float sizes[] = {1, 4, 12};
@@ -352,7 +375,7 @@ static void set_rules(const struct kinds_case *c, sa_batch *b) {
     if (kinds_has(c, KIND_SINK_KEYS))
         b->n_sink_keys = roll_between(&sinks, 0, roll_one_in(&sinks, 2) ? 5 : c->n_k + 1);
     if (kinds_has(c, KIND_SCALE))
-        b->scale = roll_unit(&scale);
+        b->scale = roll_unit(&scale) / (c->d_qk > 80 ? sqrtf((float)c->d_qk) : 1);
 }
 
 static void set_terms(const struct kinds_case *c, struct drawn *drawn) {

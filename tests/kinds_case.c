@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *const names[N_KINDS] = {"causal",      "window",  "sink_keys", "offset",    "scale",   "layout",
-                                           "types",       "pages",   "no_lse",    "positions", "prefix",  "documents",
-                                           "tree",        "blocks",  "mask",      "bias",      "softcap", "alibi",
-                                           "sink_logits", "row_max", "weights",   "mass"};
+static const char *const names[N_KINDS] = {"causal",      "window",  "sink_keys", "offset",    "scale",    "layout",
+                                           "types",       "pages",   "no_lse",    "positions", "prefix",   "documents",
+                                           "tree",        "blocks",  "mask",      "bias",      "softcap",  "alibi",
+                                           "sink_logits", "row_max", "weights",   "mass",      "first_key"};
 
 struct dice kinds_dice(uint64_t seed, unsigned purpose) {
     struct dice dice = {seed ^ (purpose + 1) * 0xd1342543de82ef95u};
@@ -77,7 +77,7 @@ static int64_t draw_n_k(struct dice *dice) {
 }
 
 double kinds_cost(const struct kinds_case *c) {
-    return (double)c->n_q * (double)c->n_k * c->n_kv_heads * c->group * (c->d_qk + c->d_v + 16);
+    return (double)c->n_q * (double)(c->n_k + 16) * c->n_kv_heads * c->group * (c->d_qk + c->d_v + 16);
 }
 
 /* Makes it cheap enough that thousands are computed in seconds. */
@@ -104,9 +104,9 @@ struct kinds_case kinds_draw(uint64_t seed) {
         c.n_k = draw_long(&dice);
     }
     c.n_kv_heads = (int)roll_between(&dice, 1, 3);
-    c.group = (int)PICK(&dice, 1, 1, 2, 3, 4, 8);
-    c.d_qk = (int)PICK(&dice, 1, 3, 8, 15, 16, 17, 24, 33, 64, 80);
-    c.d_v = roll_one_in(&dice, 2) ? c.d_qk : (int)PICK(&dice, 1, 2, 5, 16, 19, 32, 65);
+    c.group = (int)PICK(&dice, 1, 1, 2, 3, 4, 8, 5, 70);
+    c.d_qk = (int)PICK(&dice, 1, 3, 8, 15, 16, 17, 24, 33, 64, 80, 129, 576);
+    c.d_v = roll_one_in(&dice, 2) ? c.d_qk : (int)PICK(&dice, 1, 2, 5, 16, 19, 32, 65, 200, 576);
     c.company = roll_one_in(&dice, 2);
     limit(&c, roll_one_in(&dice, 12) ? 4e6 : 6e5);
     if (kinds_has(&c, KIND_TREE) && c.n_k < c.n_q)

@@ -35,6 +35,7 @@ enum kinds_feature {
     KIND_ROW_MAX,
     KIND_WEIGHTS,
     KIND_MASS,
+    KIND_FIRST_KEY, /* the keys are not the first ones of the whole */
     N_KINDS
 };
 

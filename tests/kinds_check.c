@@ -216,7 +216,7 @@ static void skip_queries(const sa_batch *b, sa_sequence *s, int64_t n) {
     skip_grid(&s->bias, n, element_bytes(b->bias_type));
     s->q_positions = s->q_positions ? s->q_positions + n : NULL;
     s->q_documents = s->q_documents ? s->q_documents + n : NULL;
-    s->q_offset = (s->flags & SA_SEQ_Q_OFFSET ? s->q_offset : s->n_k - n_q) + n;
+    s->q_offset = (s->flags & SA_SEQ_Q_OFFSET ? s->q_offset : s->first_key + s->n_k - n_q) + n;
     s->flags = SA_SEQ_Q_OFFSET;
     if (s->blocks.full.begin)
         s->blocks.full.begin += n / s->blocks.q_block;

@@ -56,7 +56,7 @@ static sa_block_list cut_list(struct cut *cut, const sa_block_list *list, bool s
 /* Everything but the keys: what queries are by default is said aloud, since it counts from the end of the keys. */
 static sa_sequence part_of(struct cut *cut, bool second) {
     sa_sequence part = *cut->s;
-    part.q_offset = part.flags & SA_SEQ_Q_OFFSET ? part.q_offset : part.n_k - part.n_q;
+    part.q_offset = part.flags & SA_SEQ_Q_OFFSET ? part.q_offset : part.first_key + part.n_k - part.n_q;
     part.flags = SA_SEQ_Q_OFFSET;
     if (part.k_documents && !part.q_documents)
         part.q_documents = part.k_documents + (part.n_k - part.n_q);
@@ -98,7 +98,7 @@ static void skip_cache(const struct cut *cut, sa_sequence *part) {
 /* Keys stand where they stood. */
 static void skip_positions(struct cut *cut, sa_sequence *part) {
     if (cut->calls)
-        part->first_key = cut->at;
+        part->first_key += cut->at;
     if (part->k_positions) {
         part->k_positions += cut->at;
     } else if (cut->calls) {
@@ -214,7 +214,7 @@ sa_status kinds_split(sa_engine *engine, const sa_batch *batch, struct dice *dic
     struct cut cut = {.whole = batch, .s = reference_sequence(batch, 0)};
     *merged = (struct kinds_merged){.o = NULL};
     cut.at = place_of_cut(cut.s, dice);
-    if (cut.at < 0 || cut.s->q_offset < -(INT64_C(1) << 31))
+    if (cut.at < 0 || cut.s->first_key || cut.s->q_offset < -(INT64_C(1) << 31))
         return SA_OK;
     return compute_both(engine, &cut, merged);
 }

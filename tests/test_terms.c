@@ -261,6 +261,19 @@ static void positions(struct drawn *drawn, sa_sequence *s) {
     s->k_positions = k_at;
 }
 
+/* Queries behind the keys, and all of them moved to where positions no longer fit into 32 bits but distances do. */
+static void far_behind(struct drawn *drawn, sa_sequence *s) {
+    (void)drawn;
+    s->flags |= SA_SEQ_Q_OFFSET;
+    s->q_offset = (1 << 20) + 1500;
+}
+
+static void far_behind_at_the_end(struct drawn *drawn, sa_sequence *s) {
+    (void)drawn;
+    s->first_key = ((INT64_C(1) << 31) - (1 << 20) - s->n_k) / 1024 * 1024;
+    s->q_offset += s->first_key;
+}
+
 static const struct {
     const char *name;
     int beside; /* what there may be as well */
@@ -272,6 +285,7 @@ static const struct {
     {"slopes of zero", SOFTCAP | BIAS | SINKS, no_slopes, zero_slopes},
     {"causality by bias", SOFTCAP | ALIBI | SINKS, causal, causal_bias},
     {"positions", ALL, NULL, positions},
+    {"the last positions there are", ALL, far_behind, far_behind_at_the_end},
 };
 enum { N_CHANGES = sizeof changes / sizeof changes[0] };
 

@@ -199,6 +199,59 @@ START_TEST(tables) {
 }
 END_TEST
 
+/* Rows of one token and as many dimensions as there are 16-bit elements: what is added to zeros is converted. */
+enum { ALL = 65536 };
+
+static void add_all(const void *table, int table_type, void *x, int x_type) {
+    const sa_position_table all = {sizeof all, table, 1, 0, table_type, 0};
+    const sa_rows rows = {.struct_size = sizeof rows, .data = x, .n_tokens = 1, .d = ALL, .type = x_type};
+    must(sa_positions_add(&all, &rows) == SA_OK, "%s", sa_last_reason());
+}
+
+START_TEST(every_element_is_read) {
+    static uint16_t all[ALL];
+    static float x[ALL];
+    for (int type = SA_BF16; type <= SA_F16; type++) {
+        for (int i = 0; i < ALL; i++) {
+            all[i] = (uint16_t)i;
+            x[i] = 0;
+        }
+        add_all(all, type, x, SA_F32);
+        for (int i = 0; i < ALL; i++) {
+            const double wanted = element_value(type, &all[i]);
+            must((double)x[i] == wanted || (wanted != wanted && x[i] != x[i]), "type %d, %#x: %g", type, (unsigned)i,
+                 (double)x[i]);
+        }
+    }
+}
+END_TEST
+
+/* Every element, what is half-way to the next one, and both neighbours of that. */
+START_TEST(every_element_is_written) {
+    static float table[ALL];
+    static uint16_t x[ALL];
+    for (int type = SA_BF16; type <= SA_F16; type++)
+        for (int beside = -1; beside <= 2; beside++) {
+            for (int i = 0; i < ALL; i++) {
+                const uint16_t at = (uint16_t)i, next = (uint16_t)(i + 1);
+                const double a = element_value(type, &at), b = element_value(type, &next);
+                const float half =
+                    isfinite(b) ? (float)((a + b) / 2) : (float)(type == SA_F16 ? copysign(65520, a) : a);
+                table[i] = beside == 2 ? (float)a : float_of(bits_of(half) + (uint32_t)beside);
+                x[i] = 0;
+            }
+            add_all(table, SA_F32, x, type);
+            for (int i = 0; i < ALL; i++) {
+                uint16_t wanted;
+                element_store(type, (double)table[i], &wanted);
+                const double got = element_value(type, &x[i]), right = element_value(type, &wanted);
+                must(got == right || (got != got && right != right), "type %d, %.9g: %.9g, wanted %.9g", type,
+                     (double)table[i], got, right);
+            }
+        }
+}
+END_TEST
+
 #define REFUSE(change, word)                                                                                           \
     do {                                                                                                               \
         sa_rope rope = {.struct_size = sizeof rope, .d_rotary = 4};                                                    \
@@ -255,6 +308,8 @@ int main(void) {
     tcase_add_test(tcase, frequencies);
     tcase_add_test(tcase, sinusoids);
     tcase_add_test(tcase, tables);
+    tcase_add_test(tcase, every_element_is_read);
+    tcase_add_test(tcase, every_element_is_written);
     tcase_add_test(tcase, refusals);
     return run_suite(suite);
 }

@@ -181,11 +181,11 @@ static void copy_matrix(struct copies *copies, struct sa_weights *w, const sa_la
 
 static sa_status copy_vector(struct copies *copies, const float **to, const void *from, int type, int n,
                              const char *name) {
-    const int64_t bad = from ? sa_elements_not_finite(from, type, n) : -1;
     if (!from)
         return SA_OK;
     if ((uintptr_t)from % sa_bytes_of(type))
         return sa_refuse(SA_INVALID, "sa_layer_options.%s is not aligned to its elements", name);
+    const int64_t bad = sa_elements_not_finite(from, type, n);
     if (bad >= 0)
         return sa_refuse(SA_INVALID, "sa_layer_options.%s holds NaN or inf at [%lld]", name, (long long)bad);
     float *copy = next_copy(copies, (size_t)n);

@@ -265,12 +265,19 @@ static sa_status bad_partial(int64_t i, const char *what) {
     return sa_fail(SA_INVALID, "partial %lld: %s", (long long)i, what);
 }
 
+/* It may have come from afar: its keys, too, must be some that there can be. */
+static bool is_kept(const struct sa_kept *kept) {
+    return (uintptr_t)kept % sizeof(int64_t) == 0 && kept->magic == SA_KEPT_MAGIC && kept->first_key >= 0 &&
+           kept->end_key >= kept->first_key &&
+           sa_partial_bytes(kept->n_q, kept->n_heads, kept->d_v, kept->first_key, kept->end_key - kept->first_key) > 0;
+}
+
 /* *end: of the keys of the partials before. */
 static sa_status check_kept(const sa_merge_request *r, int64_t i, const sa_partial *p, int64_t *end) {
     const struct sa_kept *kept = p->partial;
     if (p->o.data || p->lse.data)
         return bad_partial(i, "has o or lse as well as partial");
-    if ((uintptr_t)kept % sizeof(int64_t) || kept->magic != SA_KEPT_MAGIC)
+    if (!is_kept(kept))
         return bad_partial(i, "is not what a call left in sa_sequence.partial");
     if (kept->n_q != r->n_q || kept->n_heads != r->n_query_heads || kept->d_v != r->d_v)
         return bad_partial(i, "has another n_q, n_query_heads or d_v than the request");

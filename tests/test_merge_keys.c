@@ -306,6 +306,11 @@ static void refuse(sa_engine *engine, sa_merge_request *r, const char *word) {
     must(strstr(sa_last_reason(), word) != NULL, "the reason is '%s', without %s", sa_last_reason(), word);
 }
 
+/* First keys and ends that no call leaves, which stand side by side behind two other numbers. */
+enum { FIRST_KEY = 2, N_FORGED = 5 };
+static const int64_t forged[N_FORGED][2] = {
+    {-CHUNK, CHUNK}, {5, CHUNK}, {CHUNK, 0}, {0, INT64_C(1) << 31}, {0, INT64_MAX}};
+
 START_TEST(refused_merges) {
     sa_engine *engine = engine_with(SA_ISA_GENERIC, 1);
     struct right *r = malloc(sizeof *r);
@@ -334,6 +339,14 @@ START_TEST(refused_merges) {
     refuse(engine, &m, "partial 0: has o or lse");
     partials[0] = (sa_partial){.partial = r->k};
     refuse(engine, &m, "partial 0: is not what a call left");
+    partials[0] = (sa_partial){.partial = r->rooms[1]};
+    for (int i = 0; i < N_FORGED; i++) {
+        int64_t kept[2];
+        memcpy(kept, r->rooms[1] + FIRST_KEY, sizeof kept);
+        memcpy(r->rooms[1] + FIRST_KEY, forged[i], sizeof kept);
+        refuse(engine, &m, "partial 0: is not what a call left");
+        memcpy(r->rooms[1] + FIRST_KEY, kept, sizeof kept);
+    }
     ck_assert(sa_partial_bytes(-1, 1, 1, 0, 0) == 0 && sa_partial_bytes(1, 1, 1, 5, 1) == 0);
     ck_assert(sa_partial_bytes(1, 1, 1, 0, 8 * CHUNK) == 64 + 12 && sa_partial_bytes(1, 1, 1, 0, CHUNK + 1) == 64 + 24);
     free(r);

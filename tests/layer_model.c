@@ -230,7 +230,7 @@ struct row {
 static void attend(const struct layer_model *m, const struct row *r, struct numbers k, struct numbers v) {
     const double scale = 1 / sqrt(m->d_qk);
     double *s = calloc((size_t)r->n_keys + 1, sizeof *s), *t = calloc((size_t)r->n_keys + 1, sizeof *t);
-    double most = -INFINITY, l = 0, p_t = 0;
+    double most = -(double)INFINITY, l = 0, p_t = 0;
     must(s && t, "no memory");
     for (int64_t j = 0; j < r->n_keys; j++) {
         const int64_t at = (j * m->n_kv_heads + r->kv_head) * m->d_qk;

@@ -271,15 +271,15 @@ START_TEST(refusals) {
     REFUSE(rope.d_rotary = -2, "d_rotary");
     REFUSE(rope.layout = 2, "layout");
     REFUSE(rope.scaling = 5, "scaling");
-    REFUSE(rope.base = NAN, "base");
+    REFUSE(rope.base = (double)NAN, "base");
     REFUSE(rope.base = 1, "base");
-    REFUSE(rope.base = INFINITY, "base");
+    REFUSE(rope.base = (double)INFINITY, "base");
     REFUSE(rope.factor = 2, "without a scaling");
-    REFUSE((rope.scaling = SA_ROPE_LINEAR, rope.factor = NAN), "factor");
+    REFUSE((rope.scaling = SA_ROPE_LINEAR, rope.factor = (double)NAN), "factor");
     REFUSE((rope.scaling = SA_ROPE_LINEAR, rope.factor = -1), "factor");
     REFUSE((rope.scaling = SA_ROPE_NTK, rope.d_rotary = 2), "NTK");
     REFUSE(rope.scaling = SA_ROPE_YARN, "original_length");
-    REFUSE((rope.scaling = SA_ROPE_YARN, rope.original_length = 9, rope.beta_fast = NAN), "beta_fast");
+    REFUSE((rope.scaling = SA_ROPE_YARN, rope.original_length = 9, rope.beta_fast = (double)NAN), "beta_fast");
     REFUSE((rope.scaling = SA_ROPE_LLAMA3, rope.original_length = 9, rope.low_factor = 4), "low_factor");
     REFUSE(rope.reserved = 1, "reserved");
     REFUSE(rows.n_tokens = -1, "n_tokens");
@@ -293,7 +293,7 @@ START_TEST(refusals) {
     REFUSE(rows.token_stride = INT64_MAX / 2, "strides");
     REFUSE(rows.reserved = 1, "reserved");
     sa_rows rows = {.struct_size = sizeof rows, .data = x, .n_tokens = 2, .d = 6};
-    ck_assert(sa_sinusoids_add(NAN, &rows) == SA_INVALID && strstr(sa_last_reason(), "base"));
+    ck_assert(sa_sinusoids_add((double)NAN, &rows) == SA_INVALID && strstr(sa_last_reason(), "base"));
     ck_assert(sa_rope_apply(NULL, NULL) == SA_INVALID && sa_rope_frequencies(NULL, 4, NULL, NULL) == SA_INVALID);
     for (int i = 0; i < 24; i++)
         ck_assert(x[i] == 0);

@@ -114,7 +114,7 @@ START_TEST(refusals) {
     refuse(engine, -1, 0, note, SA_INVALID, "n_items");
     refuse(engine, INT64_MAX, 0, note, SA_INVALID, "n_items");
     refuse(engine, 1, -1, note, SA_INVALID, "seconds");
-    refuse(engine, 1, NAN, note, SA_INVALID, "seconds");
+    refuse(engine, 1, (double)NAN, note, SA_INVALID, "seconds");
     refuse(engine, 1, 0, NULL, SA_INVALID, "function");
     sa_engine_destroy(plans);
     sa_engine_destroy(engine);

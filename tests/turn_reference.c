@@ -79,8 +79,8 @@ void turn_reference(const sa_rope *rope, int d, int64_t position, double *head, 
         const struct turn_exact at = turn_exact(rope, d, i, position);
         const double x = head[a], y = head[b], c = (double)at.cosine, s = (double)at.sine;
         const double of_angle = (fabs(x) + fabs(y)) * at.bound, ex = errors[a], ey = errors[b];
-        head[a] = (double)(x * at.cosine - y * at.sine);
-        head[b] = (double)(x * at.sine + y * at.cosine);
+        head[a] = (double)((long double)x * at.cosine - (long double)y * at.sine);
+        head[b] = (double)((long double)x * at.sine + (long double)y * at.cosine);
         errors[a] = fabs(c) * ex + fabs(s) * ey + of_angle + 0x1p-23 * (fabs(x * c) + fabs(y * s)) + 0x1p-148;
         errors[b] = fabs(s) * ex + fabs(c) * ey + of_angle + 0x1p-23 * (fabs(x * s) + fabs(y * c)) + 0x1p-148;
     }

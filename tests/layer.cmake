@@ -24,3 +24,8 @@ if(SA_SANITIZE)
 endif()
 add_test(NAME shortest_layer COMMAND shortest_layer)
 set_tests_properties(shortest_layer PROPERTIES PASS_REGULAR_EXPRESSION "^3\\.000000 3\\.000000")
+
+# Whatever the environment of BLAS says.
+add_test(NAME test_layer_calls.blas_threads COMMAND test_layer_calls)
+set_tests_properties(test_layer_calls.blas_threads PROPERTIES TIMEOUT 300
+  ENVIRONMENT "OPENBLAS_NUM_THREADS=5;MKL_NUM_THREADS=5;BLIS_NUM_THREADS=5")

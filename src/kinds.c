@@ -146,7 +146,7 @@ sa_status sa_check_sinks(const float *logits, int n) {
 static sa_status check_weights(const struct subject *s, sa_row_weights *weights) {
     if (!weights->data)
         return SA_OK;
-    if (!is_aligned(weights->data, sizeof(float)))
+    if (!is_aligned(weights->data, sizeof(float)) || !is_aligned(weights->rows, _Alignof(sa_row)))
         return bad(s, "weights", "is not aligned to its elements");
     if (weights->n_rows < 0 || (weights->n_rows > 0 && !weights->rows))
         return bad(s, "weights", "has no rows");

@@ -156,9 +156,10 @@ static sa_status check_weights(const struct subject *s, sa_row_weights *weights)
     for (int64_t r = 0; r < weights->n_rows; r++)
         if (weights->rows[r].query < 0 || weights->rows[r].query >= s->own->n_q || weights->rows[r].head < 0 ||
             weights->rows[r].head >= s->batch->n_query_heads || weights->rows[r].reserved)
-            return sa_fail(SA_INVALID, "sequence %lld: weights.rows[%lld] is query %lld, head %d: there is none",
-                           (long long)s->i, (long long)r, (long long)weights->rows[r].query,
-                           (int)weights->rows[r].head);
+            return sa_fail(SA_INVALID,
+                           "sequence %lld: weights.rows[%lld] is query %lld, head %d, reserved %d: there is none",
+                           (long long)s->i, (long long)r, (long long)weights->rows[r].query, (int)weights->rows[r].head,
+                           (int)weights->rows[r].reserved);
     return SA_OK;
 }
 

@@ -275,6 +275,8 @@ START_TEST(refusals) {
     rows[1].query = 0;
     REFUSE(WEIGHTS((float *)(void *)((char *)data + 1), rows, 2, 0), "aligned");
     REFUSE(WEIGHTS(data, (sa_row *)(void *)((char *)rows + 4), 1, 0), "aligned");
+    REFUSE((WEIGHTS(data, rows, 2, 0), rows[1].reserved = 1), "reserved 1");
+    rows[1].reserved = 0;
     REFUSE(WEIGHTS(r.k, rows, 2, 0), "weights overlaps k");
     REFUSE(WEIGHTS(r.o, rows, 2, 0), "weights overlaps o");
 #define MASS(...) r.seq.key_mass = (sa_key_mass){__VA_ARGS__}

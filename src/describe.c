@@ -109,13 +109,22 @@ sa_batch_info sa_describe_batch_info(const struct sa_engine *engine, const struc
                            .in_caller = call->in_caller};
 }
 
+/* What positions do not decide is not counted beforehand. */
+static bool may_hide(const struct sa_problem *p) {
+    bool any = false;
+    for (int64_t i = 0; i < p->n_seqs; i++)
+        any = any || p->seqs[i].sight.any;
+    return any;
+}
+
 void sa_describe_call(struct sa_text *text, const struct sa_engine *engine, const struct sa_call *call) {
     const struct sa_problem *p = &call->problem;
     sa_batch_info info = sa_describe_batch_info(engine, call);
     add(text, "batch       %lld sequence%s, %d query heads, %d kv heads, d_qk %d, d_v %d\n", (long long)p->n_seqs,
         p->n_seqs == 1 ? "" : "s", p->n_kv_heads * p->group, p->n_kv_heads, p->d_qk, p->d_v);
-    add(text, "work        %lld rows, %lld visible pairs, %.4g GFLOP\n", (long long)info.n_rows,
-        (long long)info.n_pairs, info.flops * 1e-9);
+    add(text, "work        %lld rows, %lld visible pairs, %.4g GFLOP%s\n", (long long)info.n_rows,
+        (long long)info.n_pairs, info.flops * 1e-9,
+        may_hide(p) ? "; less where masks, documents and the like hide keys" : "");
     add(text, "items       %lld of up to %d rows, in %lld runs, longest first; ", (long long)info.n_items, SA_TILE_ROWS,
         (long long)call->plan.n_runs);
     if (info.n_splits)

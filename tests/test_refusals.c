@@ -289,6 +289,9 @@ START_TEST(descriptions_of_any_length) {
     }
     ck_assert(sa_engine_describe(engine, NULL, 5, NULL) == SA_INVALID);
     ck_assert(sa_batch_describe(engine, &r.batch, text, sizeof text, &length) == SA_OK && strstr(text, "kernel"));
+    ck_assert_ptr_null(strstr(text, "hide")); /* all pairs that are counted are visible, but for a mask */
+    r.seq.mask = (sa_grid){r.k, 0, 0, 1};
+    ck_assert(sa_batch_describe(engine, &r.batch, text, sizeof text, &length) == SA_OK && strstr(text, "hide"));
     sa_engine_destroy(engine);
 }
 END_TEST

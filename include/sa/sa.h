@@ -645,9 +645,11 @@ typedef struct sa_simulation {
 } sa_simulation;
 
 /* Plans a batch as sa_batch_forward() would, without touching its tensors, and plays the plan through: threads take
- * items as the team's do, whoever is free first, each item takes as long as the cost model says. Deterministic. Takes
- * some 0.4 us and 2 bytes of memory an item meanwhile. `request` may be NULL. For any number of threads at once.
- * Errors: those of sa_batch_get_info(); SA_INVALID for a request that is wrong. On failure nothing has been written. */
+ * items as the team's do, whoever is free first, each item takes as long as the cost model says. It counts pairs as
+ * n_pairs does, so what masks, documents and the like hide takes time here; weights and key_mass take none.
+ * Deterministic. Takes some 0.4 us and 2 bytes of memory an item meanwhile. `request` may be NULL. For any number of
+ * threads at once. Errors: those of sa_batch_get_info(); SA_INVALID for a request that is wrong. On failure nothing has
+ * been written. */
 SA_API sa_status sa_batch_simulate(sa_engine *engine, const sa_batch *batch, const sa_simulation_request *request,
                                    sa_simulation *result);
 

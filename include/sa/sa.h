@@ -389,12 +389,13 @@ typedef struct sa_batch {
  *
  * Edge values, on every instruction set: NaN or inf in k, v or their scales at a position that is not visible or beyond
  * n_k never reaches an output bit; NaN in a visible q or k element gives NaN in that row, in a visible v element in
- * that column; a +inf score gives NaN in that row, also in its row_max. Scores are exact up to 2^127 / log2(e), those
- * of int8 keys with and without the key's scale, all with and without any bias: -inf is the only sentinel. A key that a
- * bias of -inf hides is not visible, whatever its score is; bias at a key that is not visible is never an influence.
- * Where no key is visible but there is a sink, o is 0 and lse the sink's logit. Zeros in o are +0, but for negative
- * numbers that became zero by being rounded to 16 bits. Subnormal inputs and outputs are honoured; weights below 2^-126
- * of the row's largest may count as anything below it, those below 2^-127 as 0.
+ * that column; a +inf score gives NaN in that row, also in its row_max, unless softcap has made a number of it. Scores
+ * are exact up to 2^127 / log2(e), those of int8 keys with and without the key's scale, all with and without any bias:
+ * -inf is the only sentinel. A key that a bias of -inf hides is not visible, whatever its score is; bias at a key that
+ * is not visible is never an influence. Where no key is visible but there is a sink, o is 0 and lse the sink's logit.
+ * Zeros in o are +0, but for negative numbers that became zero by being rounded to 16 bits. Subnormal inputs and
+ * outputs are honoured; weights below 2^-126 of the row's largest may count as anything below it, those below 2^-127 as
+ * 0.
  *
  * Error against exact arithmetic, per element of o, to first order in u = 2^-24, with p[j] the exact weights,
  * z[j] = |scale| sum_c |q[c] k[j][c]|, and L = 0 up to 1024 keys and one more for every factor of 8:

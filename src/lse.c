@@ -40,7 +40,7 @@ double sa_exp(double x) {
     for (int i = 13; i >= 1; i--)
         sum = 1 + sum * r / i;
     if (!(x <= 0))
-        return NAN;
+        return (double)NAN;
     const uint64_t bits = (uint64_t)(1023 + (int)n) << 52;
     double power;
     memcpy(&power, &bits, sizeof power);

@@ -148,7 +148,9 @@ static bool lower_numbers(struct shrinking *s) {
 
 struct kinds_case kinds_shrink(const struct kinds_case *failed, uint32_t pending, char reason[400]) {
     struct shrinking s = {*failed, pending, now() + SHRINK_SECONDS, reason};
-    while (drop_features(&s) | lower_numbers(&s)) {
+    for (bool any = true; any;) {
+        any = drop_features(&s);
+        any = lower_numbers(&s) || any;
     }
     return s.best;
 }

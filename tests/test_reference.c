@@ -159,7 +159,8 @@ START_TEST(masses) {
     float q[4] = {0}, k[2] = {0}, v[2] = {0}, received[2];
     const unsigned char first_only[] = {1, 0};
     double mass[2], bounds[2];
-    sa_sequence s = {.n_q = 2, .n_k = 2, .q = {q, 0, 0}, .k = {k, 0, 0}, .v = {v, 0, 0}, .key_mass = {received}};
+    sa_sequence s = {
+        .n_q = 2, .n_k = 2, .q = {q, 0, 0}, .k = {k, 0, 0}, .v = {v, 0, 0}, .key_mass = {.data = received}};
     sa_batch b = {
         .sequence_size = sizeof s, .sequences = &s, .n_query_heads = 2, .n_kv_heads = 1, .d_qk = 1, .flags = SA_CAUSAL};
     must(reference_key_mass(&b, 0, -1, mass, bounds) && mass[0] == 3 && mass[1] == 1, "two heads: 1 + 1/2 and 1/2");

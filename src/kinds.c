@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "reason.h"
 #include "tensors.h"
@@ -121,25 +122,26 @@ static sa_status check_field(const struct subject *s, const char *name, const sa
 /* Scores are multiplied by log2(e). */
 static bool may_be_score(float x) { return isfinite((float)((double)x * LOG2_E)); }
 
-static sa_status check_heads(int64_t i, const char *name, const float *numbers, int n, bool may_be_none) {
+/* Of a sequence, or with s NULL of none. */
+static sa_status bad_heads(const struct subject *s, const char *name, const char *what) {
+    return s ? bad(s, name, what) : sa_fail(SA_INVALID, "%s %s", name, what);
+}
+
+static sa_status check_heads(const struct subject *s, const char *name, const float *numbers, int n, bool may_be_none) {
+    char which[40], what[80];
     if (!is_aligned(numbers, sizeof *numbers))
-        return sa_fail(SA_INVALID, "sequence %lld: %s is not aligned to its elements", (long long)i, name);
+        return bad_heads(s, name, "is not aligned to its elements");
     for (int h = 0; numbers && h < n; h++)
-        if (!may_be_score(numbers[h]) && !(may_be_none && numbers[h] == -INFINITY))
-            return sa_fail(SA_INVALID, "sequence %lld: %s[%d] is %g, expected a finite number below 2^127%s",
-                           (long long)i, name, h, (double)numbers[h], may_be_none ? " or -inf" : "");
+        if (!may_be_score(numbers[h]) && !(may_be_none && numbers[h] == -INFINITY)) {
+            snprintf(which, sizeof which, "%s[%d]", name, h);
+            snprintf(what, sizeof what, "is %g, expected a finite number below 2^127%s", (double)numbers[h],
+                     may_be_none ? " or -inf" : "");
+            return bad_heads(s, which, what);
+        }
     return SA_OK;
 }
 
-sa_status sa_check_sinks(const float *logits, int n) {
-    if (!is_aligned(logits, sizeof *logits))
-        return sa_fail(SA_INVALID, "sink_logits is not aligned to its elements");
-    for (int h = 0; logits && h < n; h++)
-        if (!may_be_score(logits[h]) && logits[h] != -INFINITY)
-            return sa_fail(SA_INVALID, "sink_logits[%d] is %g, expected a finite number below 2^127 or -inf", h,
-                           (double)logits[h]);
-    return SA_OK;
-}
+sa_status sa_check_sinks(const float *logits, int n) { return check_heads(NULL, "sink_logits", logits, n, true); }
 
 /* ---------------------------------------------------------------- what else comes out */
 
@@ -183,7 +185,8 @@ sa_status sa_check_kinds(const sa_batch *b) {
     if (!isfinite(b->softcap) || b->softcap < 0 || !may_be_score(b->softcap))
         return sa_fail(SA_INVALID, "sa_batch.softcap is %g, expected a finite number below 2^127, not negative",
                        (double)b->softcap);
-    return SA_OK;
+    sa_status status = check_heads(NULL, "sa_batch.alibi_slopes", b->alibi_slopes, b->n_query_heads, false);
+    return status == SA_OK ? check_heads(NULL, "sa_batch.sink_logits", b->sink_logits, b->n_query_heads, true) : status;
 }
 
 static sa_status check_sight(const struct subject *s) {
@@ -236,9 +239,9 @@ sa_status sa_resolve_kinds(const sa_batch *b, int64_t i, const sa_sequence *own,
     if (status == SA_OK)
         status = check_field(&s, "bias", &own->bias);
     if (status == SA_OK)
-        status = check_heads(i, "alibi_slopes", seq->terms.slopes, b->n_query_heads, false);
+        status = check_heads(&s, "alibi_slopes", own->alibi_slopes, b->n_query_heads, false);
     if (status == SA_OK)
-        status = check_heads(i, "sink_logits", seq->sink_logits, b->n_query_heads, true);
+        status = check_heads(&s, "sink_logits", own->sink_logits, b->n_query_heads, true);
     if (status == SA_OK)
         status = check_weights(&s, &seq->reports.weights);
     if (status == SA_OK)

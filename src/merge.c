@@ -132,6 +132,7 @@ struct walk {
     const struct merge *m;
     struct sa_tile tile;
     int64_t first_row;
+    int level;                      /* of the tree over all keys */
     int64_t partial, node, at, end; /* the next node: of which partial, its number there and its first key */
 };
 
@@ -213,22 +214,20 @@ static void write_rows(const struct walk *w, const struct sa_state *state) {
     }
 }
 
-static int64_t end_of_keys(const sa_merge_request *r) {
-    int64_t end = 0;
+static int level_of(const sa_merge_request *r) {
+    int level = 0;
     for (int64_t i = 0; i < r->n_partials; i++)
-        end = kept_of(r, i)->end_key > end ? kept_of(r, i)->end_key : end;
-    return end;
+        while (sa_node_keys(level) < kept_of(r, i)->end_key)
+            level++;
+    return level;
 }
 
 static void gather_tile(struct walk *w) {
     const struct sa_state *state = &w->tile.space->result;
-    int level = 0;
-    while (sa_node_keys(level) < end_of_keys(w->m->request))
-        level++;
     w->partial = -1;
     w->end = 0;
     next_partial(w);
-    if (!gather(w, level, 0, state))
+    if (!gather(w, w->level, 0, state))
         sa_clear_state(&w->tile, state);
     if (w->m->request->sink_logits)
         add_sinks(w, state);
@@ -239,6 +238,7 @@ static void gather_all(const struct merge *m, struct sa_workspace *space) {
     const int64_t n_rows = m->request->n_q * m->request->n_query_heads;
     const struct sa_problem problem = {.d_v = m->request->d_v};
     struct walk w = {.m = m, .tile = {.kernels = m->kernels, .problem = &problem, .space = space}};
+    w.level = level_of(m->request);
     for (; w.first_row < n_rows; w.first_row += SA_TILE_ROWS) {
         const int64_t left = n_rows - w.first_row;
         w.tile.n_rows = left < SA_TILE_ROWS ? (int)left : SA_TILE_ROWS;

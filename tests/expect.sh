@@ -17,7 +17,7 @@ expect() {
     out=$("$@" 2>&1 </dev/null)
     got=$?
     [ "$got" -eq "$status" ] || fail "exit $got instead of $status: $* ($out)"
-    grep -qE -- "$pattern" <<<"$out" || fail "no '$pattern' in the output of: $* ($out)"
+    grep -aqE -- "$pattern" <<<"$out" || fail "no '$pattern' in the output of: $* ($out)"
 }
 
 # refuse STATUS PATTERN COMMAND...: one line on standard error, nothing on the other, no file left behind.

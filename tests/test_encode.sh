@@ -6,32 +6,8 @@ export LC_ALL=C
 sa=$1
 model=$2/tiny_bert
 lines=$model/lines.txt
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-failures=0
-
-fail() {
-    echo "FAILED: $*"
-    failures=$((failures + 1))
-}
-
-# expect STATUS PATTERN COMMAND...: the exit status, and a line of its output (both streams) that matches.
-expect() {
-    local status=$1 pattern=$2 out got
-    shift 2
-    out=$("$@" 2>&1 </dev/null)
-    got=$?
-    [ "$got" -eq "$status" ] || fail "exit $got instead of $status: $* ($out)"
-    grep -aqE -- "$pattern" <<<"$out" || fail "no '$pattern' in the output of: $* ($out)"
-}
-
-# refuse STATUS PATTERN COMMAND...: one line on standard error, nothing on the other, no file left behind.
-refuse() {
-    expect "$@"
-    shift 2
-    [ "$("$@" 2>&1 >/dev/null </dev/null | wc -l)" -eq 1 ] || fail "not one line: $*"
-    [ -z "$(find "$dir" -name 'bad*')" ] || fail "left behind by $*: $(find "$dir" -name 'bad*')"
-}
+# shellcheck source=tests/expect.sh
+. "${BASH_SOURCE%/*}/expect.sh"
 
 # ---- what it does ----
 expect 0 'lines +38, [0-9]+ tokens' "$sa" encode "$model" "$lines" --out "$dir/v.npy"
@@ -96,5 +72,4 @@ poison() { printf '%b' "$1" | dd of="$dir/m/model.safetensors" bs=1 seek=$((last
 spoil "tensor 'encoder.layer.1.output.LayerNorm.bias': element 38 is -?nan" poison '\xff\xff\xff\xff'
 spoil "tensor 'encoder.layer.1.output.LayerNorm.bias': element 38 is inf" poison '\x00\x00\x80\x7f'
 
-[ "$failures" -eq 0 ] && echo "all as expected"
-exit $((failures > 0))
+report

@@ -240,70 +240,53 @@ static void add_run(const struct block *b, const struct list *v, int r, int n_ro
     }
 }
 
-/* The keys of a view that these rows see, put side by side, weights and all. */
-static void add_picked(const struct block *b, int r, int n_rows) {
+/* The keys that these rows see, put side by side, weights and all. Bit j of the set is key begin + j of the block. */
+static void add_picked(const struct block *b, const struct sa_key_set *set, int r, int n_rows) {
     const struct sa_tile *t = b->tile;
     struct list picked;
     open_list(&t->v, &picked);
     for (int w = 0; w < SA_KEY_WORDS; w++)
-        for (uint64_t seen = b->view->seen[r].words[w]; seen; seen &= seen - 1, picked.n++) {
+        for (uint64_t seen = set->words[w]; seen; seen &= seen - 1, picked.n++) {
             const int j = w * 64 + __builtin_ctzll(seen);
             picked.row[picked.n] = b->v.row[j];
             for (int i = r; i < r + n_rows; i++)
-                s_of(b, i)[picked.n] = s_of(b, i)[j];
+                s_of(b, i)[b->begin + picked.n] = s_of(b, i)[b->begin + j];
         }
     close_list(&picked);
-    add_run(b, &picked, r, n_rows, 0, picked.n);
+    add_run(b, &picked, r, n_rows, b->begin, b->begin + picked.n);
 }
 
 static void add_seen(const struct block *b, int r, int n_rows) {
     const struct seen *seen = &b->rows[r];
     if (b->view) {
-        add_picked(b, r, n_rows);
+        add_picked(b, &b->view->seen[r], r, n_rows);
         return;
     }
     add_run(b, &b->v, r, n_rows, b->begin, seen->sink);
     add_run(b, &b->v, r, n_rows, seen->lo, seen->hi);
 }
 
-static bool is_hidden(const struct block *b, int r, int j) {
-    return b->tile->space->terms.bias_row[r][j - b->begin] == -INFINITY;
+/* What spans leave to row r and bias does not hide. */
+static struct sa_key_set shown_to(const struct block *b, int r) {
+    const struct seen *seen = &b->rows[r];
+    const float *bias = b->tile->space->terms.bias_row[r];
+    struct sa_key_set set = {{0}};
+    sa_key_set_add(&set, 0, seen->sink - b->begin);
+    sa_key_set_add(&set, seen->lo - b->begin, seen->hi - b->begin);
+    for (int j = 0; j < b->end - b->begin; j++)
+        set.words[j / 64] &= ~((uint64_t)(bias[j] == -INFINITY) << j % 64);
+    return set;
 }
 
-/* Is all that bias hides from some row finite, so that a weight of 0 is enough? */
-static bool hidden_are_finite(const struct block *b) {
-    const struct sa_tile *t = b->tile;
-    float *near = t->space->terms.near + SA_FEW_ROWS * SA_BIAS_STRIDE; /* behind the rows of bias */
-    bool finite = true;
-    for (int j = b->begin; j < b->end; j++) {
-        bool hidden = false;
-        for (int r = 0; r < t->n_rows; r++)
-            hidden = hidden || is_hidden(b, r, j);
-        if (!hidden)
-            continue;
-        t->kernels->widen((struct sa_stored){b->v.row[j - b->begin], 0, 1, b->v.d, b->v.type}, near, 0);
-        finite = finite && isfinite(t->kernels->largest(near, b->v.d)) &&
-                 (!t->v.scales || isfinite(t->space->scale[j - b->begin]));
-    }
-    return finite;
-}
-
-/* Of the keys begin .. end - 1 of row r those that bias does not hide. */
-static void add_shown(const struct block *b, int r, int begin, int end) {
-    for (int j = begin, next; j < end; j = next) {
-        next = j + 1;
-        while (next < end && is_hidden(b, r, next) == is_hidden(b, r, j))
-            next++;
-        if (!is_hidden(b, r, j))
-            add_run(b, &b->v, r, 1, j, next);
-    }
-}
-
-static void add_all_shown(const struct block *b) {
+static void add_shown(const struct block *b) {
+    struct sa_key_set set[SA_FEW_ROWS];
+    bool alike = true;
     for (int r = 0; r < b->tile->n_rows; r++) {
-        add_shown(b, r, b->begin, b->rows[r].sink);
-        add_shown(b, r, b->rows[r].lo, b->rows[r].hi);
+        set[r] = shown_to(b, r);
+        alike = alike && memcmp(&set[r], &set[0], sizeof set[0]) == 0;
     }
+    for (int r = 0; r < (alike ? 1 : b->tile->n_rows); r++)
+        add_picked(b, &set[r], r, alike ? b->tile->n_rows : 1);
 }
 
 static void add_block(const struct block *b, const struct sa_state *state) {
@@ -311,8 +294,8 @@ static void add_block(const struct block *b, const struct sa_state *state) {
     memset(t->space->near, 0, (size_t)(SA_FEW_ROWS * sa_near_stride(t->v.d)) * sizeof(float));
     if (t->v.scales)
         scale(b, &t->v);
-    if (b->hides && !hidden_are_finite(b))
-        add_all_shown(b);
+    if (b->hides)
+        add_shown(b);
     else if (b->alike)
         add_seen(b, 0, t->n_rows);
     else

@@ -17,6 +17,21 @@ sa_layer_test(test_layer_passes)
 sa_layer_test(test_layer_calls)
 sa_layer_test(test_layer_refusals)
 
+# sa_layer_inside_test(NAME FUNCTION ...): linked from objects, so that functions the libraries call can be wrapped. Of
+# the engine there is an archive: memory.c and fpmode.c are part of both libraries.
+add_library(sa_archive STATIC EXCLUDE_FROM_ALL $<TARGET_OBJECTS:sa_objects>)
+function(sa_layer_inside_test name)
+  add_executable(${name} ${name}.c $<TARGET_OBJECTS:sa_layer_objects>)
+  list(TRANSFORM ARGN PREPEND "-Wl,--wrap=")
+  target_link_options(${name} PRIVATE ${ARGN})
+  target_link_libraries(${name} PRIVATE sa_flags sa_reference sa_archive PkgConfig::CHECK Threads::Threads
+    OpenMP::OpenMP_C PkgConfig::HWLOC ${SA_BLAS_LIBRARY} m)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 300)
+endfunction()
+sa_layer_inside_test(test_layer_memory posix_memalign free)
+sa_layer_inside_test(test_layer_fork cblas_sgemm)
+
 add_executable(shortest_layer shortest_layer.c)
 target_link_libraries(shortest_layer PRIVATE sa_layer)
 if(SA_SANITIZE)

@@ -1,78 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What calls of a layer have to do with each other: the bits of a row whatever else is in the batch, however it is cut
  * into steps and on however many threads; callers at once; BLAS, whose threads stay what they were. */
-#include <sa/layer.h>
-
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "layer_calls.h"
 #include "threads.h"
-
-enum { D = 96, HEADS = 6, KV_HEADS = 2, D_HEAD = 16, D_KV = KV_HEADS * D_HEAD, TOKENS = 333 };
-
-/* Those of OpenBLAS, if it is the one. */
-extern __attribute__((weak)) int openblas_get_num_threads(void);
-extern __attribute__((weak)) void openblas_set_num_threads(int n);
-
-static float x[TOKENS * D];
-
-static sa_engine *engine_of_threads(int n_threads) {
-    sa_engine *engine;
-    sa_engine_options options = {.struct_size = sizeof options, .n_threads = n_threads, .binding = SA_BIND_NONE};
-    must(sa_engine_create(&options, &engine) == SA_OK, "%s", sa_last_reason());
-    return engine;
-}
-
-static void fill(struct dice *dice, float *to, int n, float size) {
-    for (int i = 0; i < n; i++)
-        to[i] = roll_unit(dice) * size;
-}
-
-/* With everything in it, or not normed and turned. */
-static sa_layer *new_layer(bool finished) {
-    static float w_qkv[(D + 2 * D_KV) * D], b_qkv[D + 2 * D_KV], w_o[D * D], norm[D_HEAD];
-    struct dice dice = {5};
-    sa_layer *layer;
-    const sa_rope rope = {.struct_size = sizeof rope};
-    fill(&dice, x, TOKENS * D, 1);
-    fill(&dice, w_qkv, (D + 2 * D_KV) * D, 0.2f);
-    fill(&dice, b_qkv, D + 2 * D_KV, 1);
-    fill(&dice, w_o, D * D, 0.2f);
-    fill(&dice, norm, D_HEAD, 2);
-    sa_layer_options options = {.struct_size = sizeof options,
-                                .d_model = D,
-                                .n_query_heads = HEADS,
-                                .n_kv_heads = KV_HEADS,
-                                .d_qk = D_HEAD,
-                                .w_qkv = {w_qkv, 0},
-                                .b_qkv = b_qkv,
-                                .w_o = {w_o, 0},
-                                .q_norm = finished ? norm : NULL,
-                                .k_norm = finished ? norm : NULL,
-                                .rope = finished ? &rope : NULL};
-    must(sa_layer_create(&options, &layer) == SA_OK, "%s", sa_last_reason());
-    return layer;
-}
-
-/* Sequences of so many tokens, one after the other from token `first` of x on. */
-static void forward(sa_engine *engine, const sa_layer *layer, const int64_t *lengths, int n, int64_t first, float *y) {
-    sa_sequence seqs[8];
-    sa_layer_tokens tokens[8];
-    sa_batch attention = {SA_BATCH_HEAD, .n_sequences = n, .sequences = seqs, .flags = SA_CAUSAL};
-    const sa_layer_batch batch = {SA_LAYER_BATCH_HEAD, .attention = &attention, .tokens = tokens};
-    for (int i = 0; i < n; first += lengths[i], y += lengths[i] * D, i++) {
-        seqs[i] = (sa_sequence){.n_q = lengths[i]};
-        tokens[i] = (sa_layer_tokens){.x = x + first * D, .y = y};
-    }
-    must(sa_layer_forward(engine, layer, &batch) == SA_OK, "%s", sa_last_reason());
-}
-
-static void must_be_same(const float *a, const float *b, int64_t n, const char *what) {
-    for (int64_t i = 0; i < n; i++)
-        must(bits_of(a[i]) == bits_of(b[i]), "%s: token %d, dimension %d: %.9g, %.9g", what, (int)(i / D), (int)(i % D),
-             (double)a[i], (double)b[i]);
-}
 
 /* One after the other, all at once, in another order, on any number of threads. */
 START_TEST(bits_are_the_rows_own) {
@@ -145,48 +79,111 @@ START_TEST(in_place_and_nan) {
 }
 END_TEST
 
+/* Batches of several shapes, and what they give alone. */
+enum { REQUESTS = 5 };
+
+static const struct request {
+    int n;
+    int64_t lengths[MOST_SEQS];
+} requests[REQUESTS] = {
+    {1, {TOKENS}}, {5, {100, 1, 200, 15, 17}}, {8, {1, 1, 2, 1, 1, 3, 0, 1}}, {2, {7, 70}}, {1, {1}}};
+
 struct caller {
     sa_engine *engine;
     const sa_layer *layer;
-    const float *wanted;
+    const float *wanted[REQUESTS];
     int number;
     bool right;
 };
+
+static int64_t n_floats(const struct request *r) {
+    int64_t n = 0;
+    for (int i = 0; i < r->n; i++)
+        n += r->lengths[i] * D;
+    return n;
+}
 
 static void *call_often(void *argument) {
     struct caller *c = argument;
     float *y = malloc(TOKENS * D * sizeof *y);
     c->right = y != NULL;
     for (int i = 0; i < 20 && c->right; i++) {
-        const int64_t n = 1 + (i * 37 + c->number * 101) % TOKENS;
-        forward(c->engine, c->layer, &n, 1, 0, y);
-        c->right = memcmp(y, c->wanted, (size_t)n * D * sizeof *y) == 0; /* causal: the first rows of the whole */
+        const int which = (i * 7 + c->number) % REQUESTS;
+        const struct request *r = &requests[which];
+        c->right = try_forward(c->engine, c->layer, r->lengths, r->n, 0, y) == SA_OK &&
+                   memcmp(y, c->wanted[which], (size_t)n_floats(r) * sizeof *y) == 0;
     }
     free(y);
     return NULL;
 }
 
+/* On an engine for all, or on two. */
 START_TEST(callers_at_once) {
     enum { CALLERS = 8, THREADS = 3 };
-    static float whole[TOKENS * D];
-    struct caller callers[CALLERS];
+    static float wanted[REQUESTS][TOKENS * D];
+    struct caller callers[CALLERS] = {{0}};
     pthread_t threads[CALLERS];
-    const int64_t all = TOKENS;
     const int before = openblas_get_num_threads ? openblas_get_num_threads() : 0, ran = count_threads();
     sa_layer *layer = new_layer(true);
-    sa_engine *engine = engine_of_threads(THREADS);
-    forward(engine, layer, &all, 1, 0, whole);
+    sa_engine *one = engine_of_threads(1), *engines[2] = {engine_of_threads(THREADS), engine_of_threads(THREADS)};
+    for (int r = 0; r < REQUESTS; r++)
+        for (int64_t i = 0, first = 0; i < requests[r].n; first += requests[r].lengths[i++])
+            forward(one, layer, &requests[r].lengths[i], 1, first, wanted[r] + first * D);
     for (int i = 0; i < CALLERS; i++) {
-        callers[i] = (struct caller){engine, layer, whole, i, false};
+        callers[i] = (struct caller){.engine = engines[i % (_i + 1)], .layer = layer, .number = i};
+        for (int r = 0; r < REQUESTS; r++)
+            callers[i].wanted[r] = wanted[r];
         ck_assert_int_eq(pthread_create(&threads[i], NULL, call_often, &callers[i]), 0);
     }
-    ck_assert_int_le(count_threads(), ran + THREADS + CALLERS + 1);
+    ck_assert_int_le(count_threads(), ran + 2 + (_i + 1) * (THREADS + 1) + CALLERS);
     for (int i = 0; i < CALLERS; i++) {
         pthread_join(threads[i], NULL);
         ck_assert_msg(callers[i].right, "caller %d got other bits", i);
     }
     if (openblas_get_num_threads)
         ck_assert_int_eq(openblas_get_num_threads(), before);
+    sa_engine_destroy(one);
+    sa_engine_destroy(engines[0]);
+    sa_engine_destroy(engines[1]);
+    sa_layer_destroy(layer);
+}
+END_TEST
+
+/* A thread that is to end while it calls ends after the call, whose result is whole. */
+static void *call_until_cancelled(void *argument) {
+    struct caller *c = argument;
+    static float y[TOKENS * D];
+    for (;;) {
+        memset(y, 0, sizeof y);
+        c->right = false;
+        const bool served = try_forward(c->engine, c->layer, requests[0].lengths, 1, 0, y) == SA_OK;
+        c->right = served && memcmp(y, c->wanted[0], sizeof y) == 0;
+        if (!c->right)
+            return NULL;
+        pthread_testcancel();
+    }
+}
+
+START_TEST(callers_that_are_cancelled) {
+    static float wanted[TOKENS * D], y[TOKENS * D];
+    const int before = openblas_get_num_threads ? openblas_get_num_threads() : 0;
+    sa_layer *layer = new_layer(true);
+    sa_engine *engine = engine_of_threads(3);
+    struct caller c = {.engine = engine, .layer = layer, .wanted = {wanted}};
+    forward(engine, layer, requests[0].lengths, 1, 0, wanted);
+    for (int i = 0; i < 20; i++) {
+        pthread_t thread;
+        void *result;
+        ck_assert_int_eq(pthread_create(&thread, NULL, call_until_cancelled, &c), 0);
+        sleep_ms(i % 4);
+        ck_assert_int_eq(pthread_cancel(thread), 0);
+        ck_assert_int_eq(pthread_join(thread, &result), 0);
+        ck_assert(result == PTHREAD_CANCELED && (c.right || i == 0)); /* the first may be gone before it began */
+        if (openblas_get_num_threads)
+            ck_assert_int_eq(openblas_get_num_threads(), before);
+        forward(engine, layer, requests[0].lengths, 1, 0, y);
+        must_be_same(y, wanted, TOKENS * D, "after a cancelled call");
+    }
     sa_engine_destroy(engine);
     sa_layer_destroy(layer);
 }
@@ -219,7 +216,8 @@ int main(void) {
     tcase_add_test(tcase, bits_are_the_rows_own);
     tcase_add_test(tcase, steps_equal_one_call);
     tcase_add_test(tcase, in_place_and_nan);
-    tcase_add_test(tcase, callers_at_once);
+    tcase_add_loop_test(tcase, callers_at_once, 0, 2);
+    tcase_add_test(tcase, callers_that_are_cancelled);
     tcase_add_test(tcase, settings_of_blas_stay);
     return run_suite(suite);
 }

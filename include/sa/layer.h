@@ -39,7 +39,8 @@
  *
  *     Errors         sa_last_reason() tells of these functions, too.
  *     Threads        A layer is never modified once it is made: any number of threads may use it at once, with one
- *                    engine or several, except that sa_layer_destroy() must be the last call.
+ *                    engine or several, except that sa_layer_destroy() must be the last call. A process may fork() at
+ *                    any time, which then waits for products under way; the child may go on using its copies.
  *     One team       The products are cut into pieces that the engine's team takes like its own items, and each piece
  *                    is computed by the thread that took it. While a call of this library runs the number of threads of
  *                    an OpenBLAS is 1 for the whole process, whatever its environment says; after the last of such

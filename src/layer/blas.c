@@ -32,16 +32,37 @@ static void put_back(void) {
         openblas_set_num_threads(callers_threads);
 }
 
-static void before_fork(void) { pthread_mutex_lock(&lock); }
-static void after_fork(void) { pthread_mutex_unlock(&lock); }
+/* Held by every product, so that fork() waits for those under way, and no others begin: what BLAS had locked or lent
+ * them would stay so in the child. */
+static pthread_rwlock_t products = PTHREAD_RWLOCK_INITIALIZER;
 
-/* The calls that were under way are not under way in the child. */
+static void before_fork(void) {
+    pthread_mutex_lock(&lock);
+    pthread_rwlock_wrlock(&products);
+}
+
+static void after_fork(void) {
+    pthread_rwlock_unlock(&products);
+    pthread_mutex_unlock(&lock);
+}
+
+/* The calls that were under way are not under way in the child, whose thread is no more the one that holds the lock of
+ * products. */
 static void after_fork_in_child(void) {
     if (n_inside)
         put_back();
     n_inside = 0;
+    pthread_rwlock_init(&products, NULL);
     pthread_mutex_unlock(&lock);
 }
+
+static void begin_product(void) {
+    pthread_mutex_lock(&lock); /* a fork() that waits comes first */
+    pthread_rwlock_rdlock(&products);
+    pthread_mutex_unlock(&lock);
+}
+
+static void end_product(void) { pthread_rwlock_unlock(&products); }
 
 static void watch_forks(void) { pthread_atfork(before_fork, after_fork, after_fork_in_child); }
 
@@ -69,8 +90,10 @@ void sa_blas_multiply(const struct sa_blas_product *p) {
     const long blis = bli_thread_get_num_threads && bli_thread_set_num_threads ? bli_thread_get_num_threads() : 0;
     if (blis > 1)
         bli_thread_set_num_threads(1);
+    begin_product();
     cblas_sgemm(ROW_MAJOR, AS_IT_IS, p->turned ? TURNED : AS_IT_IS, p->m, p->n, p->k, 1, p->a, p->a_stride, p->b,
                 p->b_stride, p->add ? 1 : 0, p->c, p->c_stride);
+    end_product();
     if (blis > 1)
         bli_thread_set_num_threads(blis);
     if (MKL_Set_Num_Threads_Local)

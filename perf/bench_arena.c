@@ -54,8 +54,7 @@ struct bench_extent bench_extent_add(struct bench_extent a, struct bench_extent 
 
 /* ---------------------------------------------------------------- memory */
 
-/* In huge pages, if the system has some: what is measured is not the translation of addresses. */
-static char *new_bytes(size_t bytes) {
+char *bench_new_bytes(size_t bytes) {
     const size_t huge = (size_t)2 << 20;
     void *memory = NULL;
     if (posix_memalign(&memory, bytes < huge ? 64 : huge, bytes) != 0)
@@ -92,7 +91,7 @@ static void fill(int tensor, int type, char *at, size_t bytes) {
 
 static bool open_block(struct bench_arena *arena, int tensor, int type) {
     const size_t bytes = arena->extent.bytes[tensor][type];
-    char *at = bytes ? new_bytes(bytes) : NULL;
+    char *at = bytes ? bench_new_bytes(bytes) : NULL;
     arena->at[tensor][type] = at;
     if (at && tensor == BENCH_O)
         memset(at, 0, bytes); /* no page faults while the clock runs */

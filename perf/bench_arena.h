@@ -32,6 +32,10 @@ struct bench_arena {
 bool bench_arena_open(struct bench_arena *arena, struct bench_extent extent);
 void bench_arena_close(struct bench_arena *arena);
 
+/* Memory to be freed, in huge pages if the system has some: what is measured is not the translation of addresses. NULL:
+ * there is none. */
+char *bench_new_bytes(size_t bytes);
+
 /* "f32", "bf16", "f16", "int8". */
 const char *bench_type_name(int type);
 bool bench_type_named(const char *name, int *type);

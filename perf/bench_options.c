@@ -2,12 +2,12 @@
 #include "bench_options.h"
 
 #include <getopt.h>
-#include <math.h>
 #include <sa/sa.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
+
+#include "bench_values.h"
 
 static const char help[] =
     "usage: bench [options]\n"
@@ -41,57 +41,11 @@ static const char help[] =
 
 static const char *const isa_names[] = {"default", "generic", "avx2", "avx512"};
 static const char *const binding_names[] = {"default", "none", "close", "spread"};
-enum { N_NAMES = 4 };
+enum { N_NAMES = BENCH_PARSE_NAMES };
 
 const char *bench_isa_name(int isa) { return isa >= 0 && isa < N_NAMES ? isa_names[isa] : "unknown"; }
 const char *bench_binding_name(int binding) {
     return binding >= 0 && binding < N_NAMES ? binding_names[binding] : "unknown";
-}
-
-static bool find_name(const char *const names[N_NAMES], const char *name, int *index) {
-    for (*index = 0; *index < N_NAMES; (*index)++)
-        if (strcmp(names[*index], name) == 0)
-            return true;
-    return false;
-}
-
-/* ---------------------------------------------------------------- values */
-
-static bool parse_int(const char *text, int low, int high, int *value) {
-    char *end;
-    const long x = strtol(text, &end, 10);
-    *value = (int)x;
-    return end != text && *end == 0 && x >= low && x <= high;
-}
-
-static bool parse_double(const char *text, double low, double high, double *value) {
-    char *end;
-    *value = strtod(text, &end);
-    return end != text && *end == 0 && *value >= low && *value <= high;
-}
-
-static bool parse_list(const char *text, int low, int high, const char *const *names, struct bench_list *list) {
-    char *copy = strdup(text), *rest;
-    bool good = copy != NULL;
-    list->n = 0;
-    for (char *item = copy ? strtok_r(copy, ",", &rest) : NULL; item && good; item = strtok_r(NULL, ",", &rest)) {
-        good = list->n < BENCH_MAX_LIST;
-        int *value = &list->at[good ? list->n++ : 0];
-        good = good && (names ? find_name(names, item, value) : parse_int(item, low, high, value));
-    }
-    free(copy);
-    return good && list->n > 0;
-}
-
-static bool parse_bytes(const char *text, size_t *bytes) {
-    static const char units[] = "KMGT";
-    char *end;
-    double value = strtod(text, &end);
-    const char *unit = *end ? strchr(units, *end) : NULL;
-    if (unit)
-        value *= exp2(10.0 * (double)(unit - units + 1));
-    *bytes = value >= 0 && value < 0x1p60 ? (size_t)value : 0;
-    return end != text && end[unit != NULL] == 0 && *bytes > 0;
 }
 
 /* ---------------------------------------------------------------- the command line */
@@ -146,14 +100,14 @@ static enum bench_parse set(struct bench_options *o, int option, char *value) {
     switch (option) {
     case OPT_SHAPES: return set_shapes(bench_shapes_add_file(&o->shapes, value));
     case OPT_SHAPE: return set_shapes(bench_shapes_add_line(&o->shapes, value, "--shape"));
-    case OPT_THREADS: return set_value(parse_list(value, 0, 1024, NULL, &o->threads), option, value);
-    case OPT_ISA: return set_value(parse_list(value, 0, 0, isa_names, &o->isas), option, value);
-    case OPT_BINDING: return set_value(find_name(binding_names, value, &o->binding), option, value);
-    case OPT_REPEATS: return set_value(parse_int(value, 1, 100000, &o->rounds), option, value);
-    case OPT_SECONDS: return set_value(parse_double(value, 0, 1e6, &o->seconds), option, value);
-    case OPT_CALLERS: return set_value(parse_list(value, 1, 1024, NULL, &o->callers), option, value);
-    case OPT_LOGIT_SCALE: return set_value(parse_double(value, 1e-6, 1e6, &o->logit_scale), option, value);
-    case OPT_MAX_MEMORY: return set_value(parse_bytes(value, &o->max_memory_bytes), option, value);
+    case OPT_THREADS: return set_value(bench_parse_list(value, 0, 1024, NULL, &o->threads), option, value);
+    case OPT_ISA: return set_value(bench_parse_list(value, 0, 0, isa_names, &o->isas), option, value);
+    case OPT_BINDING: return set_value(bench_parse_name(binding_names, value, &o->binding), option, value);
+    case OPT_REPEATS: return set_value(bench_parse_int(value, 1, 100000, &o->rounds), option, value);
+    case OPT_SECONDS: return set_value(bench_parse_double(value, 0, 1e6, &o->seconds), option, value);
+    case OPT_CALLERS: return set_value(bench_parse_list(value, 1, 1024, NULL, &o->callers), option, value);
+    case OPT_LOGIT_SCALE: return set_value(bench_parse_double(value, 1e-6, 1e6, &o->logit_scale), option, value);
+    case OPT_MAX_MEMORY: return set_value(bench_parse_bytes(value, &o->max_memory_bytes), option, value);
     case OPT_CSV: o->csv_path = value; return BENCH_PARSE_RUN;
     case OPT_JSON: o->json_path = value; return BENCH_PARSE_RUN;
     case OPT_NO_VERIFY: o->verify = false; return BENCH_PARSE_RUN;

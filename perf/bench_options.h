@@ -6,13 +6,7 @@
 #include <stddef.h>
 
 #include "bench_shape.h"
-
-enum { BENCH_MAX_LIST = 16 };
-
-struct bench_list {
-    int at[BENCH_MAX_LIST];
-    int n;
-};
+#include "bench_values.h"
 
 struct bench_options {
     struct bench_shapes shapes;

@@ -224,7 +224,8 @@ static FILE *open_file(const char *path) {
     return fopen(known, "r");
 }
 
-bool bench_shapes_add_file(struct bench_shapes *shapes, const char *path) {
+bool bench_shapes_each_line(const char *path, bool (*visit)(void *context, const char *line, const char *where),
+                            void *context) {
     FILE *file = open_file(path);
     if (!file)
         return perror(path), false;
@@ -234,13 +235,21 @@ bool bench_shapes_add_file(struct bench_shapes *shapes, const char *path) {
     for (int number = 1; good && getline(&line, &capacity, file) >= 0; number++) {
         char where[4096];
         snprintf(where, sizeof where, "%s:%d", path, number);
-        good = bench_shapes_add_line(shapes, line, where);
+        good = visit(context, line, where);
     }
     if (good && ferror(file))
         good = (perror(path), false);
     free(line);
     fclose(file);
     return good;
+}
+
+static bool add_line(void *shapes, const char *line, const char *where) {
+    return bench_shapes_add_line(shapes, line, where);
+}
+
+bool bench_shapes_add_file(struct bench_shapes *shapes, const char *path) {
+    return bench_shapes_each_line(path, add_line, shapes);
 }
 
 void bench_shapes_free(struct bench_shapes *shapes) {

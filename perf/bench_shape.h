@@ -44,6 +44,10 @@ bool bench_shapes_add_line(struct bench_shapes *shapes, const char *line, const 
 /* Adds the lines of a file. A bare name that is no file here is looked for in bench_shapes_directory as well. */
 bool bench_shapes_add_file(struct bench_shapes *shapes, const char *path);
 
+/* Visits the lines of a file, found likewise, until one is refused; `where` is its name and the line's number. */
+bool bench_shapes_each_line(const char *path, bool (*visit)(void *context, const char *line, const char *where),
+                            void *context);
+
 void bench_shapes_free(struct bench_shapes *shapes);
 
 /* The shapes that come with the program; NULL, the default: none do. */

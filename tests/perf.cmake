@@ -37,6 +37,22 @@ if(SA_BUILD_PERF)
     set_tests_properties(perf.refuses.${name} PROPERTIES PASS_REGULAR_EXPRESSION "^--shape: '" LABELS perf)
   endforeach()
 
+  # The layer, if there is a CBLAS.
+  if(TARGET sa_layer)
+    add_test(NAME perf.layer COMMAND sa_layer_bench --shapes layers-smoke.txt ${smoke}
+      --csv ${CMAKE_CURRENT_BINARY_DIR}/layer.csv --json ${CMAKE_CURRENT_BINARY_DIR}/layer.json)
+    set_tests_properties(perf.layer PROPERTIES TIMEOUT 180 LABELS perf
+      PASS_REGULAR_EXPRESSION "\ndecode-bf16  .*\nEvery shape was verified: errors of at most [0-9]+ %")
+    foreach(line "a heads=2 nq=5 d=64 model=0" "a nq=5 d=64 weights=int8" "a nq=5 d=64 ropes" "a nq=5 nk=4 d=64"
+            "a nq=5 d=64 page=4" "a nq=5 d=64 kv_type=bf16" "a nq=5 d=64 softcap=5" "a nq=5 d=64 alibi" "rope nq=5")
+      string(MAKE_C_IDENTIFIER "${line}" name)
+      add_test(NAME perf.layer.refuses.${name} COMMAND sa_layer_bench --shape ${line})
+      set_tests_properties(perf.layer.refuses.${name} PROPERTIES PASS_REGULAR_EXPRESSION "^--shape: '" LABELS perf)
+    endforeach()
+    add_test(NAME perf.layer.usage COMMAND sh -c "\"$1\" --treads 2; [ $? -eq 2 ]" sh $<TARGET_FILE:sa_layer_bench>)
+    set_tests_properties(perf.layer.usage PROPERTIES LABELS perf)
+  endif()
+
   # What the optimiser made of the kernels can only be judged where it was let loose.
   if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT SA_SANITIZE)
     add_test(NAME perf.disassemble COMMAND ${PROJECT_SOURCE_DIR}/scripts/disassemble ${PROJECT_BINARY_DIR})

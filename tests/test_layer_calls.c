@@ -58,6 +58,92 @@ START_TEST(steps_equal_one_call) {
 }
 END_TEST
 
+/* Sequences that each have a cache, some of them further on than others. */
+struct decoding {
+    sa_sequence seqs[MOST_SEQS];
+    sa_layer_tokens tokens[MOST_SEQS];
+    sa_batch attention;
+    sa_layer_batch batch;
+    float k[MOST_SEQS][TOKENS * D_KV], v[MOST_SEQS][TOKENS * D_KV], y[MOST_SEQS][TOKENS * D];
+};
+
+static struct decoding *new_decoding(void) {
+    struct decoding *d = calloc(1, sizeof *d);
+    must(d, "no memory");
+    memset(d->k, 0xff, sizeof d->k); /* NaN */
+    memset(d->v, 0xff, sizeof d->v);
+    d->attention = (sa_batch){SA_BATCH_HEAD, .n_sequences = MOST_SEQS, .sequences = d->seqs, .flags = SA_CAUSAL};
+    d->batch = (sa_layer_batch){SA_LAYER_BATCH_HEAD, .attention = &d->attention, .tokens = d->tokens};
+    for (int i = 0; i < MOST_SEQS; i++)
+        d->seqs[i] = (sa_sequence){.k = {d->k[i], 0, 0}, .v = {d->v[i], 0, 0}};
+    return d;
+}
+
+/* Sequence i goes on by n tokens of x. */
+static void go_on(struct decoding *d, int i, int64_t n) {
+    const int64_t done = d->seqs[i].n_k;
+    d->seqs[i].n_q = n;
+    d->seqs[i].n_k = done + n;
+    d->tokens[i] = (sa_layer_tokens){.x = x + done * D, .y = d->y[i] + done * D};
+}
+
+/* Steps of a token, or of a few, of sequences that are not equally long: the bits of one call for each. */
+START_TEST(steps_of_many_sequences) {
+    static const int64_t steps[] = {0, 1, 1, 1, 1, 2, 5, 12, 13, 31};
+    static float whole[TOKENS * D];
+    struct dice dice = {7};
+    const int64_t all = TOKENS;
+    struct decoding *d = new_decoding();
+    sa_layer *layer = new_layer(true);
+    sa_engine *engine = engine_of_threads(3);
+    forward(engine, layer, &all, 1, 0, whole);
+    for (int step = 0; step < 100; step++) {
+        for (int i = 0; i < MOST_SEQS; i++) {
+            const int64_t n = steps[roll_between(&dice, 0, step < 20 ? 9 : 4)], left = TOKENS - d->seqs[i].n_k;
+            go_on(d, i, n < left ? n : left);
+        }
+        must(sa_layer_forward(engine, layer, &d->batch) == SA_OK, "%s", sa_last_reason());
+    }
+    for (int i = 0; i < MOST_SEQS; i++)
+        must_be_same(d->y[i], whole, d->seqs[i].n_k * D, "in steps of many");
+    sa_engine_destroy(engine);
+    sa_layer_destroy(layer);
+    free(d);
+}
+END_TEST
+
+static size_t bytes_of(sa_engine *engine, const sa_layer *layer, struct decoding *d, uint32_t flags) {
+    size_t bytes = 0;
+    d->batch.flags = flags;
+    must(sa_layer_workspace_bytes(engine, layer, &d->batch, &bytes) == SA_OK, "%s", sa_last_reason());
+    return bytes;
+}
+
+/* Tokens at places that differ share a dozen: no more rows than without any places. Those at one place do not. */
+START_TEST(tokens_share_dozens) {
+    static const int64_t done[12] = {5, 24 + 11, 12, 9, 36 + 1, 7, 8, 24 + 6, 2, 48 + 10, 3, 4};
+    struct decoding *d = new_decoding();
+    sa_layer *layer = new_layer(true);
+    sa_engine *engine = engine_of_threads(1);
+    d->attention.n_sequences = 12;
+    for (int i = 0; i < 12; i++) {
+        d->seqs[i].n_k = done[i];
+        go_on(d, i, 1);
+    }
+    const size_t packed = bytes_of(engine, layer, d, SA_LAYER_PACK), shared = bytes_of(engine, layer, d, 0);
+    ck_assert_uint_eq(shared, packed);
+    d->seqs[0].n_k += 1;
+    const size_t two = bytes_of(engine, layer, d, 0); /* two of them in one place, and no other more */
+    for (int i = 1; i < 12; i++)
+        d->seqs[i].n_k = d->seqs[0].n_k;
+    ck_assert_uint_gt(two, shared);
+    ck_assert_uint_eq(bytes_of(engine, layer, d, 0) - shared, 11 * (two - shared));
+    sa_engine_destroy(engine);
+    sa_layer_destroy(layer);
+    free(d);
+}
+END_TEST
+
 /* y in the place of x; NaN in a token reaches the rows that see it. */
 START_TEST(in_place_and_nan) {
     static float whole[TOKENS * D], y[TOKENS * D];
@@ -215,6 +301,8 @@ int main(void) {
     TCase *tcase = add_case(suite, "calls");
     tcase_add_test(tcase, bits_are_the_rows_own);
     tcase_add_test(tcase, steps_equal_one_call);
+    tcase_add_test(tcase, steps_of_many_sequences);
+    tcase_add_test(tcase, tokens_share_dozens);
     tcase_add_test(tcase, in_place_and_nan);
     tcase_add_loop_test(tcase, callers_at_once, 0, 2);
     tcase_add_test(tcase, callers_that_are_cancelled);

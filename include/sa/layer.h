@@ -51,7 +51,8 @@
  *                    its columns, if it is one of the second six of twelve rows. So products are cut at multiples of
  *                    twelve rows and at columns that depend on the layer alone, and the row of a token stands in its
  *                    dozen where its number says: the number among the keys in self-attention, with a cache or without,
- *                    that among the new tokens otherwise. What is free in a dozen is 0. Thereby the bits of a row of y
+ *                    that among the new tokens otherwise. Tokens of several sequences share a dozen where their places
+ *                    in it differ, as those of decoding steps mostly do. What is free in one is 0. So the bits of a row
  *                    depend on that row's own tokens and options only, as in sa/sa.h, for the kernels of OpenBLAS up to
  *                    AVX2; tests/test_layer_calls.c shows it for the BLAS at hand. Elsewhere it may be otherwise:
  *                    OpenBLAS has other kernels for small products on AVX-512, MKL promises it in reproducible modes
@@ -249,8 +250,9 @@ typedef struct sa_layer_tokens {
  * sa_cache_append(): the new keys and values are appended, as tokens n_k - n .. n_k - 1, then all n_k are attended to.
  * So a prefill, a chunk of one and a decoding step are the same call; a cross-attention's cache is filled by the first
  * call, with SA_LAYER_MEMORY, and then used with SA_LAYER_NONE. In a batch all sequences have a cache or none has. */
-/* Rows of all sequences follow each other in products: up to twelve times faster for many sequences of few tokens,
- * decoding steps for one, but see "Bits" at the top. */
+
+/* Rows of all sequences follow each other in products, wherever their places in a dozen are: up to twelve times faster
+ * for many short sequences and for steps of many that are equally far, but see "Bits" at the top. */
 #define SA_LAYER_PACK 1u
 
 typedef struct sa_layer_batch {

@@ -33,11 +33,19 @@ struct sa_layer_call {
 sa_status sa_layer_call_check(struct sa_layer_call *call, sa_engine *engine, const struct sa_layer *layer,
                               const sa_layer_batch *batch);
 
+/* Of a batch that is checked: what it needs. */
+void sa_layer_call_measure(struct sa_layer_call *call);
+
 /* Where the workspace is there: lays it out and fills in what the engine is told. */
 void sa_layer_call_place(struct sa_layer_call *call, void *workspace);
 
 /* Sequence i as far as this version knows it, and its tokens. */
 void sa_layer_call_sequence(const struct sa_layer_call *call, int64_t i, sa_sequence *seq);
 void sa_layer_call_tokens(const struct sa_layer_call *call, int64_t i, sa_layer_tokens *tokens);
+
+/* How many keys are made. */
+static inline int64_t sa_layer_new_keys(const sa_sequence *s, const sa_layer_tokens *t) {
+    return t->source == SA_LAYER_SELF ? s->n_q : t->source == SA_LAYER_MEMORY ? t->n_memory : 0;
+}
 
 #endif

@@ -60,7 +60,7 @@ static void clear(const struct sa_layer_call *call, int64_t begin, int64_t end) 
 /* What is between and behind the rows must be numbers. */
 static void clear_padding(const struct sa_layer_call *call) {
     int64_t end = 0;
-    for (int64_t i = 0; i < call->n; i++) {
+    for (int64_t i = 0; i < call->x.strip.n_pieces; i++) {
         const struct sa_piece *p = &call->x.strip.pieces[i];
         clear(call, end, p->first);
         end = p->first + p->n;
@@ -69,8 +69,10 @@ static void clear_padding(const struct sa_layer_call *call) {
 }
 
 static sa_status project_out(struct sa_layer_call *call) {
-    struct sa_piece all = {(char *)call->o, call->o_stride * (int64_t)sizeof(float), 0, sa_padded(call->x.strip.n_rows),
-                           SA_F32};
+    struct sa_piece all = {.data = (char *)call->o,
+                           .stride = call->o_stride * (int64_t)sizeof(float),
+                           .n = sa_padded(call->x.strip.n_rows),
+                           .type = SA_F32};
     const struct sa_operand heads = {
         .strip = {&all, 1, all.n, call->layer->o.n_in}, .in_place = true, .place_stride = call->o_stride};
     struct sa_products products = {.product = {{.weights = &call->layer->o,
@@ -148,9 +150,9 @@ static void finish_item(void *argument, int64_t item, int32_t worker) {
         if (!sa_is_in(p, row))
             continue;
         if (of_row != piece) {
-            sa_layer_call_sequence(call, of_row, &s);
-            sa_layer_call_tokens(call, of_row, &tokens);
-            s.n_k = call->caches ? s.n_k : call->kv.strip.pieces[of_row].n;
+            sa_layer_call_sequence(call, p->sequence, &s);
+            sa_layer_call_tokens(call, p->sequence, &tokens);
+            s.n_k = call->caches ? s.n_k : sa_layer_new_keys(&s, &tokens);
             piece = of_row;
         }
         if (call->layer->turns)

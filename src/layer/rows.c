@@ -4,8 +4,7 @@
 #include <string.h>
 
 int64_t sa_piece_of(const struct sa_strip *strip, int64_t row) {
-    int64_t low = 0,
-            high = strip->n_pieces; /* the last piece that begins at or before the row: empty ones are passed */
+    int64_t low = 0, high = strip->n_pieces;
     while (high - low > 1) {
         const int64_t middle = low + (high - low) / 2;
         if (strip->pieces[middle].first <= row)

@@ -20,11 +20,13 @@ static inline int64_t sa_stage_begin(bool in_place, int64_t n_rows, int cut) {
     return !in_place ? 0 : n_rows == sa_padded(n_rows) ? n_rows : n_rows / cut * cut;
 }
 
-/* The rows of one sequence; those of all are numbered one after the other, and some numbers are not used. */
+/* The rows of one sequence; those of all are numbered one after the other, and some numbers are not used. Pieces have
+ * rows, and stand in the order of these. */
 struct sa_piece {
     char *data;
     int64_t stride; /* bytes */
     int64_t first, n;
+    int64_t sequence;
     int type;
 };
 

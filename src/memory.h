@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* `bytes` bytes on a 64-byte boundary, not cleared; NULL if there is no memory. Pages are first touched by their user.
- */
+/* `bytes` bytes on a 64-byte boundary, not cleared; NULL if there is no memory. Pages are first touched by their user,
+ * and huge ones if there are 2 MiB and the system has some. */
 void *sa_memory_alloc(size_t bytes);
 void sa_memory_free(void *memory);
 

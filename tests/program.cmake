@@ -4,7 +4,7 @@
 if(SA_BUILD_PROGRAM)
   sa_test(test_formats)
   target_link_libraries(test_formats PRIVATE sa_formats)
-  sa_test(test_look SOURCES ${PROJECT_SOURCE_DIR}/src/cli/look_influence.c)
+  sa_test(test_look SOURCES ${PROJECT_SOURCE_DIR}/src/cli/look_influence.c ${PROJECT_SOURCE_DIR}/src/cli/columns.c)
   target_link_libraries(test_look PRIVATE sa_formats)
   target_compile_definitions(test_look PRIVATE "TEST_DATA=\"${CMAKE_CURRENT_SOURCE_DIR}/data\"")
   add_test(NAME program COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/test_program.sh $<TARGET_FILE:sa_program>

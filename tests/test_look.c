@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* What `sa look` says of keys beside their weight, against rows of float64 in which the key is hidden by a mask, and on
- * the real sentence. */
+ * the real sentence; how wide words stand in its tables. */
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
+#include "columns.h"
 #include "inside.h"
 #include "look.h"
 #include "reference.h"
@@ -185,13 +189,69 @@ START_TEST(what_is_hidden_is_not_looked_at) {
 }
 END_TEST
 
+/* ---------------------------------------------------------------- words in tables */
+
+START_TEST(words_are_as_wide_as_they_stand) {
+    setenv("LC_ALL", "C", 1); /* whatever the user's locale is */
+    ck_assert_int_eq(columns_of(""), 0);
+    ck_assert_int_eq(columns_of("animal"), 6);
+    ck_assert_int_eq(columns_of("na\xc3\xafve"), 5);
+    ck_assert_int_eq(columns_of("nai\xcc\x88ve"), 5);            /* an accent of its own */
+    ck_assert_int_eq(columns_of("\xe6\xbc\xa2\xe5\xad\x97"), 4); /* two ideographs */
+    ck_assert_int_eq(columns_of("\xed\x95\x9c"), 2);             /* a syllable of Hangul */
+    ck_assert_int_eq(columns_of("\xf0\x9f\x91\x8d"), 2);         /* a thumb */
+    ck_assert_int_eq(columns_of("a\xff\x62"), 3);                /* no UTF-8 */
+}
+END_TEST
+
+/* What columns_print() prints. */
+static const char *printed(const char *text, int columns) {
+    static char read[64];
+    FILE *to = tmpfile();
+    const int before = dup(STDOUT_FILENO);
+    fflush(stdout);
+    dup2(fileno(to), STDOUT_FILENO);
+    columns_print(text, columns);
+    fflush(stdout);
+    dup2(before, STDOUT_FILENO);
+    close(before);
+    rewind(to);
+    read[fread(read, 1, sizeof read - 1, to)] = 0;
+    fclose(to);
+    return read;
+}
+
+START_TEST(words_are_cut_between_characters) {
+    ck_assert_str_eq(printed("it", 4), "it  ");
+    ck_assert_str_eq(printed("it", 2), "it");
+    ck_assert_str_eq(printed("tired", 4), "tir~");
+    ck_assert_str_eq(printed("\xe6\xbc\xa2\xe5\xad\x97", 5), "\xe6\xbc\xa2\xe5\xad\x97 ");
+    ck_assert_str_eq(printed("\xe6\xbc\xa2\xe5\xad\x97", 3), "\xe6\xbc\xa2~");
+    ck_assert_str_eq(printed("\xe6\xbc\xa2\xe5\xad\x97", 2), "~ ");
+}
+END_TEST
+
+START_TEST(words_begin_with_letters_of_any_script) {
+    static const char *const words[] = {"it", "7", "\xc3\xa9t\xc3\xa9", "\xe6\xbc\xa2", "\xd7\xa9"};
+    static const char *const others[] = {"", ".", "[CLS]", "\xe3\x80\x82", "\xe2\x80\x94", "\xff"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        must(columns_is_word(words[i]), "%s is no word", words[i]);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        must(!columns_is_word(others[i]), "%s is a word", others[i]);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("look");
     TCase *sentence = add_case(suite, "sentence"), *weight = add_case(suite, "weight");
+    TCase *words = add_case(suite, "words");
     tcase_add_test(sentence, the_largest_weight_is_often_not_what_counts_most);
     tcase_add_test(sentence, it_hangs_on_animal);
     tcase_add_test(weight, a_key_with_almost_all_the_weight);
     tcase_add_test(weight, a_key_with_all_the_weight);
     tcase_add_test(weight, what_is_hidden_is_not_looked_at);
+    tcase_add_test(words, words_are_as_wide_as_they_stand);
+    tcase_add_test(words, words_are_cut_between_characters);
+    tcase_add_test(words, words_begin_with_letters_of_any_script);
     return run_suite(suite);
 }

@@ -2,27 +2,23 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "columns.h"
 #include "look.h"
 
-enum { BAR = 36, WORD_COLUMNS = 14 };
+enum { BAR = 36, NARROW_WORDS = 14, WIDE_WORDS = 25 };
 
-/* Columns a text of UTF-8 takes, one for each character. */
-static int columns(const char *text) {
-    int n = 0;
-    for (; *text; text++)
-        n += (*text & 0xc0) != 0x80;
-    return n;
-}
-
-/* A word and what fills it up to so many columns. */
-static void print_word(const struct look_file *file, int64_t j) {
-    const char *word = look_word(file, j);
-    const int padding = WORD_COLUMNS - columns(word);
-    printf("%s%*s", word, padding > 0 ? padding : 0, "");
+/* Columns for the words of the keys that are printed. */
+static int widest_word(const struct look_file *file, const struct look_row *row, double least) {
+    int widest = NARROW_WORDS;
+    for (int64_t j = 0; j < row->n; j++) {
+        const int n = row->weights[j] >= least ? columns_of(look_word(file, j)) : 0;
+        widest = n > widest ? n : widest;
+    }
+    return widest < WIDE_WORDS ? widest : WIDE_WORDS;
 }
 
 static void print_key(const struct look_file *file, const struct look_row *row, int64_t j, int64_t query,
-                      double largest) {
+                      double largest, int words) {
     char bar[BAR + 1] = "", moves[24] = "no row";
     const int filled = largest > 0 ? (int)(row->weights[j] / largest * BAR + 0.5) : 0;
     memset(bar, '#', (size_t)filled);
@@ -30,7 +26,7 @@ static void print_key(const struct look_file *file, const struct look_row *row, 
     if (row->moves[j] != LOOK_NO_ROW)
         snprintf(moves, sizeof moves, "%.4f", row->moves[j]);
     printf("%c %5lld  ", j == query ? '>' : ' ', (long long)j);
-    print_word(file, j);
+    columns_print(look_word(file, j), words);
     printf("  %6.4f  %8.4f  %8s  %s\n", row->weights[j], row->lengths[j], moves, bar);
 }
 
@@ -72,11 +68,12 @@ void look_print_row(const struct look_file *file, const struct look_row *row, in
     const double largest = heaviest < 0 ? 0 : row->weights[heaviest];
     double rest = 0, sum = 0;
     int64_t n_rest = 0;
-    printf("  %5s  %-*s  %6s  %8s  %8s\n", "", WORD_COLUMNS, "", "weight", "|a v|", "moves o");
+    const int words = widest_word(file, row, least);
+    printf("  %5s  %-*s  %6s  %8s  %8s\n", "", words, "", "weight", "|a v|", "moves o");
     for (int64_t j = 0; j < row->n; j++) {
         sum += row->weights[j];
         if (row->weights[j] >= least) {
-            print_key(file, row, j, query, largest);
+            print_key(file, row, j, query, largest, words);
             continue;
         }
         rest += row->weights[j];

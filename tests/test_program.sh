@@ -156,7 +156,12 @@ grep -q '<svg' "$dir/look.svg" || fail "look.svg is no SVG"
 refuse 1 "no token 'elephant'" "$sa" look "$archive" --token elephant --layer 3 --head 1
 refuse 1 'no layer 9' "$sa" look "$archive" --token it --layer 9 --head 1
 refuse 1 'no head 12' "$sa" look "$archive" --token it --layer 3 --head 12
-refuse 2 'token is missing' "$sa" look "$archive"
+expect 0 'no --token: the last word, "tired"' "$sa" look "$archive"
+expect 0 'another one in 23 of 72 heads; in the rows of all tokens, in 252 of 1152' "$sa" look "$archive" --token it
+expect 0 '>animal +\.08 ' "$sa" look "$archive" --token it
+expect 0 '  --layer 3 --head 1 .*, animal$' "$sa" look "$archive" --token it
+refuse 1 'no head 12' "$sa" look "$archive" --token it --head 12
+refuse 2 'is no folder' "$sa" look "$archive" --text it
 for command in "" run decode look plan info; do expect 0 usage "$sa" $command --help; done
 expect 0 '^sa [0-9]' "$sa" --version
 

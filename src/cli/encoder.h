@@ -27,6 +27,7 @@ struct encoder_norm {
 
 struct encoder_layer {
     sa_layer *attention;
+    const float *w_qkv[3], *b_qkv[3]; /* of q, k and v, as the attention uses them: [d_model, d_model] and [d_model] */
     struct encoder_norm attention_norm, output_norm;
     const float *w_up, *b_up, *w_down, *b_down; /* [d_inner, d_model] and [d_model, d_inner] */
 };
@@ -78,6 +79,11 @@ bool encoder_embed(const struct encoder *encoder, struct encoder_scratch *scratc
 /* x of the next layer from x. */
 bool encoder_step(const struct encoder *encoder, const struct encoder_layer *layer, sa_engine *engine,
                   struct encoder_scratch *scratch, const struct encoder_batch *batch, struct fault *fault);
+
+/* q, k and v [n, d_model] that the layer's attention makes of x [n, d_model] and keeps to itself: of each token all
+ * heads, one after the other. */
+void encoder_project(const struct encoder *encoder, const struct encoder_layer *layer, const float *x, int64_t n,
+                     float *const qkv[3]);
 
 /* vectors [n_lines, d_model] of length 1: the means of each line's x. */
 void encoder_pool(const struct encoder *encoder, const struct encoder_scratch *scratch,

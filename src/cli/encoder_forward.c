@@ -95,6 +95,16 @@ static void product(int64_t rows, int64_t out, int64_t in, const float *from, co
                 (int)out);
 }
 
+void encoder_project(const struct encoder *encoder, const struct encoder_layer *layer, const float *x, int64_t n,
+                     float *const qkv[3]) {
+    const int64_t d = encoder->config.d_model;
+    for (int t = 0; t < 3; t++) {
+        product(n, d, d, x, layer->w_qkv[t], qkv[t]);
+        for (int64_t i = 0; i < n * d; i++)
+            qkv[t][i] += layer->b_qkv[t][i % d];
+    }
+}
+
 /* y = gelu(x w_up + b_up) w_down, so many rows at a time that what lies between stays in the cache. */
 static void feed_forward(const struct encoder_config *c, const struct encoder_layer *l, struct encoder_scratch *s,
                          int64_t n_rows) {

@@ -88,6 +88,10 @@ static bool take_attention(struct encoder *e, int64_t i, struct fault *fault) {
     for (int t = 0; t < 4; t++)
         if (!take_pair(e, i, names[t], d, d, &w[t], &b[t], fault))
             return false;
+    for (int t = 0; t < 3; t++) {
+        e->layers[i].w_qkv[t] = w[t];
+        e->layers[i].b_qkv[t] = b[t];
+    }
     const sa_layer_options options = {.struct_size = sizeof options,
                                       .d_model = (int32_t)d,
                                       .n_query_heads = (int32_t)e->config.n_heads,

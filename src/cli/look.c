@@ -6,116 +6,47 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli.h"
 
 static const char help[] =
-    "usage: sa look DATA.safetensors --token WORD|NUMBER [OPTION...]\n"
+    "usage: sa look MODEL --text \"SENTENCE\" [OPTION...]\n"
+    "       sa look DATA.safetensors [OPTION...]\n"
     "\n"
-    "Shows where the attention of one token goes: softmax(q k^T / sqrt(d)) of its row, word by word. Only the rows "
-    "asked\n"
-    "for are computed. The file holds tensors layerN.q, layerN.k, layerN.v of tokens, heads, d, and in its metadata "
-    "the\n"
-    "words of the tokens; with layerN.o, a model's own output, the engine's output is compared with it.\n"
+    "Shows where the attention of one token goes: softmax(q k^T / sqrt(d)) of its row, word by word. MODEL is a folder "
+    "of\n"
+    "a BERT-style encoder as for sa encode, which reads the sentence. A file holds tensors layerN.q, layerN.k, "
+    "layerN.v\n"
+    "of tokens, heads, d, and in its metadata the words of the tokens; with layerN.o, a model's own output, the "
+    "engine's\n"
+    "output is compared with it.\n"
     "\n"
     "Beside each key's weight a_j stand the length of its weighted value, |a_j v_j|, and how far the output o\n"
     "moves when the key is removed and the others share its weight: |o - o_without_j| = a_j |v_j - o| / (1 - a_j).\n"
     "Without a key that has all the weight there is no row.\n"
     "\n"
-    "  --token WORD|NUMBER   the query token\n"
-    "  --layer L  --head H   which head; without them all are searched for the one that points most to a\n"
-    "                        word that is not a neighbour\n"
-    "  --top N               print the N largest weights only (default: 32)\n"
-    "  --png FILE, --svg FILE  draw the weights of a range of tokens\n"
+    "  --text SENTENCE       what the model reads\n"
+    "  --token WORD|NUMBER   the query token (default: the last word)\n"
+    "  --layer L  --head H   the row of a head; without them, or with one of them, an overview of all heads:\n"
+    "                        their keys with the largest weight, and those without which their output moves most\n"
+    "  --top N               print the N largest weights of a row only (default: 32)\n"
+    "  --png FILE, --svg FILE  draw the weights of a range of tokens; without --layer and --head in the head that\n"
+    "                        points most to a word that is not a neighbour\n"
     "  --range A,B           tokens A to B in the picture (default: all, or 48 around the token)\n"
-    "  --causal              a token sees none behind itself\n"
     "  --help\n"
     "\n"
-    "for all layers, as in sa run:\n\n" ATTENTION_SCORE_HELP ATTENTION_TOKEN_HELP;
+    "for tensors in a file, in all layers, as in sa run:\n\n"
+    "      --causal           a token sees none behind itself\n" ATTENTION_SCORE_HELP ATTENTION_TOKEN_HELP;
 
-enum { MOST_DRAWN = 200, DRAWN_AROUND = 24, DEFAULT_TOP = 32, N_FINDS = 5, NEIGHBOURS = 3 };
+enum { MOST_DRAWN = 200, DRAWN_AROUND = 24, DEFAULT_TOP = 32 };
 
 struct look_options {
     struct attention_options attention;
-    const char *path, *token, *layer, *png, *svg;
+    const char *path, *text, *token, *layer, *png, *svg;
     int64_t head, top, range[2];
-    bool has_head, has_range, causal;
+    bool has_head, has_range, causal, has_rule; /* has_rule: one of those for tensors in a file */
 };
-
-/* ---------------------------------------------------------------- searching all heads */
-
-struct find {
-    const char *prefix;
-    int head;
-    int64_t key;
-    double weight;
-};
-
-/* Keeps the finds sorted, the largest weight first. */
-static void add_find(struct find finds[N_FINDS], struct find find) {
-    for (int i = 0; i < N_FINDS; i++)
-        if (find.weight > finds[i].weight) {
-            struct find smaller = finds[i];
-            finds[i] = find;
-            find = smaller;
-        }
-}
-
-/* The largest weight of the row on a word that is not beside the token: many heads look at a fixed distance of one or
- * two tokens, whatever stands there. */
-static bool best_of_head(const struct look_file *file, const struct look_layer *layer, int head, int64_t query,
-                         double *weights, struct find *best) {
-    *best = (struct find){layer->prefix, head, -1, 0};
-    if (!look_weights(layer, head, query, weights, NULL))
-        return false;
-    for (int64_t j = 0; j < layer->k.shape[0]; j++)
-        if (llabs(j - query) > NEIGHBOURS && weights[j] > best->weight && look_is_word(file, j))
-            *best = (struct find){layer->prefix, head, j, weights[j]};
-    return true;
-}
-
-static bool search_layer(struct look_file *file, const struct look_options *o, const char *prefix, int64_t query,
-                         struct find finds[N_FINDS]) {
-    struct look_layer layer;
-    if (!look_read_layer(file, prefix, &layer))
-        return false;
-    if (query >= layer.q.shape[0])
-        return complain("%s: %s has %s, no token %lld", o->path, prefix, shape_text(&layer.q), (long long)query);
-    double *weights = malloc((size_t)layer.k.shape[0] * sizeof *weights);
-    if (!weights)
-        return complain("no memory for a row of weights");
-    bool good = true;
-    for (int head = 0; good && head < layer.q.shape[1]; head++) {
-        struct find best;
-        if (o->has_head && head != o->head)
-            continue;
-        good = best_of_head(file, &layer, head, query, weights, &best);
-        if (good)
-            add_find(finds, best);
-    }
-    free(weights);
-    return good;
-}
-
-static bool search(struct look_file *file, const struct look_options *o, int64_t query, struct find *found) {
-    struct find finds[N_FINDS] = {{0}};
-    const char *only = o->layer ? look_prefix(file, o->layer) : NULL;
-    for (int i = 0; i < file->n_prefixes; i++)
-        if ((!only || only == file->prefixes[i]) && !search_layer(file, o, file->prefixes[i], query, finds))
-            return false;
-    if (!finds[0].prefix)
-        return complain(
-            "%s: no head gives a word further than %d tokens away any weight; name one by --layer and --head", o->path,
-            NEIGHBOURS);
-    printf("the heads in which \"%s\" gives a word further than %d tokens away most weight:\n", look_word(file, query),
-           NEIGHBOURS);
-    for (int i = 0; i < N_FINDS && finds[i].prefix; i++)
-        printf("  %-8.*s head %2d  to %-14s %6.4f\n", (int)strlen(finds[i].prefix) - 2, finds[i].prefix, finds[i].head,
-               look_word(file, finds[i].key), finds[i].weight);
-    putchar('\n');
-    *found = finds[0];
-    return true;
-}
 
 /* ---------------------------------------------------------------- against the model's own output */
 
@@ -189,7 +120,7 @@ static bool draw(const struct look_file *file, const struct look_options *o, con
         return complain("a picture needs as many queries as keys");
     if (!choose_range(o, map.n, query, &map))
         return false;
-    snprintf(title, sizeof title, "%.*s, head %d: where each token's attention goes", (int)strlen(layer->prefix) - 2,
+    snprintf(title, sizeof title, "%.*s, head %d: where each token's attention goes", look_name_length(layer->prefix),
              layer->prefix, head);
     double *weights = malloc((size_t)(map.end - map.begin) * (size_t)map.n * sizeof *weights);
     if (!weights)
@@ -205,29 +136,61 @@ static bool draw(const struct look_file *file, const struct look_options *o, con
 
 /* ---------------------------------------------------------------- the row */
 
-static bool fill_row(const struct look_layer *layer, int head, int64_t query, struct look_row *row) {
-    const int64_t kv_head = head / (layer->q.shape[1] / layer->v.shape[1]);
-    return look_weights(layer, head, query, row->weights, &row->sink) &&
-           (look_influence(&layer->v, kv_head, row) || complain("no memory for a row of values"));
-}
-
 static bool show_row(const struct look_file *file, const struct look_options *o, const struct look_layer *layer,
                      int head, int64_t query) {
-    const int64_t n = layer->k.shape[0];
-    double *numbers = malloc((size_t)n * 3 * sizeof *numbers);
-    if (!numbers)
-        return complain("no memory for a row of weights");
-    struct look_row row = {.n = n, .weights = numbers, .lengths = numbers + n, .moves = numbers + 2 * n};
-    const bool good = fill_row(layer, head, query, &row);
+    struct look_row row;
+    const bool good = look_read_row(layer, head, query, &row);
     if (good) {
         printf("%.*s, head %d: where the attention of \"%s\" (token %lld of %lld) goes\n",
-               (int)strlen(layer->prefix) - 2, layer->prefix, head, look_word(file, query), (long long)query,
-               (long long)n);
+               look_name_length(layer->prefix), layer->prefix, head, look_word(file, query), (long long)query,
+               (long long)row.n);
         look_print_row(file, &row, query, o->top);
     }
-    free(numbers);
+    look_free_row(&row);
     return good;
 }
+
+static bool show_head(struct look_file *file, const struct look_options *o, const char *prefix, int head,
+                      int64_t query) {
+    struct look_layer layer;
+    if (!look_read_layer(file, prefix, &layer))
+        return false;
+    if (head >= layer.q.shape[1])
+        return complain("%s: %.*s has %lld heads, no head %d", o->path, look_name_length(prefix), prefix,
+                        (long long)layer.q.shape[1], head);
+    return show_row(file, o, &layer, head, query) && compare_with_model(&layer) && draw(file, o, &layer, head, query);
+}
+
+/* ---------------------------------------------------------------- all heads */
+
+static bool show_found(struct look_file *file, const struct look_options *o, const struct look_cell *find,
+                       int64_t query) {
+    if (!find)
+        return complain("%s: no head gives a word further than %d tokens away any weight; name one for the picture by "
+                        "--layer and --head",
+                        o->path, LOOK_NEIGHBOURS);
+    return show_head(file, o, find->prefix, find->head, query);
+}
+
+static bool show_overview(struct look_file *file, const struct look_options *o, int64_t query) {
+    const char *only = o->layer ? look_prefix(file, o->layer) : NULL;
+    struct look_survey survey = {0};
+    if (o->layer && !only)
+        return false;
+    bool good = look_survey(file, only, o->has_head ? (int)o->head : -1, query, &survey);
+    if (good) {
+        look_print_survey(file, &survey);
+        const struct look_cell *find = look_print_finds(file, &survey);
+        if (o->png || o->svg)
+            good = show_found(file, o, find, query);
+        else
+            look_print_hints(file, &survey, find);
+    }
+    look_free_survey(&survey);
+    return good;
+}
+
+/* ---------------------------------------------------------------- all of it */
 
 /* The first layer says how many tokens there are; all of a text's layers have the same. */
 static int64_t find_query(struct look_file *file, const struct look_options *o) {
@@ -236,31 +199,27 @@ static int64_t find_query(struct look_file *file, const struct look_options *o) 
     int n_more;
     if (!prefix || !look_read_layer(file, prefix, &first))
         return -1;
-    int64_t query = look_find_token(file, o->token, first.q.shape[0], &n_more);
+    if (!o->token) {
+        const int64_t last = look_last_word(file, first.q.shape[0]);
+        printf("no --token: the last word, \"%s\"\n", look_word(file, last));
+        return last;
+    }
+    const int64_t query = look_find_token(file, o->token, first.q.shape[0], &n_more);
     if (query >= 0 && n_more)
         printf("\"%s\" stands %d more time%s; this is its first, token %lld\n", o->token, n_more,
                n_more == 1 ? "" : "s", (long long)query);
     return query;
 }
 
-static bool choose_head(struct look_file *file, const struct look_options *o, int64_t query, struct find *found) {
-    if (!o->layer || !o->has_head)
-        return search(file, o, query, found);
-    *found = (struct find){.prefix = look_prefix(file, o->layer), .head = (int)o->head};
-    return found->prefix;
-}
-
 static bool look(struct look_file *file, const struct look_options *o) {
-    struct look_layer layer;
-    struct find found = {0};
-    int64_t query = find_query(file, o);
-    if (query < 0 || !choose_head(file, o, query, &found) || !look_read_layer(file, found.prefix, &layer))
+    const int64_t query = find_query(file, o);
+    if (query < 0)
         return false;
-    if (found.head >= layer.q.shape[1])
-        return complain("%s: %.*s has %lld heads, no head %d", o->path, (int)strlen(found.prefix) - 2, found.prefix,
-                        (long long)layer.q.shape[1], found.head);
-    if (!show_row(file, o, &layer, found.head, query) || !compare_with_model(&layer) ||
-        !draw(file, o, &layer, found.head, query))
+    if (o->layer && o->has_head) {
+        const char *prefix = look_prefix(file, o->layer);
+        if (!prefix || !show_head(file, o, prefix, (int)o->head, query))
+            return false;
+    } else if (!show_overview(file, o, query))
         return false;
     printf("\nA high weight says where this head reads from, not why the model answers as it does: it is not an "
            "explanation.\n");
@@ -269,10 +228,11 @@ static bool look(struct look_file *file, const struct look_options *o) {
 
 /* ---------------------------------------------------------------- command line */
 
-enum { TOKEN = 256, LAYER, HEAD, TOP, PNG, SVG, RANGE, CAUSAL, HELP };
+enum { TEXT = 256, TOKEN, LAYER, HEAD, TOP, PNG, SVG, RANGE, CAUSAL, HELP };
 
 static int parse_option(struct look_options *o, int option) {
     switch (option) {
+    case TEXT: return o->text = optarg, DONE;
     case TOKEN: return o->token = optarg, DONE;
     case LAYER: return o->layer = optarg, DONE;
     case HEAD:
@@ -291,16 +251,32 @@ static int parse_option(struct look_options *o, int option) {
         return parse_integers(optarg, 0, INT32_MAX, o->range, 2) == 2
                    ? DONE
                    : misuse("look", "--range is '%s', expected A,B", optarg);
-    case CAUSAL: return o->causal = true, DONE;
+    case CAUSAL: return o->causal = o->has_rule = true, DONE;
     case HELP: return fputs(help, stdout), -1;
     default:
-        return option >= ATTENTION_SOFTCAP ? attention_option("look", option, optarg, &o->attention)
-                                           : misuse("look", "unknown option, or one without its value");
+        if (option < ATTENTION_SOFTCAP)
+            return misuse("look", "unknown option, or one without its value");
+        o->has_rule = true;
+        return attention_option("look", option, optarg, &o->attention);
     }
 }
 
+/* A folder is that of a model. */
+static int check_source(const struct look_options *o) {
+    struct stat found;
+    const bool there = stat(o->path, &found) == 0, folder = there && S_ISDIR(found.st_mode);
+    if (folder && !o->text)
+        return misuse("look", "%s is a folder, and --text is missing: what shall the model read?", o->path);
+    if (there && !folder && o->text)
+        return misuse("look", "--text is for a model, but %s is no folder", o->path);
+    if (o->text && o->has_rule)
+        return misuse("look", "--causal and the options after it are for tensors in a file; a model has its own rules");
+    return DONE;
+}
+
 static int parse(int argc, char **argv, struct look_options *o) {
-    static const struct option options[] = {{"token", required_argument, NULL, TOKEN},
+    static const struct option options[] = {{"text", required_argument, NULL, TEXT},
+                                            {"token", required_argument, NULL, TOKEN},
                                             {"layer", required_argument, NULL, LAYER},
                                             {"head", required_argument, NULL, HEAD},
                                             {"top", required_argument, NULL, TOP},
@@ -319,13 +295,11 @@ static int parse(int argc, char **argv, struct look_options *o) {
             return status;
     }
     if (argc - optind != 1)
-        return misuse("look", "%d files, expected one .safetensors", argc - optind);
-    if (!o->token)
-        return misuse("look", "--token is missing: which one?");
+        return misuse("look", "%d arguments, expected the folder of a model or one .safetensors", argc - optind);
     if (o->attention.n_prefix && !o->causal)
         return misuse("look", "--prefix lifts the limit of --causal, which is missing");
     o->path = argv[optind];
-    return DONE;
+    return check_source(o);
 }
 
 int command_look(int argc, char **argv) {
@@ -334,7 +308,8 @@ int command_look(int argc, char **argv) {
     int status = parse(argc, argv, &options);
     if (status != DONE)
         return status == -1 ? DONE : status;
-    bool good = look_open(options.path, options.causal, &options.attention, &file) && look(&file, &options);
+    bool good =
+        look_open(options.path, options.text, options.causal, &options.attention, &file) && look(&file, &options);
     look_close(&file);
     return good ? DONE : FAILED;
 }

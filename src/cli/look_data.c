@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
+#include "columns.h"
 #include "look.h"
+#include "look_model.h"
 #include "reference.h"
 
 /* ---------------------------------------------------------------- the file */
@@ -40,11 +41,14 @@ static bool read_words(struct look_file *f) {
     return true;
 }
 
-bool look_open(const char *path, bool causal, const struct attention_options *options, struct look_file *file) {
+bool look_open(const char *path, const char *text, bool causal, const struct attention_options *options,
+               struct look_file *file) {
     struct fault fault;
     *file = (struct look_file){.path = path, .causal = causal};
     if (!attention_open(options, &file->attention))
         return false;
+    if (text)
+        return look_model_open(path, text, file);
     if (!safetensors_open(&file->file, path, &fault))
         return complain("%s", fault.text);
     return list_prefixes(file) && read_words(file);
@@ -54,6 +58,7 @@ void look_close(struct look_file *file) {
     free(file->prefixes);
     json_decref(file->words);
     safetensors_close(&file->file);
+    look_model_close(file->model);
     attention_close(&file->attention);
 }
 
@@ -62,14 +67,17 @@ static bool is_prefix(const char *name, const char *prefix) {
     return strlen(name) == n + 2 && memcmp(name, prefix, n) == 0;
 }
 
+int look_name_length(const char *prefix) { return (int)strlen(prefix) - 2; }
+
 const char *look_prefix(const struct look_file *file, const char *layer) {
     char numbered[64];
     snprintf(numbered, sizeof numbered, "layer%s", layer);
     for (int i = 0; i < file->n_prefixes; i++)
         if (is_prefix(file->prefixes[i], layer) || is_prefix(file->prefixes[i], numbered))
             return file->prefixes[i];
-    complain("%s: no layer %s; the first one is %.*s", file->path, layer, (int)strlen(file->prefixes[0]) - 2,
-             file->prefixes[0]);
+    const char *first = file->prefixes[0], *last = file->prefixes[file->n_prefixes - 1];
+    complain("%s: no layer %s; the first one is %.*s, the last %.*s", file->path, layer, look_name_length(first), first,
+             look_name_length(last), last);
     return NULL;
 }
 
@@ -77,6 +85,8 @@ const char *look_prefix(const struct look_file *file, const char *layer) {
 static bool get(struct look_file *file, const char *q_name, char letter, struct array *array) {
     char name[256];
     struct fault fault;
+    if (file->model)
+        return look_model_array(file->model, q_name, letter, array) || letter == 'o';
     int n = snprintf(name, sizeof name, "%.*s%c", (int)strlen(q_name) - 1, q_name, letter);
     if (n < 0 || (size_t)n >= sizeof name)
         return complain("%s: a tensor's name is longer than %zu", file->path, sizeof name - 1);
@@ -144,9 +154,27 @@ const char *look_word(const struct look_file *file, int64_t i) {
     return number;
 }
 
+static bool inside_of_word(const char *piece) { return strncmp(piece, "##", 2) == 0; }
+
 bool look_is_word(const struct look_file *file, int64_t i) {
     const char *word = look_word(file, i);
-    return isalnum((unsigned char)word[0]) || (unsigned char)word[0] >= 0x80;
+    return columns_is_word(inside_of_word(word) ? word + 2 : word);
+}
+
+static bool is_special(const struct look_file *file, int64_t i) {
+    const char *word = look_word(file, i);
+    const size_t n = strlen(word);
+    return n > 2 && word[0] == '[' && word[n - 1] == ']';
+}
+
+int64_t look_last_word(const struct look_file *file, int64_t n) {
+    for (int64_t i = n - 1; i >= 0; i--)
+        if (look_is_word(file, i) && !inside_of_word(look_word(file, i)))
+            return i;
+    for (int64_t i = n - 1; i >= 0; i--)
+        if (!is_special(file, i))
+            return i;
+    return n - 1;
 }
 
 int64_t look_find_token(const struct look_file *file, const char *text, int64_t n, int *n_more) {
@@ -157,6 +185,8 @@ int64_t look_find_token(const struct look_file *file, const char *text, int64_t 
             *n_more += found >= 0;
             found = found >= 0 ? found : i;
         }
+    if (found < 0 && file->model)
+        found = look_model_find(file->model, text, n_more);
     if (found < 0 && parse_integer(text, 0, n - 1, &number))
         found = number;
     if (found < 0)
@@ -179,3 +209,17 @@ bool look_weights(const struct look_layer *layer, int head, int64_t query, doubl
     free(bounds);
     return good || complain("no memory for a row of weights");
 }
+
+bool look_read_row(const struct look_layer *layer, int head, int64_t query, struct look_row *row) {
+    const int64_t n = layer->k.shape[0], kv_head = head / (layer->q.shape[1] / layer->v.shape[1]);
+    double *numbers = malloc((size_t)n * 3 * sizeof *numbers);
+    *row = (struct look_row){.n = n, .weights = numbers};
+    if (!numbers)
+        return complain("no memory for a row of weights");
+    row->lengths = numbers + n;
+    row->moves = numbers + 2 * n;
+    return look_weights(layer, head, query, row->weights, &row->sink) &&
+           (look_influence(&layer->v, kv_head, row) || complain("no memory for a row of values"));
+}
+
+void look_free_row(struct look_row *row) { free(row->weights); }

@@ -15,6 +15,9 @@ import lines
 HERE = pathlib.Path(__file__).resolve().parent
 PEERS = ("torch", "onnx")
 TOLERANCE = 1e-5
+FIXTURE = HERE.parent.parent / "tests/data/animal.safetensors"  # q, k, v of all layers, as transformers computes them
+SENTENCE = "The animal didn't cross the street because it was too tired."
+N_TOKENS = 16
 
 
 class Worker:
@@ -75,6 +78,17 @@ def compare(options, work, text):
     return difference.max() <= TOLERANCE
 
 
+def compare_look(options):
+    """What `sa look` prints of each token in all heads, out of the model and out of the fixture."""
+
+    def look(token, *source):
+        return subprocess.run([options.sa, "look", *source, "--token", str(token)], check=True, capture_output=True, text=True).stdout
+
+    differ = [i for i in range(N_TOKENS) if look(i, options.model, "--text", SENTENCE) != look(i, str(FIXTURE))]
+    print(f"sa look: {N_TOKENS} tokens in all heads, those that differ from transformers' q, k, v: {len(differ)}", flush=True)
+    return not differ
+
+
 def time_peer(options, work, path, n, peer, threads):
     worker = Worker(peer, options.model, path, threads, options.batch)
     worker.seconds()  # warms up
@@ -109,6 +123,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         good = compare(options, work, text)
+        same = compare_look(options)
         if options.timed:
             part = text[:: max(1, len(text) // options.timed)][: options.timed]
             path = write(work / "timed.txt", part)
@@ -117,6 +132,8 @@ def main():
                     time_peer(options, work, path, len(part), peer, threads)
     if not good:
         raise SystemExit(f"vectors differ by more than {TOLERANCE}")
+    if not same:
+        raise SystemExit("sa look shows another attention than the fixture's")
 
 
 if __name__ == "__main__":

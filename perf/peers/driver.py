@@ -14,6 +14,7 @@ from peers.options import PROJECT
 
 BUILD = PROJECT / "build" / "release"
 LIBRARY, BENCH = str(BUILD / "src" / "libsa.so"), str(BUILD / "perf" / "bench")
+LAYER_LIBRARY = str(BUILD / "src" / "layer" / "libsa_layer.so")
 STALL_SECONDS = 600  # without a word of a worker
 UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_MAIN_FREE", "GOTO_NUM_THREADS")  # would slow OpenBLAS down, or overrule us
 
@@ -29,6 +30,7 @@ def messages(process):
     """What a worker says, until it ends; it is killed if it says nothing for too long."""
     while True:
         watchdog = threading.Timer(STALL_SECONDS, process.kill)
+        watchdog.daemon = True  # so that it keeps nobody from leaving
         watchdog.start()
         line = process.stdout.readline()
         watchdog.cancel()
@@ -79,8 +81,9 @@ class Worker:
         self.about["reads"] += reads
 
     def run_process(self, shapes):
-        job = {"peer": self.peer, "threads": self.threads, "library": LIBRARY, "repeats": self.options.repeats,
-               "seconds": self.options.seconds, "shapes": [shape.line for shape in shapes]}
+        job = {"peer": self.peer, "threads": self.threads, "library": LIBRARY, "layer_library": LAYER_LIBRARY,
+               "repeats": self.options.repeats, "seconds": self.options.seconds,
+               "shapes": [shape.line for shape in shapes]}
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
             process = subprocess.Popen([sys.executable, "-P", "-m", "peers.worker", json.dumps(job)], text=True,
                                        env=environment(self.peer, self.threads), stdin=subprocess.DEVNULL,

@@ -36,6 +36,10 @@ def positive(text):
     return int(text)
 
 
+def names(layer):
+    return ",".join(name for name, entry in registry.PEERS.items() if entry.layer == layer)
+
+
 def make_parser():
     parser = argparse.ArgumentParser(prog="perf/peers/run", description=DESCRIPTION, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -44,11 +48,11 @@ def make_parser():
     add = parser.add_argument
     add("--shapes", metavar="FILE", action="append", default=[],
         help="shapes, one a line, as in perf/README.md; a bare name is a file of perf/shapes (peers.txt); "
-             "'decode' and 'types': peers-decode.txt, peers-types.txt")
+             "'decode', 'types' and 'layer': peers-decode.txt, peers-types.txt, peers-layer.txt")
     add("--shape", metavar="LINE", action="append", default=[],
-        help="one shape, e.g. 'mine heads=12 nq=512 d=64 causal'; a bare name is one of peers.txt, or 'tiny'")
-    add("--peers", metavar="NAME,...", type=list_of(peer_name), default=list(registry.PEERS),
-        help=f"default: {','.join(registry.PEERS)}")
+        help="one shape, e.g. 'mine heads=12 nq=512 d=64 causal'; a bare name is one of any peers*.txt, or 'tiny'")
+    add("--peers", metavar="NAME,...", type=list_of(peer_name),
+        help=f"default: {names(layer=False)}; with model=D in a shape, the whole layer, {names(layer=True)}")
     add("--threads", metavar="N,...", type=list_of(positive), default=[1], help="threads of everyone (1)")
     add("--repeats", metavar="N", type=positive, default=7, help="pairs of calls of each shape and peer, at least (7)")
     add("--seconds", metavar="S", type=float, default=2.0,
@@ -65,7 +69,9 @@ def make_parser():
 def find_shape(text):
     if len(text.split()) != 1:
         return shapes.parse_line(text, "--shape")
-    known = {shape.name: shape for shape in [shapes.parse_line(shapes.TINY, "tiny"), *shapes.read_file("peers.txt")]}
+    files = sorted(shapes.SHAPES.glob("peers*.txt"))
+    known = {shape.name: shape for shape in [shapes.parse_line(shapes.TINY, "tiny"),
+                                             *(shape for file in files for shape in shapes.read_file(file))]}
     if text not in known:
         raise shapes.ShapeError(f"--shape: '{text}' is none of {', '.join(known)}")
     return known[text]
@@ -90,13 +96,17 @@ def parse(arguments):
         options.chosen = chosen_shapes(options)
     except shapes.ShapeError as error:
         parser.error(str(error))
+    kinds = {shape.is_layer() for shape in options.chosen}
+    options.peers = options.peers or [name for name, entry in registry.PEERS.items() if entry.layer in kinds]
     return options
 
 
 def print_plan(options):
-    """Lines of words for the script: the directory, whether to install, and NAME PACKAGE... for each peer."""
+    """Lines of words for the script: the directory, whether to install, what to build, and NAME PACKAGE... for each
+    peer."""
     print(options.venv)
     print("keep" if options.no_install else "install")
+    print("sa", "sa_bench", *["sa_layer"] * any(registry.PEERS[name].layer for name in options.peers))
     print("base", *registry.BASE)
     for name in options.peers:
         print(name, *registry.PEERS[name].packages)

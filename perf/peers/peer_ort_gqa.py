@@ -44,7 +44,7 @@ class Peer:
         node = self.ort.onnx.helper.make_node(
             "GroupQueryAttention", [*names, "seqlens", "total"], list(outputs), domain="com.microsoft",
             num_heads=problem.heads, kv_num_heads=problem.kv)
-        call, values = self.ort.bind(node, inputs, outputs, self.threads, shared)
+        call, values = self.ort.bind([node], inputs, outputs, self.threads, shared)
         by_head = (problem.batch, problem.n_q, problem.heads, problem.d)
         return call, lambda: values["o"].numpy().reshape(by_head).transpose(0, 2, 1, 3)
 

@@ -31,6 +31,6 @@ class Peer:
         inputs = {"q": np.ascontiguousarray(q.transpose(0, 2, 1, 3)).reshape(rows), "k": k, "v": v}
         node = self.ort.onnx.helper.make_node("MultiHeadAttention", list(inputs), ["o"], domain="com.microsoft",
                                               num_heads=problem.heads, unidirectional=int(problem.mask() == "square"))
-        call, values = self.ort.bind(node, inputs, {"o": rows}, self.threads)
+        call, values = self.ort.bind([node], inputs, {"o": rows}, self.threads)
         by_head = (problem.batch, problem.n_q, problem.heads, problem.d)
         return call, lambda: values["o"].numpy().reshape(by_head).transpose(0, 2, 1, 3)

@@ -29,6 +29,7 @@ class Problem:
     sink: int
     offset: int  # position of the first query
     type: str  # of q, k, v and o: "f32", "bf16", "f16"
+    model: int  # d_model of the whole layer: from x to y; 0: attention alone
 
     def limits(self):
         """What a query at position p sees: keys p - left .. p + right; None: no limit. Limits that never bite are
@@ -69,7 +70,15 @@ class Problem:
         return total * self.heads * self.batch
 
     def flops(self):
-        return 2 * self.pairs() * (self.d + self.dv)
+        return 2 * self.pairs() * (self.d + self.dv) + 2 * self.batch * self.n_q * self.weights()
+
+    def widths(self):
+        """Of a token: elements of q, of k, of v, all heads side by side."""
+        return self.heads * self.d, self.kv * self.d, self.kv * self.dv
+
+    def weights(self):
+        """Elements of the layer's matrices."""
+        return self.model * (sum(self.widths()) + self.heads * self.dv)
 
     def seen_keys(self):
         """Keys that some query sees, of all kv heads and sequences."""
@@ -93,6 +102,9 @@ class Shape:
 
     def kv_bytes(self):
         return sum(problem.kv_bytes() for problem in self.problems)
+
+    def is_layer(self):
+        return self.problems[0].model > 0
 
     def is_decode(self):
         """The bench's rule (bench_count.c): memory limits it, not arithmetic."""
@@ -158,7 +170,7 @@ def parse_count(text):
 
 KEYS = {"lens": parse_lengths, "qlens": parse_lengths, "window": parse_window, "layout": parse_layout,
         "offset": int, "sink": int, "type": parse_type, "kv_type": str, "o_type": str}
-KEYS.update(dict.fromkeys(("heads", "kv", "d", "dv", "nq", "nk", "batch", "page"), parse_count))
+KEYS.update(dict.fromkeys(("heads", "kv", "d", "dv", "nq", "nk", "batch", "page", "model"), parse_count))
 FLAGS = ("causal", "warm", "parts")
 SPECIAL = ("kv_type", "o_type", "page")
 
@@ -192,6 +204,10 @@ def check(values, where):
         problem = "qlens needs as many lens, and no nq"
     elif heads % values.get("kv", heads) != 0:
         problem = "heads must be a multiple of kv"
+    elif "model" in values and ({"nk", "qlens", "offset"} & set(values) or {"nq", "lens"} <= set(values)):
+        problem = "a layer (model) has as many queries as keys"
+    elif "model" in values and values.get("type", "f32") != "f32":
+        problem = "a layer (model) is compared in f32 only"
     if problem:
         raise ShapeError(f"{where}: {problem}")
 
@@ -214,7 +230,8 @@ def parse_line(line, where):
     problems = tuple(
         Problem(batch=count * values.get("batch", 1), heads=heads, kv=values.get("kv", heads), n_q=n_q, n_k=n_k, d=d,
                 dv=values.get("dv", d), causal=values.get("causal", False), left=left, right=right,
-                sink=values.get("sink", 0), offset=values.get("offset", n_k - n_q), type=values.get("type", "f32"))
+                sink=values.get("sink", 0), offset=values.get("offset", n_k - n_q), type=values.get("type", "f32"),
+                model=values.get("model", 0))
         for (n_q, n_k), count in counts.items())
     special = tuple(key for key in SPECIAL if key in values)
     return Shape(name, line.strip(), problems, values.get("layout", False), special)

@@ -3,14 +3,15 @@
 import statistics
 
 from peers.compare import grouped, middle
+from peers.layer_reference import TOLERANCE as LAYER_TOLERANCE
 from peers.reference import TOLERANCE
 
 LEGEND = """\
 A peer's figure is its time over libsa's, the median of pairs of calls in turns: above 1 libsa is faster. +-:
 distance of the quartiles over the median. *: the fastest peer. libsa, of limit: its time and its share of the
-multiply-add peak of the same run, beside all peers (median), only visible (query, key) pairs counting as work; with an r,
-where few queries meet many keys, of the rate at which memory is read, for the bytes of k and v. At best: its shortest
-time against the highest limit."""
+multiply-add peak of the same run, beside all peers (median), only visible (query, key) pairs and, of a whole layer, the
+products with its weights counting as work; with an r, where few queries meet many keys, of the rate at which memory is
+read, for the bytes of k and v. At best: its shortest time against the highest limit."""
 CPUS_MARGIN = 0.2
 QUIET = 0.05
 
@@ -88,7 +89,7 @@ def versions(measured):
     known = {w["peer"]: w["version"] for w in measured["workers"] if w["version"]}
     if not known:
         return []
-    tolerances = ", ".join(f"{value:g} ({name})" for name, value in TOLERANCE.items())
+    tolerances = ", ".join(f"{value:g} ({name})" for name, value in [*TOLERANCE.items(), ("layer", LAYER_TOLERANCE)])
     return ["Peers: " + ", ".join(f"{peer} {version}" for peer, version in known.items()) + ".",
             f"Everything timed, libsa too, was within {tolerances} of a float64 reference before."]
 

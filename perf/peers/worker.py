@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from peers import libsa, measure, reference, registry, shapes
+from peers import layer_reference, libsa, libsa_layer, measure, reference, registry, shapes
 
 
 class Report:
@@ -45,14 +45,21 @@ def first_error(references, results):
     return next(filter(None, (r.error(o) for r, o in zip(references, results))), None)
 
 
-def measure_shape(engine, peer, shape, job):
-    reason = next(filter(None, map(peer.supports, shape.problems)), None)
+def why_not(peer, shape, job):
     if shape.special:
-        reason = f"{', '.join(shape.special)}: the bench's only"
+        return f"{', '.join(shape.special)}: the bench's only"
+    if shape.is_layer() != registry.PEERS[job["peer"]].layer:
+        return "attention alone" if shape.is_layer() else "whole layers only"
+    return next(filter(None, map(peer.supports, shape.problems)), None)
+
+
+def measure_shape(engine, peer, shape, job):
+    reason = why_not(peer, shape, job)
     if reason:
         return {"status": "unsupported", "reason": reason}
-    tensors = [reference.make_tensors(problem, seed) for seed, problem in enumerate(shape.problems)]
-    references = [reference.Reference(*pair) for pair in zip(shape.problems, tensors)]
+    data = layer_reference if shape.is_layer() else reference
+    tensors = [data.make_tensors(problem, seed) for seed, problem in enumerate(shape.problems)]
+    references = [data.Reference(*pair) for pair in zip(shape.problems, tensors)]
     libsa_call, libsa_results = engine.prepare(shape, tensors)
     libsa_call()
     error = first_error(references, libsa_results())
@@ -80,6 +87,12 @@ def measure_shapes(report, engine, peer, job):
         report.send(event="shape", shape=shape.name, **outcome)
 
 
+def make_engine(job):
+    if registry.PEERS[job["peer"]].layer:
+        return libsa_layer.Engine(job["library"], job["layer_library"], job["threads"])
+    return libsa.Engine(job["library"], job["threads"])
+
+
 def main():
     job = json.loads(sys.argv[1])
     report = Report()
@@ -88,7 +101,7 @@ def main():
     except Exception as error:
         report.send(event="unavailable", reason=first_line(error))
         return
-    engine = libsa.Engine(job["library"], job["threads"])
+    engine = make_engine(job)
     report.send(event="ready", version=peer.version, libsa=engine.describe())
     measure_shapes(report, engine, peer, job)
 

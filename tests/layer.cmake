@@ -15,6 +15,7 @@ sa_layer_test(test_layer SOURCES layer_model.c turn_reference.c)
 sa_layer_test(test_layer_positions SOURCES turn_reference.c)
 sa_layer_test(test_layer_passes)
 sa_layer_test(test_layer_calls)
+sa_layer_test(test_layer_groups)
 sa_layer_test(test_layer_refusals)
 
 # sa_layer_inside_test(NAME FUNCTION ...): linked from objects, so that functions the libraries call can be wrapped. Of

@@ -224,8 +224,9 @@ typedef enum sa_layer_source {
 typedef struct sa_layer_tokens {
     const void *x;         /* n_q tokens, d_model */
     int64_t x_stride;      /* of either sign */
-    void *y;               /* n_q tokens, d_out. May be x, with the same type and stride: then y takes its place.
-                              Otherwise it must not overlap any input or other output */
+    void *y;               /* n_q tokens, d_out. May be x of the same sequence, with the same type and stride, and is
+                              then no input of another: y takes its place. Otherwise it must not overlap any input
+                              or other output */
     int64_t y_stride;      /* of either sign */
     const void *memory;    /* n_memory tokens, d_memory */
     int64_t memory_stride; /* of either sign */
@@ -269,9 +270,12 @@ typedef struct sa_layer_batch {
 /* First initialiser of a sa_layer_batch. */
 #define SA_LAYER_BATCH_HEAD sizeof(sa_layer_batch), sizeof(sa_layer_tokens)
 
-/* Memory that a call with this batch works in, exactly, beside the engine's own (see sa_batch_info): grows with the
- * number of tokens and sequences, never with their products. The batch's tensors are not looked at. Errors as those of
- * sa_layer_forward(), as far as they show in the structs of this header. */
+/* Memory that a call with this batch works in, exactly, beside the engine's own (see sa_batch_info). Without a cache
+ * sequences that follow each other are computed in groups of about 4096 tokens a thread of the engine, or of a single
+ * sequence that is longer: q, k, v and the heads' outputs, and x and memory unless they are the rows of one matrix of
+ * SA_F32, are there for one group at a time. Beside that there is 1 KB at most for a sequence. So the memory grows with
+ * the longest sequence, never with products of lengths. With a cache all sequences are one group. The batch's tensors
+ * are not looked at. Errors as those of sa_layer_forward(), as far as they show in the structs of this header. */
 SA_API sa_status sa_layer_workspace_bytes(sa_engine *engine, const sa_layer *layer, const sa_layer_batch *batch,
                                           size_t *bytes);
 
@@ -280,7 +284,8 @@ SA_API sa_status sa_layer_workspace_bytes(sa_engine *engine, const sa_layer *lay
  * allocates nothing once a call of the same size and concurrency has been made.
  *
  * Errors: SA_INVALID and SA_UNSUPPORTED for what is wrong here, with sa_cache_append() or with sa_batch_forward():
- * everything is checked before y or a cache is written. NaN in a token of x reaches the rows of y that see it, and no
+ * everything is checked before y or a cache is written. sa_batch.progress is set to 0 first; where there are several
+ * groups it goes on when one of them is done. NaN in a token of x reaches the rows of y that see it, and no
  * other. */
 SA_API sa_status sa_layer_forward(sa_engine *engine, const sa_layer *layer, const sa_layer_batch *batch);
 

@@ -5,6 +5,11 @@
 
 #include "products.h"
 
+/* Sequences first .. first + n - 1, whose tokens begin at token `begin` of all; the so many-th group. */
+struct sa_group {
+    int64_t first, n, begin, number;
+};
+
 struct sa_layer_call {
     sa_engine *engine;
     const struct sa_layer *layer;
@@ -16,10 +21,16 @@ struct sa_layer_call {
     bool writes_o;      /* there is no w_o: the engine writes y */
     int n_threads;
 
+    /* Sequences are computed in groups, one after the other: what follows is that of the one at hand. */
+    bool several;
+    int64_t group_tokens;
+    struct sa_group group;
+
     /* The workspace. */
     size_t bytes;
-    sa_batch *inner; /* what the engine is told */
-    char *inner_sequences;
+    void *workspace;
+    sa_batch *inner;           /* what the engine is told */
+    char *inner_sequences;     /* those of all groups */
     sa_new_tokens *new_tokens; /* with caches */
     struct sa_operand x, kv, heads;
     struct sa_strip y;
@@ -36,8 +47,14 @@ sa_status sa_layer_call_check(struct sa_layer_call *call, sa_engine *engine, con
 /* Of a batch that is checked: what it needs. */
 void sa_layer_call_measure(struct sa_layer_call *call);
 
-/* Where the workspace is there: lays it out and fills in what the engine is told. */
+/* Where the workspace is there: lays it out and fills in what the engine is told of all sequences, to be checked. */
 void sa_layer_call_place(struct sa_layer_call *call, void *workspace);
+
+/* From here on the first group is the next. */
+void sa_layer_call_begin(struct sa_layer_call *call);
+
+/* Lays the workspace out for the next group, which is what the engine is told of then; false: there is none. */
+bool sa_layer_call_next(struct sa_layer_call *call);
 
 /* Sequence i as far as this version knows it, and its tokens. */
 void sa_layer_call_sequence(const struct sa_layer_call *call, int64_t i, sa_sequence *seq);

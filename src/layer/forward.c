@@ -185,11 +185,20 @@ static sa_status append(const struct sa_layer_call *call) {
     return call->caches ? sa_cache_append(call->engine, call->inner, &append) : SA_OK;
 }
 
-static sa_status compute(struct sa_layer_call *call) {
+/* Where there are several groups, pairs count as finished when those of a group are. */
+static sa_status attend(const struct sa_layer_call *call) {
     sa_batch_info info = {.struct_size = sizeof info};
-    sa_status status = sa_batch_get_info(call->engine, call->inner, &info); /* refuses what the engine would */
+    const bool counts = call->several && call->attention.progress;
+    sa_status status = counts ? sa_batch_get_info(call->engine, call->inner, &info) : SA_OK;
     if (status == SA_OK)
-        status = fill_rows(call);
+        status = sa_batch_forward(call->engine, call->inner);
+    if (status == SA_OK && counts)
+        __atomic_fetch_add(call->attention.progress, info.n_pairs, __ATOMIC_RELAXED);
+    return status;
+}
+
+static sa_status compute_group(struct sa_layer_call *call) {
+    sa_status status = fill_rows(call);
     if (status == SA_OK)
         status = project(call);
     if (status == SA_OK)
@@ -197,11 +206,22 @@ static sa_status compute(struct sa_layer_call *call) {
     if (status == SA_OK)
         status = append(call);
     if (status == SA_OK)
-        status = sa_batch_forward(call->engine, call->inner);
+        status = attend(call);
     if (status != SA_OK || call->writes_o)
         return status;
     clear_padding(call);
     return project_out(call);
+}
+
+static sa_status compute(struct sa_layer_call *call) {
+    sa_batch_info info = {.struct_size = sizeof info};
+    sa_status status = sa_batch_get_info(call->engine, call->inner, &info); /* refuses what the engine would */
+    if (status == SA_OK && call->attention.progress)
+        __atomic_store_n(call->attention.progress, 0, __ATOMIC_RELAXED);
+    sa_layer_call_begin(call);
+    while (status == SA_OK && sa_layer_call_next(call))
+        status = compute_group(call);
+    return status;
 }
 
 /* ---------------------------------------------------------------- public */

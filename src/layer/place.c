@@ -2,6 +2,7 @@
 /* The workspace of a call, and what the engine is told of it. */
 #include <string.h>
 
+#include "groups.h"
 #include "stand.h"
 
 /* ---------------------------------------------------------------- the workspace */
@@ -51,18 +52,9 @@ static void place_rows(struct sa_layer_call *call, struct places *places) {
     call->scratch = next_floats(places, call->scratch_floats * call->n_threads);
 }
 
-static void place(struct sa_layer_call *call, void *workspace) {
-    struct places places = {workspace, 0};
-    place_lists(call, &places);
-    place_rows(call, &places);
-    call->bytes = places.bytes;
-}
-
-static void set_dimensions(struct sa_layer_call *call) {
+/* What is alike in all groups. */
+static void set_strides(struct sa_layer_call *call) {
     const struct sa_layer *layer = call->layer;
-    call->x.strip.n_rows = call->y.n_rows = sa_stand_rows(call, SA_SIDE_X);
-    call->kv.strip.n_rows = sa_stand_rows(call, SA_SIDE_KV);
-    const int64_t n_rows = larger(call->x.strip.n_rows, call->kv.strip.n_rows);
     call->x.strip.d = layer->d_model;
     call->kv.strip.d = layer->d_memory;
     call->y.d = layer->d_out;
@@ -74,6 +66,13 @@ static void set_dimensions(struct sa_layer_call *call) {
     call->o_stride = sa_own_stride((int64_t)layer->n_query_heads * layer->d_v);
     call->y_stride = sa_own_stride(layer->d_out);
     call->writes_o = !layer->o.data;
+}
+
+static void measure_group(struct sa_layer_call *call) {
+    const struct sa_layer *layer = call->layer;
+    call->x.strip.n_rows = call->y.n_rows = sa_stand_rows(call, SA_SIDE_X);
+    call->kv.strip.n_rows = sa_stand_rows(call, SA_SIDE_KV);
+    const int64_t n_rows = larger(call->x.strip.n_rows, call->kv.strip.n_rows);
     const struct sa_weights *const in[] = {&layer->q, &layer->k, &layer->v}, *const out[] = {&layer->o};
     call->cut_in = sa_cut_choose(n_rows, in, 3, call->n_threads);
     call->cut_out = sa_cut_choose(call->x.strip.n_rows, out, 1, call->n_threads);
@@ -82,9 +81,23 @@ static void set_dimensions(struct sa_layer_call *call) {
     call->y_in_place = sa_stand_in_place(call, SA_SIDE_Y, layer->d_out, &call->y_place_stride);
 }
 
+/* Rows of every group begin behind the lists. */
+static size_t place_group(struct sa_layer_call *call, void *workspace) {
+    struct places places = {workspace, 0};
+    place_lists(call, &places);
+    place_rows(call, &places);
+    return places.bytes;
+}
+
 void sa_layer_call_measure(struct sa_layer_call *call) {
-    set_dimensions(call);
-    place(call, NULL);
+    set_strides(call);
+    sa_groups_choose(call);
+    sa_groups_rewind(call);
+    while (sa_groups_next(call)) {
+        measure_group(call);
+        const size_t bytes = place_group(call, NULL);
+        call->bytes = bytes > call->bytes ? bytes : call->bytes;
+    }
 }
 
 /* ---------------------------------------------------------------- what the engine is told */
@@ -129,16 +142,49 @@ static void fill_inner(struct sa_layer_call *call) {
     call->inner->d_qk = layer->d_qk;
     call->inner->d_v = layer->d_v;
     call->inner->o_type = call->writes_o ? call->batch.y_type : SA_F32;
+}
+
+static void fill_group(struct sa_layer_call *call) {
     for (int64_t p = 0; p < call->x.strip.n_pieces; p++)
         fill_query(call, &call->x.strip.pieces[p], &call->y.pieces[p]);
     for (int64_t p = 0; p < call->kv.strip.n_pieces; p++)
         fill_keys(call, &call->kv.strip.pieces[p]);
 }
 
-void sa_layer_call_place(struct sa_layer_call *call, void *workspace) {
-    place(call, workspace);
+/* ---------------------------------------------------------------- group after group */
+
+static void take_group(struct sa_layer_call *call) {
+    if (call->several) /* otherwise this was done when the call was measured */
+        measure_group(call);
+    place_group(call, call->workspace);
     sa_stand_list(call, SA_SIDE_X, &call->x.strip);
     sa_stand_list(call, SA_SIDE_KV, &call->kv.strip);
     sa_stand_list(call, SA_SIDE_Y, &call->y);
+}
+
+void sa_layer_call_place(struct sa_layer_call *call, void *workspace) {
+    call->workspace = workspace;
+    place_group(call, workspace);
     fill_inner(call);
+    sa_groups_rewind(call);
+    while (sa_groups_next(call)) {
+        take_group(call);
+        fill_group(call);
+    }
+}
+
+void sa_layer_call_begin(struct sa_layer_call *call) {
+    sa_groups_rewind(call);
+    if (call->several && call->attention.progress)
+        call->inner->progress = NULL; /* it would begin anew with every group */
+}
+
+bool sa_layer_call_next(struct sa_layer_call *call) {
+    if (!sa_groups_next(call))
+        return false;
+    if (call->several)
+        take_group(call);
+    call->inner->sequences = inner_sequence(call, call->group.first);
+    call->inner->n_sequences = call->group.n;
+    return true;
 }

@@ -48,8 +48,11 @@ struct order {
 };
 
 static struct order begin_order(const struct sa_layer_call *call, enum sa_side side) {
+    const struct sa_group *g = &call->group;
     struct order order = {{0}, {0}, 0};
-    for (int64_t i = 0; i < call->n; i++) {
+    for (int place = 0; place < SA_ROW_GRAIN; place++)
+        order.next[place] = g->first;
+    for (int64_t i = g->first; i < g->first + g->n; i++) {
         const struct sa_piece p = piece_of(call, side, i);
         order.left[p.first] += p.n > 0;
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where the rows of a call's sequences stand, when they are the rows of one matrix. */
+/* Where the rows of a group's sequences stand, when they are the rows of one matrix. */
 #ifndef SA_LAYER_STAND_H
 #define SA_LAYER_STAND_H
 

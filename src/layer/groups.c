@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+#include "groups.h"
+
+/* How many tokens a thread has of a group at most, about: weights are packed once for every group or more often, which
+ * takes 1 % of the time of the products of so many tokens. */
+enum { THREAD_TOKENS = 4096 };
+
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* Rows that a sequence takes, about. */
+static int64_t tokens_of(const struct sa_layer_call *call, int64_t i) {
+    sa_sequence s;
+    sa_layer_tokens t;
+    sa_layer_call_sequence(call, i, &s);
+    sa_layer_call_tokens(call, i, &t);
+    const int64_t n = larger(s.n_q, sa_layer_new_keys(&s, &t));
+    return call->batch.flags & SA_LAYER_PACK ? n : sa_padded(n);
+}
+
+/* Sequences may share a cache, whose new keys all of them see: then all are one group. */
+void sa_groups_choose(struct sa_layer_call *call) {
+    const int64_t most = (int64_t)THREAD_TOKENS * call->n_threads;
+    int64_t n = 0;
+    for (int64_t i = 0; i < call->n && !call->caches; i++)
+        n += tokens_of(call, i);
+    const int64_t n_groups = (n + most - 1) / most;
+    call->several = n_groups > 1;
+    call->group_tokens = call->several ? (n + n_groups - 1) / n_groups : 0; /* all alike */
+}
+
+void sa_groups_rewind(struct sa_layer_call *call) { call->group = (struct sa_group){0, 0, 0, 0}; }
+
+/* A sequence belongs to the part of all tokens that its middle lies in. */
+bool sa_groups_next(struct sa_layer_call *call) {
+    struct sa_group *g = &call->group;
+    g->first += g->n;
+    if (g->first == call->n && g->number > 0)
+        return false;
+    g->number++;
+    g->n = call->several ? 0 : call->n;
+    for (int64_t part = -1; call->several && g->first + g->n < call->n; g->n++) {
+        const int64_t n = tokens_of(call, g->first + g->n), of = (g->begin + n / 2) / call->group_tokens;
+        if (part >= 0 && of != part)
+            break;
+        part = of;
+        g->begin += n;
+    }
+    return true;
+}

@@ -7,7 +7,7 @@
 
 #include "inside.h"
 
-enum { D = 96, HEADS = 6, KV_HEADS = 2, D_HEAD = 16, D_KV = KV_HEADS * D_HEAD, TOKENS = 333, MOST_SEQS = 16 };
+enum { D = 96, HEADS = 6, KV_HEADS = 2, D_HEAD = 16, D_KV = KV_HEADS * D_HEAD, TOKENS = 600, MOST_SEQS = 16 };
 
 /* Those of OpenBLAS, if it is the one. */
 extern __attribute__((weak)) int openblas_get_num_threads(void);

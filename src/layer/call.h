@@ -19,6 +19,7 @@ struct sa_layer_call {
     bool caches;        /* keys and values are in the caller's caches */
     bool kv_from_x;     /* all keys are made from x, and only from it */
     bool writes_o;      /* there is no w_o: the engine writes y */
+    bool by_heads;      /* keys and values are made where o will be, and brought from there to heads of their own */
     int n_threads;
 
     /* Sequences are computed in groups, one after the other: what follows is that of the one at hand. */

@@ -5,6 +5,7 @@
 
 #include "call.h"
 #include "fpmode.h"
+#include "heads.h"
 
 enum { ITEM_ROWS = 64 };
 
@@ -39,17 +40,25 @@ static sa_status fill_rows(struct sa_layer_call *call) {
 
 /* ---------------------------------------------------------------- products */
 
-static sa_status project(struct sa_layer_call *call) {
+enum { Q, K, V };
+
+/* q, k and v, or some of them, from `first` on. */
+static sa_status project(struct sa_layer_call *call, int first, int n) {
     const struct sa_layer *layer = call->layer;
     const struct sa_operand *kv = call->kv_from_x ? &call->x : &call->kv;
+    const struct sa_product all[] = {
+        [Q] = {.weights = &layer->q, .rows = &call->x, .to = call->q, .to_stride = call->q_stride},
+        [K] = {.weights = &layer->k, .rows = kv, .to = call->k, .to_stride = call->k_stride},
+        [V] = {.weights = &layer->v, .rows = kv, .to = call->v, .to_stride = call->v_stride}};
     struct sa_products products = {
-        .product = {{.weights = &layer->q, .rows = &call->x, .to = call->q, .to_stride = call->q_stride},
-                    {.weights = &layer->k, .rows = kv, .to = call->k, .to_stride = call->k_stride},
-                    {.weights = &layer->v, .rows = kv, .to = call->v, .to_stride = call->v_stride}},
-        .n = 3,
-        .cut_rows = call->cut_in,
-        .scratch = call->scratch,
-        .scratch_floats = call->scratch_floats};
+        .n = n, .cut_rows = call->cut_in, .scratch = call->scratch, .scratch_floats = call->scratch_floats};
+    for (int i = 0; i < n; i++) {
+        products.product[i] = all[first + i];
+        if (call->by_heads && first + i != Q) {
+            products.product[i].to = call->o;
+            products.product[i].to_stride = call->o_stride;
+        }
+    }
     return sa_products_run(call->engine, &products);
 }
 
@@ -174,8 +183,28 @@ static sa_status finish_all(struct sa_layer_call *call) {
     const struct sa_layer *layer = call->layer;
     struct finish q = {call, &call->x.strip, call->q, call->q_stride, layer->q_norm, layer->n_query_heads, false};
     struct finish k = {call, &call->kv.strip, call->k, call->k_stride, layer->k_norm, layer->n_kv_heads, true};
+    if (call->by_heads) {
+        k.rows = call->o;
+        k.stride = call->o_stride;
+    }
     sa_status status = finish(&q);
     return status == SA_OK ? finish(&k) : status;
+}
+
+/* q, k and v as they are attended to. With heads of their own keys and then values go over the place of o. */
+static sa_status make_all(struct sa_layer_call *call) {
+    const struct sa_layer *layer = call->layer;
+    sa_status status = project(call, Q, call->by_heads ? 2 : 3);
+    if (status == SA_OK)
+        status = finish_all(call);
+    if (status != SA_OK || !call->by_heads)
+        return status;
+    status = sa_heads_bring(call, call->o, call->o_stride, call->k, layer->n_kv_heads, layer->d_qk);
+    if (status == SA_OK)
+        status = project(call, V, 1);
+    if (status == SA_OK)
+        status = sa_heads_bring(call, call->o, call->o_stride, call->v, layer->n_kv_heads, layer->d_v);
+    return status;
 }
 
 /* ---------------------------------------------------------------- attention */
@@ -200,9 +229,7 @@ static sa_status attend(const struct sa_layer_call *call) {
 static sa_status compute_group(struct sa_layer_call *call) {
     sa_status status = fill_rows(call);
     if (status == SA_OK)
-        status = project(call);
-    if (status == SA_OK)
-        status = finish_all(call);
+        status = make_all(call);
     if (status == SA_OK)
         status = append(call);
     if (status == SA_OK)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "groups.h"
+#include "heads.h"
 #include "stand.h"
 
 /* ---------------------------------------------------------------- the workspace */
@@ -66,6 +67,7 @@ static void set_strides(struct sa_layer_call *call) {
     call->o_stride = sa_own_stride((int64_t)layer->n_query_heads * layer->d_v);
     call->y_stride = sa_own_stride(layer->d_out);
     call->writes_o = !layer->o.data;
+    call->by_heads = sa_heads_pay(call);
 }
 
 static void measure_group(struct sa_layer_call *call) {
@@ -116,9 +118,13 @@ static void fill_query(struct sa_layer_call *call, const struct sa_piece *x, con
 
 static void fill_keys(struct sa_layer_call *call, const struct sa_piece *kv) {
     const struct sa_layer *layer = call->layer;
-    const sa_tensor k = {call->k + kv->first * call->k_stride, call->k_stride, layer->d_qk};
-    const sa_tensor v = {call->v + kv->first * call->v_stride, call->v_stride, layer->d_v};
+    sa_tensor k = {call->k + kv->first * call->k_stride, call->k_stride, layer->d_qk};
+    sa_tensor v = {call->v + kv->first * call->v_stride, call->v_stride, layer->d_v};
     sa_sequence *s = inner_sequence(call, kv->sequence);
+    if (call->by_heads) {
+        k = sa_heads_of(kv, call->k, layer->n_kv_heads, layer->d_qk);
+        v = sa_heads_of(kv, call->v, layer->n_kv_heads, layer->d_v);
+    }
     if (call->caches) {
         call->new_tokens[kv->sequence] = (sa_new_tokens){kv->n, k, v};
     } else {

@@ -7,7 +7,7 @@
 #include "layer_calls.h"
 #include "threads.h"
 
-enum { SEQS = 160, MOST_QUERIES = 200, MOST_KEYS = 150, THREAD_TOKENS = 4096 };
+enum { SEQS = 160, MOST_QUERIES = 200, MOST_KEYS = 150, THREAD_TOKENS = 4608 };
 
 /* Ragged sequences of tokens of x, any of them; also what is reported of them. */
 struct many {

@@ -271,7 +271,7 @@ typedef struct sa_layer_batch {
 #define SA_LAYER_BATCH_HEAD sizeof(sa_layer_batch), sizeof(sa_layer_tokens)
 
 /* Memory that a call with this batch works in, exactly, beside the engine's own (see sa_batch_info). Without a cache
- * sequences that follow each other are computed in groups of about 4096 tokens a thread of the engine, or of a single
+ * sequences that follow each other are computed in groups of about 4600 tokens a thread of the engine, or of a single
  * sequence that is longer: q, k, v and the heads' outputs, and x and memory unless they are the rows of one matrix of
  * SA_F32, are there for one group at a time. Beside that there is 1 KB at most for a sequence. So the memory grows with
  * the longest sequence, never with products of lengths. With a cache all sequences are one group. The batch's tensors

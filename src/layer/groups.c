@@ -3,7 +3,7 @@
 
 /* How many tokens a thread has of a group at most, about: weights are packed once for every group or more often, which
  * takes 1 % of the time of the products of so many tokens. */
-enum { THREAD_TOKENS = 4096 };
+enum { THREAD_TOKENS = 4608 };
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 

@@ -10,7 +10,7 @@
 /* Every piece packs its rows and its weights anew, so pieces are large; and there are some for every thread. The first
  * and last columns of a piece may be computed in another way than the others, so columns are cut whatever the rows and
  * the threads are. */
-enum { MOST_ROWS = 4104, FEWEST_ROWS = 120, MOST_COLUMNS = 1024, PIECES_A_THREAD = 6 };
+enum { MOST_ROWS = 4608, FEWEST_ROWS = 120, MOST_COLUMNS = 1024, PIECES_A_THREAD = 6 };
 
 static int64_t over(int64_t n, int64_t d) { return (n + d - 1) / d; }
 

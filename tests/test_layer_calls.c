@@ -112,6 +112,44 @@ START_TEST(steps_of_many_sequences) {
 }
 END_TEST
 
+/* Of one key y is v W_o, 96 products each of numbers up to 1, 20 and 0.2, so |y| < 400: what two orders of these sums
+ * make of it differs by less than 2 * 2 * 96 * 2^-24 * 400 < 2^-6. */
+static void must_be_near(const float *a, const float *b) {
+    for (int i = 0; i < D; i++)
+        must(fabsf(a[i] - b[i]) < 0x1p-6f, "dimension %d: %.9g, %.9g", i, (double)a[i], (double)b[i]);
+}
+
+/* Packed, the bits depend on the other rows, but on nothing else. All are the first token of a sequence. */
+START_TEST(packed_steps) {
+    static float y[MOST_SEQS][D], alone[D];
+    const int64_t first = 1;
+    struct decoding *d = new_decoding();
+    sa_layer *layer = new_layer(true);
+    d->batch.flags = SA_LAYER_PACK;
+    sa_engine *one = engine_of_threads(1);
+    forward(one, layer, &first, 1, 0, alone);
+    sa_engine_destroy(one);
+    for (int n_threads = 1; n_threads <= 4; n_threads++) {
+        sa_engine *engine = engine_of_threads(n_threads);
+        for (int n = 1; n <= MOST_SEQS; n++) {
+            d->attention.n_sequences = n;
+            for (int i = 0; i < n; i++) {
+                d->seqs[i].n_k = 0;
+                go_on(d, i, 1);
+            }
+            must(sa_layer_forward(engine, layer, &d->batch) == SA_OK, "%s", sa_last_reason());
+            if (n_threads == 1)
+                memcpy(y[n - 1], d->y[n - 1], sizeof y[0]);
+            must_be_same(d->y[n - 1], y[n - 1], D, "packed");
+            must_be_near(d->y[n - 1], alone);
+        }
+        sa_engine_destroy(engine);
+    }
+    sa_layer_destroy(layer);
+    free(d);
+}
+END_TEST
+
 static size_t bytes_of(sa_engine *engine, const sa_layer *layer, struct decoding *d, uint32_t flags) {
     size_t bytes = 0;
     d->batch.flags = flags;
@@ -302,6 +340,7 @@ int main(void) {
     tcase_add_test(tcase, bits_are_the_rows_own);
     tcase_add_test(tcase, steps_equal_one_call);
     tcase_add_test(tcase, steps_of_many_sequences);
+    tcase_add_test(tcase, packed_steps);
     tcase_add_test(tcase, tokens_share_dozens);
     tcase_add_test(tcase, in_place_and_nan);
     tcase_add_loop_test(tcase, callers_at_once, 0, 2);

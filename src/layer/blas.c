@@ -2,10 +2,15 @@
 #include "blas.h"
 
 #include <pthread.h>
+#include <stdint.h>
+#include <string.h>
 
 /* What all of CBLAS has in common, with 32-bit integers; no header is needed for it. */
 extern void cblas_sgemm(int order, int turn_a, int turn_b, int m, int n, int k, float alpha, const float *a, int lda,
                         const float *b, int ldb, float beta, float *c, int ldc);
+
+extern void cblas_sgemv(int order, int turn_a, int m, int n, float alpha, const float *a, int lda, const float *x,
+                        int step_x, float beta, float *y, int step_y);
 
 enum { ROW_MAJOR = 101, AS_IT_IS = 111, TURNED = 112 };
 
@@ -85,14 +90,34 @@ void sa_blas_leave(void) {
 
 /* ---------------------------------------------------------------- settings of a thread: MKL, BLIS; products */
 
+/* Outputs of which the weights stay in a cache for the next row. */
+enum { ROW_OUTPUTS = 64 };
+
+static void multiply_by_rows(const struct sa_blas_product *p) {
+    for (int r = 0; r < p->m && !p->add; r++)
+        memset(p->c + (int64_t)r * p->c_stride, 0, (size_t)p->n * sizeof *p->c);
+    for (int o = 0; o < p->n; o += ROW_OUTPUTS)
+        for (int r = 0; r < p->m; r++)
+            cblas_sgemv(ROW_MAJOR, AS_IT_IS, p->n - o < ROW_OUTPUTS ? p->n - o : ROW_OUTPUTS, p->k, 1,
+                        p->b + (int64_t)o * p->b_stride, p->b_stride, p->a + (int64_t)r * p->a_stride, 1, 1,
+                        p->c + (int64_t)r * p->c_stride + o, 1);
+}
+
+static void multiply(const struct sa_blas_product *p) {
+    if (p->by_rows)
+        multiply_by_rows(p);
+    else
+        cblas_sgemm(ROW_MAJOR, AS_IT_IS, p->turned ? TURNED : AS_IT_IS, p->m, p->n, p->k, 1, p->a, p->a_stride, p->b,
+                    p->b_stride, p->add ? 1 : 0, p->c, p->c_stride);
+}
+
 void sa_blas_multiply(const struct sa_blas_product *p) {
     const int mkl = MKL_Set_Num_Threads_Local ? MKL_Set_Num_Threads_Local(1) : 0;
     const long blis = bli_thread_get_num_threads && bli_thread_set_num_threads ? bli_thread_get_num_threads() : 0;
     if (blis > 1)
         bli_thread_set_num_threads(1);
     begin_product();
-    cblas_sgemm(ROW_MAJOR, AS_IT_IS, p->turned ? TURNED : AS_IT_IS, p->m, p->n, p->k, 1, p->a, p->a_stride, p->b,
-                p->b_stride, p->add ? 1 : 0, p->c, p->c_stride);
+    multiply(p);
     end_product();
     if (blis > 1)
         bli_thread_set_num_threads(blis);

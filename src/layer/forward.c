@@ -40,6 +40,11 @@ static sa_status fill_rows(struct sa_layer_call *call) {
 
 /* ---------------------------------------------------------------- products */
 
+/* How many rows, where bits may depend on other rows, are computed one by one. */
+static int by_rows(const struct sa_layer_call *call, const struct sa_weights *weights, const struct sa_strip *rows) {
+    return call->batch.flags & SA_LAYER_PACK ? sa_products_by_rows(weights, rows->n_rows) : 0;
+}
+
 enum { Q, K, V };
 
 /* q, k and v, or some of them, from `first` on. */
@@ -53,10 +58,12 @@ static sa_status project(struct sa_layer_call *call, int first, int n) {
     struct sa_products products = {
         .n = n, .cut_rows = call->cut_in, .scratch = call->scratch, .scratch_floats = call->scratch_floats};
     for (int i = 0; i < n; i++) {
-        products.product[i] = all[first + i];
+        struct sa_product *product = &products.product[i];
+        *product = all[first + i];
+        product->by_rows = by_rows(call, product->weights, &product->rows->strip);
         if (call->by_heads && first + i != Q) {
-            products.product[i].to = call->o;
-            products.product[i].to_stride = call->o_stride;
+            product->to = call->o;
+            product->to_stride = call->o_stride;
         }
     }
     return sa_products_run(call->engine, &products);
@@ -90,7 +97,8 @@ static sa_status project_out(struct sa_layer_call *call) {
                                                 .to_stride = call->y_stride,
                                                 .deliver = &call->y,
                                                 .in_place = call->y_in_place,
-                                                .place_stride = call->y_place_stride}},
+                                                .place_stride = call->y_place_stride,
+                                                .by_rows = by_rows(call, &call->layer->o, &call->x.strip)}},
                                    .n = 1,
                                    .cut_rows = call->cut_out,
                                    .scratch = call->scratch,

@@ -107,6 +107,13 @@ static void set_result(struct sa_blas_product *p, const struct piece *piece, int
     p->c += piece->column;
 }
 
+/* BLAS copies the weights of a product of matrices, which takes longer than to compute a few rows one by one. */
+enum { FEW_ROWS = 6 };
+
+int sa_products_by_rows(const struct sa_weights *w, int64_t n_rows) {
+    return w->turned && n_rows <= FEW_ROWS ? (int)n_rows : 0;
+}
+
 static void compute(const struct sa_products *products, const struct piece *piece, int worker) {
     const struct sa_weights *w = piece->product->weights;
     const int cut_rows = products->cut_rows;
@@ -114,6 +121,9 @@ static void compute(const struct sa_products *products, const struct piece *piec
     set_rows(&p, piece->product->rows, piece->row, cut_rows);
     set_weights(&p, piece, products->scratch ? products->scratch + worker * products->scratch_floats : NULL);
     set_result(&p, piece, cut_rows);
+    p.by_rows = piece->product->by_rows > 0;
+    if (p.by_rows)
+        p.m = piece->product->by_rows;
     if (w->bias)
         set_bias(&p, w->bias + piece->column);
     sa_blas_multiply(&p);

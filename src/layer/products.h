@@ -33,7 +33,12 @@ struct sa_product {
     const struct sa_strip *deliver; /* NULL: it stays in `to` */
     bool in_place;                  /* deliver is a matrix of floats: */
     int64_t place_stride;
+    int by_rows; /* so many rows, if any, are computed one by one */
 };
+
+/* How many rows of `n_rows` a product with these weights is computed by, one by one, where bits may depend on the other
+ * rows; 0: it is faster as one of matrices. */
+int sa_products_by_rows(const struct sa_weights *weights, int64_t n_rows);
 
 enum { SA_MAX_PRODUCTS = 3 };
 

@@ -27,7 +27,10 @@
  *     v_of_quarters(row, at)        16 bytes from `at` on of the rows 0, 4, ..., LANES - 4
  *     v_turn(r)                     four of these, of the rows from 0, 1, 2, 3 on, to the 4-byte words 0, 1, 2, 3 of
  *                                   all rows
- *     v_of_f16_pairs(w, low, high)  the lower and the upper halves of such words
+ *     v_turn_halves(row, at, to)    16 elements of 2 bytes from `at` on of LANES rows: element c of row i goes to
+ *                                   number (c % 8 * 2 + c / 8) * LANES + i
+ *     v_turn_bytes(row, at, to)     32 bytes from `at` on of LANES rows: byte c of row i goes to
+ *                                   ((c % 16 / 2 * 2 + c / 16) * 2 + c % 2) * LANES + i
  *     f16_of(float) of_f16(bits)    one element
  */
 #ifndef SA_LANES_H
@@ -39,11 +42,15 @@
 #include <string.h>
 
 #if defined(__clang__)
-#define UNROLL   _Pragma("clang loop unroll(full)")
-#define UNROLL_4 _Pragma("clang loop unroll_count(4)")
+#define UNROLL    _Pragma("clang loop unroll(full)")
+#define UNROLL_32 UNROLL
+#define UNROLL_4  _Pragma("clang loop unroll_count(4)")
+#define ROLLED    _Pragma("clang loop unroll(disable)")
 #else
-#define UNROLL   _Pragma("GCC unroll 16")
-#define UNROLL_4 _Pragma("GCC unroll 4")
+#define UNROLL    _Pragma("GCC unroll 16")
+#define UNROLL_32 _Pragma("GCC unroll 32")
+#define UNROLL_4  _Pragma("GCC unroll 4")
+#define ROLLED    _Pragma("GCC unroll 1")
 #endif
 
 /* What was stored there is loaded again, not kept in registers. */

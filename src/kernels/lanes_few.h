@@ -6,14 +6,11 @@
 #ifndef SA_LANES_FEW_H
 #define SA_LANES_FEW_H
 
-typedef uint32_t words __attribute__((vector_size(4 * LANES)));
-typedef int32_t wholes __attribute__((vector_size(4 * LANES)));
-
 enum {
     FEW_STRIDE = SA_FEW_STRIDE,
     FEW_SUMS = PASS_GROUPS > 1 ? 16 : 8, /* accumulators, half of the registers */
     FEW_UNITS = 4,                       /* most vectors of keys side by side */
-    FEW_BYTES = 16                       /* of a row, a step */
+    FEW_TURNED = 32 * LANES              /* bytes of the keys of a unit, a step */
 };
 
 /* X(name, type, n) for every type and number of rows; other numbers take the next larger one. Where there are no
@@ -110,89 +107,107 @@ INLINE void fetch_near(const int n, struct near *near) {
 
 /* ---------------------------------------------------------------- scores */
 
-/* Dimension c of those that words of LANES keys hold, the lowest part first. SA_F16 comes in
- * pairs, see few_score_word(). */
-INLINE vf few_widen(const int type, vf word, int c) {
-    const words w = (words)word;
-    if (type == SA_BF16)
-        return c ? (vf)(w & 0xffff0000u) : (vf)(w << 16);
+/* A dimension of LANES keys. */
+INLINE void few_score_add(const int n_rows, const float *qt, vf x, vf *sum) {
+    UNROLL
+    for (int r = 0; r < n_rows; r++)
+        sum[r] = v_fma_few(v_set1(qt[r]), x, sum[r]);
+}
+
+/* Dimensions that a step takes. */
+INLINE int few_step(const int type) { return type == SA_F32 ? 4 : 32 / type_bytes(type); }
+
+/* Those of the keys of a unit, turned, so that each dimension of all of them stands together. */
+INLINE void few_turn(const int type, const char *const *row, ptrdiff_t at, char *turned) {
+    vf word[4];
     if (type == SA_I8)
-        return (vf) __builtin_convertvector((wholes)(w << (24 - 8 * c)) >> 24, vf);
-    return word;
-}
-
-/* A word of each key: its dimensions one after the other, each for all keys, so that enough sums are under way. */
-INLINE void few_score_word(const int type, const int n_rows, const int n_units, const float *word, const float *qt,
-                           vf *sum) {
-    const int n_dims = 4 / type_bytes(type);
-    vf pair[FEW_UNITS][2];
-    UNROLL
-    for (int u = 0; u < n_units && type == SA_F16; u++)
-        v_of_f16_pairs(v_load(word + u * LANES), &pair[u][0], &pair[u][1]);
-    UNROLL
-    for (int c = 0; c < n_dims; c++)
-        UNROLL
-    for (int u = 0; u < n_units; u++) {
-        const vf x = type == SA_F16 ? pair[u][c] : few_widen(type, v_load(word + u * LANES), c);
-        UNROLL
-        for (int r = 0; r < n_rows; r++)
-            sum[u * n_rows + r] = v_fma_few(v_set1(qt[c * W + r]), x, sum[u * n_rows + r]);
-    }
-}
-
-/* FEW_BYTES of each key. They go through memory once they are turned: the registers are for the sums. */
-INLINE void few_score_step(const int type, const int n_rows, const int n_units, const char *const *row, ptrdiff_t at,
-                           const float *qt, float *turned, vf *sum) {
-    const int n_dims = 4 / type_bytes(type);
-    UNROLL
-    for (int u = 0; u < n_units; u++) {
-        vf word[4];
+        v_turn_bytes(row, at, turned);
+    else if (type != SA_F32)
+        v_turn_halves(row, at, turned);
+    else {
         UNROLL
         for (int i = 0; i < 4; i++)
-            word[i] = v_of_quarters(row + u * LANES + i, at);
+            word[i] = v_of_quarters(row + i, at);
         v_turn(word);
         UNROLL
         for (int i = 0; i < 4; i++)
-            v_store(turned + (i * n_units + u) * LANES, word[i]);
+            v_store((float *)(void *)turned + i * LANES, word[i]);
     }
-    keep_memory(turned);
-    UNROLL
-    for (int i = 0; i < 4; i++)
-        few_score_word(type, n_rows, n_units, turned + i * n_units * LANES, qt + i * n_dims * W, sum);
 }
 
-/* A dimension that is part of no whole step. */
+/* Where dimension c went. */
+INLINE const char *few_turned(const int type, const char *turned, int c) {
+    const int number = type == SA_F32 ? c : type == SA_I8 ? (c % 16 / 2 * 2 + c / 16) * 2 + c % 2 : c % 8 * 2 + c / 8;
+    return turned + number * LANES * type_bytes(type);
+}
+
+/* Turned keys go through memory: the registers are for the sums. */
+INLINE void few_turn_all(const int type, const int n_units, const char *const *row, ptrdiff_t at, char *turned) {
+    UNROLL
+    for (int u = 0; u < n_units; u++)
+        few_turn(type, row + u * LANES, at, turned + u * FEW_TURNED);
+    keep_memory(turned);
+}
+
+/* Dimension c of those turned, for all keys, so that enough sums are under way. */
+INLINE void few_score_dimension(const int type, const int n_rows, const int n_units, const char *turned, int c,
+                                const float *qt, vf *sum) {
+    UNROLL
+    for (int u = 0; u < n_units; u++)
+        few_score_add(n_rows, qt + c * W, v_of(type, few_turned(type, turned + u * FEW_TURNED, c)), sum + u * n_rows);
+}
+
+INLINE void few_score_step(const int type, const int n_rows, const int n_units, const char *const *row, ptrdiff_t at,
+                           const float *qt, char *turned, vf *sum) {
+    few_turn_all(type, n_units, row, at, turned);
+    UNROLL_32
+    for (int c = 0; c < few_step(type); c++)
+        few_score_dimension(type, n_rows, n_units, turned, c, qt, sum);
+}
+
+/* A dimension of rows that are shorter than a step. */
 INLINE void few_score_one(const int type, const int n_rows, const char *const *row, ptrdiff_t at, const float *qt,
                           vf *sum) {
     _Alignas(64) float x[LANES];
     for (int i = 0; i < LANES; i++)
         x[i] = one_of(type, row[i] + at);
-    UNROLL
-    for (int r = 0; r < n_rows; r++)
-        sum[r] = v_fma_few(v_set1(qt[r]), v_load(x), sum[r]);
+    few_score_add(n_rows, qt, v_load(x), sum);
+}
+
+/* Dimensions from c on that are part of no whole step: those of the last step that fits. */
+INLINE void few_score_rest(const int type, const int n_rows, const int n_units, const char *const *row, int c, int d,
+                           const float *qt, char *turned, vf *sum) {
+    const int bytes = type_bytes(type), from = d - few_step(type);
+    if (c < d && from >= 0) {
+        few_turn_all(type, n_units, row, from * bytes, turned);
+        ROLLED
+        for (; c < d; c++)
+            few_score_dimension(type, n_rows, n_units, turned, c - from, qt + from * W, sum);
+    }
+    ROLLED
+    for (; c < d; c++)
+        UNROLL
+    for (int u = 0; u < n_units; u++)
+        few_score_one(type, n_rows, row + u * LANES, c * bytes, qt + c * W, sum + u * n_rows);
 }
 
 /* Register tile: n_units vectors of keys. */
 INLINE void few_score_tile(const int type, const int n_rows, const int n_units, const float *qt, const char *const *row,
                            int d, float *s, struct near *near, struct cursor *cursor) {
-    const int bytes = type_bytes(type), step = FEW_BYTES / bytes;
-    _Alignas(64) float turned[4 * FEW_UNITS * LANES];
+    const int bytes = type_bytes(type), step = few_step(type), n_lines = n_units * LANES * step * bytes / SA_LINE_BYTES;
+    _Alignas(64) char turned[FEW_UNITS * FEW_TURNED];
     vf sum[FEW_SUMS];
     UNROLL
     for (int i = 0; i < n_units * n_rows; i++)
         sum[i] = v_set1(0.0f);
     int c = 0;
     for (; c + step <= d; c += step) {
-        enum { LINES_A_UNIT = LANES * FEW_BYTES / SA_LINE_BYTES };
         if (sa_few_reads(bytes, n_rows))
             fetch_near(n_units * LANES * step, near);
-        fetch_lines(sa_few_reads(bytes, n_rows), n_units * LINES_A_UNIT, cursor);
+        fetch_lines(sa_few_reads(bytes, n_rows), n_lines, cursor);
         few_score_step(type, n_rows, n_units, row, c * bytes, qt + c * W, turned, sum);
     }
-    for (; c < d; c++)
-        UNROLL
-    for (int u = 0; u < n_units; u++)
-        few_score_one(type, n_rows, row + u * LANES, c * bytes, qt + c * W, sum + u * n_rows);
+    few_score_rest(type, n_rows, n_units, row, c, d, qt, turned, sum);
     UNROLL
     for (int i = 0; i < n_units * n_rows; i++)
         v_store(s + i % n_rows * FEW_STRIDE + i / n_rows * LANES, sum[i]);

@@ -3,6 +3,9 @@
 #ifndef SA_LANES_TERMS_H
 #define SA_LANES_TERMS_H
 
+typedef uint32_t words __attribute__((vector_size(4 * LANES)));
+typedef int32_t wholes __attribute__((vector_size(4 * LANES)));
+
 /* Beyond 9 tanh is 1 up to 2^-25. */
 #define SOFTCAP_END 9.0f
 

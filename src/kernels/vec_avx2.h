@@ -77,13 +77,42 @@ INLINE void v_turn(vf r[4]) {
     r[2] = _mm256_shuffle_ps(c, d, 0x44);
     r[3] = _mm256_shuffle_ps(c, d, 0xee);
 }
-/* The lower and the upper halves of words. */
-INLINE void v_of_f16_pairs(vf words, vf *low, vf *high) {
-    const __m256i order =
-        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
-    const __m256i pairs = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(_mm256_castps_si256(words), order), 0xd8);
-    *low = _mm256_cvtph_ps(_mm256_castsi256_si128(pairs));
-    *high = _mm256_cvtph_ps(_mm256_extracti128_si256(pairs, 1));
+/* Pairs, fours, eights of rows, within each half of a vector. */
+INLINE void v_turn_halves(const char *const *row, ptrdiff_t at, void *to) {
+    __m256i two[8], four[8];
+    for (int i = 0; i < 8; i += 2) {
+        const __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)(row[i] + at));
+        const __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)(row[i + 1] + at));
+        two[i] = _mm256_unpacklo_epi16(a, b);
+        two[i + 1] = _mm256_unpackhi_epi16(a, b);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int k = 0; k < 2; k++) {
+            four[i + 2 * k] = _mm256_unpacklo_epi32(two[i + k], two[i + 2 + k]);
+            four[i + 2 * k + 1] = _mm256_unpackhi_epi32(two[i + k], two[i + 2 + k]);
+        }
+    for (int k = 0; k < 4; k++) {
+        _mm256_store_si256((__m256i *)to + 2 * k, _mm256_unpacklo_epi64(four[k], four[4 + k]));
+        _mm256_store_si256((__m256i *)to + 2 * k + 1, _mm256_unpackhi_epi64(four[k], four[4 + k]));
+    }
+}
+INLINE void v_turn_bytes(const char *const *row, ptrdiff_t at, void *to) {
+    __m256i two[8], four[8];
+    for (int i = 0; i < 8; i += 2) {
+        const __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)(row[i] + at));
+        const __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)(row[i + 1] + at));
+        two[i] = _mm256_unpacklo_epi8(a, b);
+        two[i + 1] = _mm256_unpackhi_epi8(a, b);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int k = 0; k < 2; k++) {
+            four[i + 2 * k] = _mm256_unpacklo_epi16(two[i + k], two[i + 2 + k]);
+            four[i + 2 * k + 1] = _mm256_unpackhi_epi16(two[i + k], two[i + 2 + k]);
+        }
+    for (int k = 0; k < 4; k++) {
+        _mm256_store_si256((__m256i *)to + 2 * k, _mm256_unpacklo_epi32(four[k], four[4 + k]));
+        _mm256_store_si256((__m256i *)to + 2 * k + 1, _mm256_unpackhi_epi32(four[k], four[4 + k]));
+    }
 }
 INLINE uint16_t f16_of(float a) { return (uint16_t)_cvtss_sh(a, _MM_FROUND_TO_NEAREST_INT); }
 INLINE float of_f16(uint16_t bits) { return _cvtsh_ss(bits); }

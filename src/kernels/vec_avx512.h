@@ -75,13 +75,48 @@ INLINE void v_turn(vf r[4]) {
     r[2] = _mm512_shuffle_ps(c, d, 0x44);
     r[3] = _mm512_shuffle_ps(c, d, 0xee);
 }
-/* The lower and the upper halves of words. */
-INLINE void v_of_f16_pairs(vf words, vf *low, vf *high) {
-    typedef uint32_t wide __attribute__((vector_size(64)));
-    typedef uint16_t narrow __attribute__((vector_size(32)));
-    const wide w = (wide)words;
-    *low = _mm512_cvtph_ps((__m256i) __builtin_convertvector(w & 0xffffu, narrow));
-    *high = _mm512_cvtph_ps((__m256i) __builtin_convertvector(w >> 16, narrow));
+/* Pairs, fours, eights of rows, within each quarter of a vector; the upper half has the last eight rows. */
+INLINE __m512i v_of_halves(const char *const *row, ptrdiff_t at) {
+    const __m512i first = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)(row[0] + at)));
+    return _mm512_inserti64x4(first, _mm256_loadu_si256((const __m256i *)(const void *)(row[8] + at)), 1);
+}
+INLINE void v_turn_halves(const char *const *row, ptrdiff_t at, void *to) {
+    const __m512i order = _mm512_setr_epi64(0, 1, 4, 5, 2, 3, 6, 7);
+    __m512i two[8], four[8];
+    for (int i = 0; i < 8; i += 2) {
+        const __m512i a = v_of_halves(row + i, at), b = v_of_halves(row + i + 1, at);
+        two[i] = _mm512_unpacklo_epi16(a, b);
+        two[i + 1] = _mm512_unpackhi_epi16(a, b);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int k = 0; k < 2; k++) {
+            four[i + 2 * k] = _mm512_unpacklo_epi32(two[i + k], two[i + 2 + k]);
+            four[i + 2 * k + 1] = _mm512_unpackhi_epi32(two[i + k], two[i + 2 + k]);
+        }
+    for (int k = 0; k < 4; k++) {
+        const __m512i a = _mm512_unpacklo_epi64(four[k], four[4 + k]), b = _mm512_unpackhi_epi64(four[k], four[4 + k]);
+        _mm512_store_si512((__m512i *)to + 2 * k, _mm512_permutexvar_epi64(order, a));
+        _mm512_store_si512((__m512i *)to + 2 * k + 1, _mm512_permutexvar_epi64(order, b));
+    }
+}
+INLINE void v_turn_bytes(const char *const *row, ptrdiff_t at, void *to) {
+    const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
+    __m512i two[8], four[8];
+    for (int i = 0; i < 8; i += 2) {
+        const __m512i a = v_of_halves(row + i, at), b = v_of_halves(row + i + 1, at);
+        two[i] = _mm512_unpacklo_epi8(a, b);
+        two[i + 1] = _mm512_unpackhi_epi8(a, b);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int k = 0; k < 2; k++) {
+            four[i + 2 * k] = _mm512_unpacklo_epi16(two[i + k], two[i + 2 + k]);
+            four[i + 2 * k + 1] = _mm512_unpackhi_epi16(two[i + k], two[i + 2 + k]);
+        }
+    for (int k = 0; k < 4; k++) {
+        const __m512i a = _mm512_unpacklo_epi32(four[k], four[4 + k]), b = _mm512_unpackhi_epi32(four[k], four[4 + k]);
+        _mm512_store_si512((__m512i *)to + 2 * k, _mm512_permutexvar_epi64(order, a));
+        _mm512_store_si512((__m512i *)to + 2 * k + 1, _mm512_permutexvar_epi64(order, b));
+    }
 }
 INLINE uint16_t f16_of(float a) { return (uint16_t)_cvtss_sh(a, _MM_FROUND_TO_NEAREST_INT); }
 INLINE float of_f16(uint16_t bits) { return _cvtsh_ss(bits); }

@@ -137,11 +137,19 @@ INLINE void v_turn(vf r[4]) {
     r[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
     r[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 }
-INLINE void v_of_f16_pairs(vf words, vf *low, vf *high) {
-    uint16_t bits[2 * LANES];
-    memcpy(bits, &words, sizeof bits);
-    *low = (vf){of_f16(bits[0]), of_f16(bits[2]), of_f16(bits[4]), of_f16(bits[6])};
-    *high = (vf){of_f16(bits[1]), of_f16(bits[3]), of_f16(bits[5]), of_f16(bits[7])};
+INLINE void v_turn_halves(const char *const *row, ptrdiff_t at, void *to) {
+    uint16_t half[16], *turned = to;
+    for (int i = 0; i < LANES; i++) {
+        memcpy(half, row[i] + at, sizeof half);
+        for (int c = 0; c < 16; c++)
+            turned[(c % 8 * 2 + c / 8) * LANES + i] = half[c];
+    }
+}
+INLINE void v_turn_bytes(const char *const *row, ptrdiff_t at, void *to) {
+    char *turned = to;
+    for (int i = 0; i < LANES; i++)
+        for (int c = 0; c < 32; c++)
+            turned[((c % 16 / 2 * 2 + c / 16) * 2 + c % 2) * LANES + i] = row[i][at + c];
 }
 INLINE vf v_of_bf16(const void *p) {
     uint16_t bits[LANES];

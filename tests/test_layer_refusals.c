@@ -175,10 +175,52 @@ START_TEST(batches) {
 }
 END_TEST
 
+/* So many tokens, all of one sequence's, that the bytes of a workspace for them are no 64-bit number: nothing of theirs
+ * is looked at. */
+START_TEST(too_many_tokens) {
+    enum { MANY_HEADS = 65536, WIDE = 128, SEQS = 120 };
+    static sa_sequence seqs[SEQS];
+    static sa_layer_tokens tokens[SEQS];
+    uint16_t *w = calloc((size_t)MANY_HEADS * WIDE, sizeof *w);
+    const sa_layer_options options = {.struct_size = sizeof options,
+                                      .d_model = 1,
+                                      .n_query_heads = MANY_HEADS,
+                                      .n_kv_heads = 1,
+                                      .d_qk = WIDE,
+                                      .weight_type = SA_BF16,
+                                      .flags = SA_LAYER_REFERENCE,
+                                      .w_q = {w, 0},
+                                      .w_k = {w, 0},
+                                      .w_v = {w, 0},
+                                      .w_o = {w, 0}};
+    sa_batch attention = {SA_BATCH_HEAD, .n_sequences = SEQS, .sequences = seqs};
+    sa_layer_batch batch = {SA_LAYER_BATCH_HEAD, .attention = &attention, .tokens = tokens};
+    float x[1];
+    size_t bytes;
+    sa_engine *engine;
+    sa_layer *layer;
+    ck_assert(sa_engine_create(NULL, &engine) == SA_OK && sa_layer_create(&options, &layer) == SA_OK);
+    for (int i = 0; i < SEQS; i++) { /* with caches all are one group */
+        seqs[i].n_q = seqs[i].n_k = (INT64_C(1) << 31) - (INT64_C(1) << 20);
+        seqs[i].k.data = seqs[i].v.data = x;
+        tokens[i].x = tokens[i].y = x;
+    }
+    ck_assert_int_eq(sa_layer_workspace_bytes(engine, layer, &batch, &bytes), SA_INVALID);
+    must(strstr(sa_last_reason(), "too many tokens"), "%s", sa_last_reason());
+    attention.n_sequences = 8;
+    must(sa_layer_workspace_bytes(engine, layer, &batch, &bytes) == SA_OK, "%s", sa_last_reason());
+    ck_assert_uint_gt(bytes, (size_t)1 << 59); /* q and the heads' outputs */
+    sa_layer_destroy(layer);
+    sa_engine_destroy(engine);
+    free(w);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("layer_refusals");
     TCase *tcase = add_case(suite, "refusals");
     tcase_add_test(tcase, layers);
     tcase_add_test(tcase, batches);
+    tcase_add_test(tcase, too_many_tokens);
     return run_suite(suite);
 }

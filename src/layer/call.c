@@ -166,6 +166,16 @@ static sa_status check_positions(const sa_sequence *s, const sa_layer_tokens *t,
     return status == SA_OK ? check_array(t->memory_positions, t->n_memory, i, "memory_positions") : status;
 }
 
+/* So that no number of bytes of the workspace overflows: a row of each kind is there for a token at most. */
+static sa_status check_total(const struct sa_layer *layer, int64_t n_tokens) {
+    enum { KINDS = 7, ROUNDING = 48 };
+    const int64_t floats = (int64_t)layer->d_model + layer->d_memory + layer->q.n_out + layer->k.n_out +
+                           layer->v.n_out + layer->n_query_heads * layer->d_v + layer->d_out + KINDS * ROUNDING;
+    if (n_tokens > INT64_MAX / 2 / (floats * (int64_t)sizeof(float)))
+        return sa_refuse(SA_INVALID, "too many tokens: %lld", (long long)n_tokens);
+    return SA_OK;
+}
+
 static sa_status check_sequences(struct sa_layer_call *call) {
     sa_sequence s;
     sa_layer_tokens t;
@@ -190,9 +200,7 @@ static sa_status check_sequences(struct sa_layer_call *call) {
         call->kv_from_x =
             call->kv_from_x && sa_layer_new_keys(&s, &t) == s.n_q && (t.source == SA_LAYER_SELF || s.n_q == 0);
     }
-    if (n > INT64_MAX / (1 << 24))
-        return sa_refuse(SA_INVALID, "too many tokens: %lld", (long long)n);
-    return SA_OK;
+    return check_total(call->layer, n);
 }
 
 sa_status sa_layer_call_check(struct sa_layer_call *call, sa_engine *engine, const struct sa_layer *layer,

@@ -109,6 +109,83 @@ START_TEST(bits_do_not_depend_on_groups) {
 }
 END_TEST
 
+static void compute_packed(int n_threads, const sa_layer *layer, struct many *m) {
+    sa_engine *engine = engine_of_threads(n_threads);
+    m->batch.flags = SA_LAYER_PACK;
+    compute(engine, layer, m);
+    sa_engine_destroy(engine);
+}
+
+/* Packed, bits depend on the rest of the batch: then on the same of it in every group, which are others for other
+ * numbers of threads. */
+START_TEST(packed_bits_do_not_depend_on_groups) {
+    sa_layer *layer = new_layer(true);
+    struct many *whole = new_many(3, _i), *in_groups = new_many(3, _i);
+    ck_assert(has_groups(whole) && whole->n_tokens < 6 * THREAD_TOKENS);
+    compute_packed(8, layer, whole);
+    for (int n_threads = 1; n_threads <= 4; n_threads *= 2) {
+        compute_packed(n_threads, layer, in_groups);
+        must_equal(in_groups, whole);
+    }
+    sa_layer_destroy(layer);
+    free_many(whole);
+    free_many(in_groups);
+}
+END_TEST
+
+/* A sequence of several groups' tokens, which see a few others each, and then some of 3. */
+enum { LONG = 2 * THREAD_TOKENS + 100, SHORT = 3 };
+
+struct long_one {
+    sa_sequence seqs[2];
+    sa_layer_tokens tokens[2];
+    sa_batch attention;
+    sa_layer_batch batch;
+    float *x, *y;
+};
+
+static struct long_one *new_long_one(int n_seqs) {
+    struct dice dice = {9};
+    struct long_one *l = calloc(1, sizeof *l);
+    must(l, "no memory");
+    l->x = floats((LONG + SHORT) * D);
+    l->y = floats((LONG + SHORT) * D);
+    fill(&dice, l->x, (LONG + SHORT) * D, 1);
+    l->seqs[0].n_q = LONG;
+    l->seqs[1].n_q = SHORT;
+    l->tokens[0] = (sa_layer_tokens){.x = l->x, .y = l->y};
+    l->tokens[1] = (sa_layer_tokens){.x = l->x + LONG * D, .y = l->y + LONG * D};
+    l->attention = (sa_batch){SA_BATCH_HEAD, .n_sequences = n_seqs, .sequences = l->seqs};
+    l->batch = (sa_layer_batch){SA_LAYER_BATCH_HEAD, .attention = &l->attention, .tokens = l->tokens};
+    return l;
+}
+
+static void free_long_one(struct long_one *l) {
+    free(l->x);
+    free(l->y);
+    free(l);
+}
+
+/* What would be multiplied row by row if there were no others, is not where they are in another group. */
+START_TEST(few_packed_rows_in_a_group) {
+    sa_layer *layer = new_layer(true);
+    sa_engine *engines[2] = {engine_of_threads(8), engine_of_threads(1)};
+    struct long_one *all[2] = {new_long_one(2), new_long_one(2)};
+    for (int i = 0; i < 2; i++) {
+        all[i]->attention.flags = SA_CAUSAL | SA_WINDOW;
+        all[i]->attention.window_left = 20;
+        all[i]->batch.flags = SA_LAYER_PACK;
+        must(sa_layer_forward(engines[i], layer, &all[i]->batch) == SA_OK, "%s", sa_last_reason());
+    }
+    must_be_same(all[1]->y, all[0]->y, (LONG + SHORT) * D, "packed");
+    for (int i = 0; i < 2; i++) {
+        sa_engine_destroy(engines[i]);
+        free_long_one(all[i]);
+    }
+    sa_layer_destroy(layer);
+}
+END_TEST
+
 /* y in the place of x, all sequences the rows of one matrix. */
 START_TEST(in_place) {
     sa_layer *layer = new_layer(true);
@@ -149,7 +226,7 @@ END_TEST
 /* ---------------------------------------------------------------- progress */
 
 struct watch {
-    int64_t progress, most;
+    int64_t progress, most, n_values; /* how many differ */
     bool stop, fell;
 };
 
@@ -158,6 +235,7 @@ static void *watch(void *argument) {
     while (!__atomic_load_n(&w->stop, __ATOMIC_SEQ_CST)) {
         const int64_t now = __atomic_load_n(&w->progress, __ATOMIC_SEQ_CST);
         w->fell = w->fell || now < w->most;
+        w->n_values += now != w->most;
         w->most = now;
     }
     return NULL;
@@ -185,6 +263,26 @@ START_TEST(progress) {
     }
     sa_layer_destroy(layer);
     free_many(m);
+}
+END_TEST
+
+/* A sequence that is longer than a group is a single one: its pairs are counted as the engine does. */
+START_TEST(progress_of_a_long_sequence) {
+    sa_layer *layer = new_layer(true);
+    sa_engine *engine = engine_of_threads(1);
+    struct long_one *l = new_long_one(1);
+    struct watch w = {.progress = -5, .most = -5};
+    pthread_t thread;
+    l->attention.progress = &w.progress;
+    ck_assert_int_eq(pthread_create(&thread, NULL, watch, &w), 0);
+    must(sa_layer_forward(engine, layer, &l->batch) == SA_OK, "%s", sa_last_reason());
+    __atomic_store_n(&w.stop, true, __ATOMIC_SEQ_CST);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(w.progress, (int64_t)LONG * LONG * HEADS);
+    must(!w.fell && w.n_values > 2, "%d values", (int)w.n_values); /* 0, some, all */
+    sa_engine_destroy(engine);
+    sa_layer_destroy(layer);
+    free_long_one(l);
 }
 END_TEST
 
@@ -230,9 +328,12 @@ int main(void) {
     Suite *suite = suite_create("layer_groups");
     TCase *tcase = add_case(suite, "groups");
     tcase_add_loop_test(tcase, bits_do_not_depend_on_groups, 0, 2);
+    tcase_add_loop_test(tcase, packed_bits_do_not_depend_on_groups, 0, 2);
+    tcase_add_test(tcase, few_packed_rows_in_a_group);
     tcase_add_test(tcase, in_place);
     tcase_add_loop_test(tcase, refused_as_a_whole, 0, 2);
     tcase_add_test(tcase, progress);
+    tcase_add_test(tcase, progress_of_a_long_sequence);
     tcase_add_test(tcase, workspace_is_bounded);
     return run_suite(suite);
 }

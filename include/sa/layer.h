@@ -51,13 +51,13 @@
  *                    its columns, if it is one of the second six of twelve rows. So products are cut at multiples of
  *                    twelve rows and at columns that depend on the layer alone, and the row of a token stands in its
  *                    dozen where its number says: the number among the keys in self-attention, with a cache or without,
- *                    that among the new tokens otherwise. Tokens of several sequences share a dozen where their places
- *                    in it differ, as those of decoding steps mostly do. What is free in one is 0. So the bits of a row
- *                    depend on that row's own tokens and options only, as in sa/sa.h, for the kernels of OpenBLAS up to
- *                    AVX2; tests/test_layer_calls.c shows it for the BLAS at hand. Elsewhere it may be otherwise:
- *                    OpenBLAS has other kernels for small products on AVX-512, MKL promises it in reproducible modes
- *                    only. SA_LAYER_PACK does without: then bits depend on the rest of the batch, and on nothing else.
- *                    Another instruction set or version of BLAS gives other bits in any case.
+ *                    and of memory, that among the queries otherwise. Tokens of several sequences share a dozen where
+ *                    their places in it differ, as those of decoding steps mostly do. What is free in one is 0. So the
+ *                    bits of a row depend on that row's own tokens and options only, as in sa/sa.h, for the kernels of
+ *                    OpenBLAS up to AVX2; tests/test_layer_calls.c shows it for the BLAS at hand. Elsewhere it may be
+ *                    otherwise: OpenBLAS has other kernels for small products on AVX-512, MKL promises it in
+ *                    reproducible modes only. SA_LAYER_PACK does without: then bits depend on the rest of the batch,
+ *                    and on nothing else. Another instruction set or version of BLAS gives other bits in any case.
  */
 #ifndef SA_LAYER_H
 #define SA_LAYER_H
@@ -274,9 +274,10 @@ typedef struct sa_layer_batch {
 /* Memory that a call with this batch works in, exactly, beside the engine's own (see sa_batch_info). Without a cache
  * sequences that follow each other are computed in groups of about 4600 tokens a thread of the engine, or of a single
  * sequence that is longer: q, k, v and the heads' outputs, and x and memory unless they are the rows of one matrix of
- * SA_F32, are there for one group at a time. Beside that there is 1 KB at most for a sequence. So the memory grows with
- * the longest sequence, never with products of lengths. With a cache all sequences are one group. The batch's tensors
- * are not looked at. Errors as those of sa_layer_forward(), as far as they show in the structs of this header. */
+ * SA_F32 (packed ones of a group that begins within a dozen are, too), are there for one group at a time. Beside that
+ * there is 1 KB at most for a sequence. So the memory grows with the longest sequence, never with products of lengths.
+ * With a cache all sequences are one group. The batch's tensors are not looked at. Errors as those of
+ * sa_layer_forward(), as far as they show in the structs of this header. */
 SA_API sa_status sa_layer_workspace_bytes(sa_engine *engine, const sa_layer *layer, const sa_layer_batch *batch,
                                           size_t *bytes);
 

@@ -5,9 +5,16 @@
 
 #include "products.h"
 
-/* Sequences first .. first + n - 1, whose tokens begin at token `begin` of all; the so many-th group. */
+/* Rows of x, and of what keys and values are made from, none free. */
+struct sa_counts {
+    int64_t x, kv;
+};
+
+/* Sequences first .. first + n - 1, whose tokens begin at token `begin` of all; the so many-th group. Rows of sequences
+ * ahead of it, and those up to its end, are counted where there are several. */
 struct sa_group {
     int64_t first, n, begin, number;
+    struct sa_counts ahead, through;
 };
 
 struct sa_layer_call {
@@ -25,6 +32,7 @@ struct sa_layer_call {
     /* Sequences are computed in groups, one after the other: what follows is that of the one at hand. */
     bool several;
     int64_t group_tokens;
+    struct sa_counts counts; /* of all groups */
     struct sa_group group;
 
     /* The workspace. */
@@ -33,7 +41,7 @@ struct sa_layer_call {
     sa_batch *inner;           /* what the engine is told */
     char *inner_sequences;     /* those of all groups */
     sa_new_tokens *new_tokens; /* with caches */
-    struct sa_operand x, kv, heads;
+    struct sa_operand x, kv;
     struct sa_strip y;
     int cut_in, cut_out; /* rows */
     float *q, *k, *v, *o, *scratch, *y_stage;

@@ -100,6 +100,7 @@ void sa_layer_call_measure(struct sa_layer_call *call) {
         const size_t bytes = place_group(call, NULL);
         call->bytes = bytes > call->bytes ? bytes : call->bytes;
     }
+    call->several = call->group.number > 1; /* a sequence longer than a group is one */
 }
 
 /* ---------------------------------------------------------------- what the engine is told */

@@ -110,9 +110,7 @@ static void set_result(struct sa_blas_product *p, const struct piece *piece, int
 /* BLAS copies the weights of a product of matrices, which takes longer than to compute a few rows one by one. */
 enum { FEW_ROWS = 6 };
 
-int sa_products_by_rows(const struct sa_weights *w, int64_t n_rows) {
-    return w->turned && n_rows <= FEW_ROWS ? (int)n_rows : 0;
-}
+bool sa_products_by_rows(const struct sa_weights *w, int64_t n_rows) { return w->turned && n_rows <= FEW_ROWS; }
 
 static void compute(const struct sa_products *products, const struct piece *piece, int worker) {
     const struct sa_weights *w = piece->product->weights;

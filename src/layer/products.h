@@ -36,9 +36,8 @@ struct sa_product {
     int by_rows; /* so many rows, if any, are computed one by one */
 };
 
-/* How many rows of `n_rows` a product with these weights is computed by, one by one, where bits may depend on the other
- * rows; 0: it is faster as one of matrices. */
-int sa_products_by_rows(const struct sa_weights *weights, int64_t n_rows);
+/* Are so many rows faster computed one by one than as a matrix, where bits may depend on the other rows? */
+bool sa_products_by_rows(const struct sa_weights *weights, int64_t n_rows);
 
 enum { SA_MAX_PRODUCTS = 3 };
 

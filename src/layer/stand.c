@@ -47,6 +47,13 @@ struct order {
     int64_t free;                                   /* the first row that is */
 };
 
+/* Groups are others for another number of threads. Packed rows stand in their dozens as if there were a single one. */
+static int64_t packed_begin(const struct sa_layer_call *call, enum sa_side side) {
+    const struct sa_counts *ahead = &call->group.ahead;
+    const int64_t n = side == SA_SIDE_KV ? ahead->kv : ahead->x;
+    return call->batch.flags & SA_LAYER_PACK ? n % SA_ROW_GRAIN : 0;
+}
+
 static struct order begin_order(const struct sa_layer_call *call, enum sa_side side) {
     const struct sa_group *g = &call->group;
     struct order order = {{0}, {0}, 0};
@@ -55,6 +62,7 @@ static struct order begin_order(const struct sa_layer_call *call, enum sa_side s
     for (int64_t i = g->first; i < g->first + g->n; i++) {
         const struct sa_piece p = piece_of(call, side, i);
         order.left[p.first] += p.n > 0;
+        order.free = p.n > 0 ? packed_begin(call, side) : order.free; /* without rows there are none free */
     }
     return order;
 }

@@ -7,7 +7,7 @@
 
 enum sa_side { SA_SIDE_X, SA_SIDE_KV, SA_SIDE_Y };
 
-/* How many rows they take, those that stay free between them included. */
+/* How many rows they take, those that stay free ahead of and between them included. */
 int64_t sa_stand_rows(const struct sa_layer_call *call, enum sa_side side);
 
 /* Are they rows of floats of one matrix of the caller's, without a gap? *stride receives the floats from one to the

@@ -28,7 +28,7 @@ static inline void fill(struct dice *dice, float *to, int n, float size) {
 }
 
 /* With everything in it, or not normed and turned. */
-static inline sa_layer *new_layer(bool finished) {
+static inline sa_layer *new_layer_of(bool finished, uint32_t flags) {
     static float w_qkv[(D + 2 * D_KV) * D], b_qkv[D + 2 * D_KV], w_o[D * D], norm[D_HEAD];
     struct dice dice = {5};
     sa_layer *layer;
@@ -43,6 +43,7 @@ static inline sa_layer *new_layer(bool finished) {
                                 .n_query_heads = HEADS,
                                 .n_kv_heads = KV_HEADS,
                                 .d_qk = D_HEAD,
+                                .flags = flags,
                                 .w_qkv = {w_qkv, 0},
                                 .b_qkv = b_qkv,
                                 .w_o = {w_o, 0},
@@ -52,6 +53,8 @@ static inline sa_layer *new_layer(bool finished) {
     must(sa_layer_create(&options, &layer) == SA_OK, "%s", sa_last_reason());
     return layer;
 }
+
+static inline sa_layer *new_layer(bool finished) { return new_layer_of(finished, 0); }
 
 /* Causal sequences of so many tokens, one after the other from token `first` of x on. */
 static inline sa_status try_forward(sa_engine *engine, const sa_layer *layer, const int64_t *lengths, int n,

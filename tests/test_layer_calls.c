@@ -8,11 +8,15 @@
 #include "layer_calls.h"
 #include "threads.h"
 
+/* Weights copied, [in, out], and where they stand, [out, in]. */
+static const uint32_t storage[] = {0, SA_LAYER_REFERENCE};
+enum { N_STORAGES = 2 };
+
 /* One after the other, all at once, in another order, on any number of threads. */
 START_TEST(bits_are_the_rows_own) {
     static const int64_t lengths[5] = {100, 1, 200, 15, 17};
     static float alone[TOKENS * D], together[TOKENS * D];
-    sa_layer *layer = new_layer(true);
+    sa_layer *layer = new_layer_of(true, storage[_i]);
     sa_engine *one = engine_of_threads(1);
     for (int i = 0, first = 0; i < 5; first += (int)lengths[i++])
         forward(one, layer, &lengths[i], 1, first, alone + first * D);
@@ -36,7 +40,7 @@ START_TEST(steps_equal_one_call) {
     static float k[TOKENS * D_KV], v[TOKENS * D_KV], whole[TOKENS * D], y[TOKENS * D];
     static const int64_t steps[] = {TOKENS, 50, 7, 1};
     const int64_t all = TOKENS;
-    sa_layer *layer = new_layer(true);
+    sa_layer *layer = new_layer_of(true, storage[_i]);
     sa_engine *engine = engine_of_threads(2);
     forward(engine, layer, &all, 1, 0, whole);
     for (size_t s = 0; s < sizeof steps / sizeof *steps; s++) {
@@ -124,7 +128,7 @@ START_TEST(packed_steps) {
     static float y[MOST_SEQS][D], alone[D];
     const int64_t first = 1;
     struct decoding *d = new_decoding();
-    sa_layer *layer = new_layer(true);
+    sa_layer *layer = new_layer_of(true, storage[_i]);
     d->batch.flags = SA_LAYER_PACK;
     sa_engine *one = engine_of_threads(1);
     forward(one, layer, &first, 1, 0, alone);
@@ -337,10 +341,10 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("layer_calls");
     TCase *tcase = add_case(suite, "calls");
-    tcase_add_test(tcase, bits_are_the_rows_own);
-    tcase_add_test(tcase, steps_equal_one_call);
+    tcase_add_loop_test(tcase, bits_are_the_rows_own, 0, N_STORAGES);
+    tcase_add_loop_test(tcase, steps_equal_one_call, 0, N_STORAGES);
     tcase_add_test(tcase, steps_of_many_sequences);
-    tcase_add_test(tcase, packed_steps);
+    tcase_add_loop_test(tcase, packed_steps, 0, N_STORAGES);
     tcase_add_test(tcase, tokens_share_dozens);
     tcase_add_test(tcase, in_place_and_nan);
     tcase_add_loop_test(tcase, callers_at_once, 0, 2);

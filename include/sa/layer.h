@@ -253,8 +253,8 @@ typedef struct sa_layer_tokens {
  * call, with SA_LAYER_MEMORY, and then used with SA_LAYER_NONE. In a batch all sequences have a cache or none has. */
 
 /* Rows of all sequences follow each other in products, wherever their places in a dozen are, and up to 6 rows are
- * multiplied one by one with weights stored [out, in], which takes half the time for 1: up to twelve times faster for
- * many short sequences and for steps of many that are equally far. But see "Bits" at the top. */
+ * multiplied one by one, which takes half the time for 1: up to twelve times faster for many short sequences and for
+ * steps of many that are equally far. But see "Bits" at the top. */
 #define SA_LAYER_PACK 1u
 
 typedef struct sa_layer_batch {

@@ -90,17 +90,22 @@ void sa_blas_leave(void) {
 
 /* ---------------------------------------------------------------- settings of a thread: MKL, BLIS; products */
 
-/* Outputs of which the weights stay in a cache for the next row. */
-enum { ROW_OUTPUTS = 64 };
+/* Outputs, or inputs, of which the weights stay in a cache for the next row. */
+enum { AT_ONCE = 64 };
+
+static int at_once(int n, int from) { return n - from < AT_ONCE ? n - from : AT_ONCE; }
 
 static void multiply_by_rows(const struct sa_blas_product *p) {
     for (int r = 0; r < p->m && !p->add; r++)
         memset(p->c + (int64_t)r * p->c_stride, 0, (size_t)p->n * sizeof *p->c);
-    for (int o = 0; o < p->n; o += ROW_OUTPUTS)
+    for (int o = 0; o < p->n && p->turned; o += AT_ONCE)
         for (int r = 0; r < p->m; r++)
-            cblas_sgemv(ROW_MAJOR, AS_IT_IS, p->n - o < ROW_OUTPUTS ? p->n - o : ROW_OUTPUTS, p->k, 1,
-                        p->b + (int64_t)o * p->b_stride, p->b_stride, p->a + (int64_t)r * p->a_stride, 1, 1,
-                        p->c + (int64_t)r * p->c_stride + o, 1);
+            cblas_sgemv(ROW_MAJOR, AS_IT_IS, at_once(p->n, o), p->k, 1, p->b + (int64_t)o * p->b_stride, p->b_stride,
+                        p->a + (int64_t)r * p->a_stride, 1, 1, p->c + (int64_t)r * p->c_stride + o, 1);
+    for (int i = 0; i < p->k && !p->turned; i += AT_ONCE)
+        for (int r = 0; r < p->m; r++)
+            cblas_sgemv(ROW_MAJOR, TURNED, at_once(p->k, i), p->n, 1, p->b + (int64_t)i * p->b_stride, p->b_stride,
+                        p->a + (int64_t)r * p->a_stride + i, 1, 1, p->c + (int64_t)r * p->c_stride, 1);
 }
 
 static void multiply(const struct sa_blas_product *p) {

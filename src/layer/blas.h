@@ -14,7 +14,7 @@ struct sa_blas_product {
     float *c;
     int a_stride, b_stride, c_stride;
     bool turned, add;
-    bool by_rows; /* `turned`, and row by row: faster for a few rows, but other bits */
+    bool by_rows; /* row by row: faster for a few rows, but other bits */
 };
 void sa_blas_multiply(const struct sa_blas_product *product);
 

@@ -164,19 +164,45 @@ static float *next_copy(struct copies *copies, size_t n) {
 /* Rows are an odd number of cache lines long, or those of a power of two would crowd a few sets of the caches. */
 static int copied_stride(int length) { return (length + 15) / 16 * 16 + ((length + 15) / 16 % 2 ? 0 : 16); }
 
+static void copy_rows(const struct sa_weights *w, float *to, int64_t stride) {
+    for (int64_t r = 0; r < w->n_in; r++)
+        sa_elements_read(to + r * stride, (const char *)w->data + r * w->stride * (int64_t)sa_bytes_of(w->type),
+                         w->type, w->n_out);
+}
+
+/* From [out, in], a line of outputs at a time. */
+static void copy_turned(const struct sa_weights *w, float *to, int64_t stride) {
+    enum { OUTPUTS = 16, INPUTS = 256 };
+    float block[OUTPUTS][INPUTS];
+    const int64_t bytes = (int64_t)sa_bytes_of(w->type);
+    for (int out = 0; out < w->n_out; out += OUTPUTS)
+        for (int in = 0; in < w->n_in; in += INPUTS) {
+            const int n_out = w->n_out - out < OUTPUTS ? w->n_out - out : OUTPUTS;
+            const int n_in = w->n_in - in < INPUTS ? w->n_in - in : INPUTS;
+            for (int o = 0; o < n_out; o++)
+                sa_elements_read(block[o], (const char *)w->data + ((out + o) * w->stride + in) * bytes, w->type, n_in);
+            for (int i = 0; i < n_in; i++)
+                for (int o = 0; o < n_out; o++)
+                    to[(in + i) * stride + out + o] = block[o][i];
+        }
+}
+
+/* To [in, out]: BLAS copies the weights of every product, and is quicker if it need not turn them. */
 static void copy_matrix(struct copies *copies, struct sa_weights *w, const sa_layer_options *o) {
-    const int n_rows = w->turned ? w->n_out : w->n_in, n = w->turned ? w->n_in : w->n_out, stride = copied_stride(n);
+    const int stride = copied_stride(w->n_out);
     if (!w->data || o->flags & SA_LAYER_REFERENCE)
         return;
-    float *to = next_copy(copies, (size_t)n_rows * (size_t)stride);
+    float *to = next_copy(copies, (size_t)w->n_in * (size_t)stride);
     if (!to)
         return;
-    for (int64_t r = 0; r < n_rows; r++)
-        sa_elements_read(to + r * stride, (const char *)w->data + r * w->stride * (int64_t)sa_bytes_of(w->type),
-                         w->type, n);
+    if (w->turned)
+        copy_turned(w, to, stride);
+    else
+        copy_rows(w, to, stride);
     w->data = to;
     w->stride = stride;
     w->type = SA_F32;
+    w->turned = false;
 }
 
 static sa_status copy_vector(struct copies *copies, const float **to, const void *from, int type, int n,

@@ -41,9 +41,9 @@ static sa_status fill_rows(struct sa_layer_call *call) {
 /* ---------------------------------------------------------------- products */
 
 /* How many rows, where bits may depend on other rows, are computed one by one: all groups in the same way. */
-static int by_rows(const struct sa_layer_call *call, const struct sa_weights *weights, const struct sa_operand *rows) {
+static int by_rows(const struct sa_layer_call *call, const struct sa_operand *rows) {
     const int64_t n = rows == &call->kv ? call->counts.kv : call->counts.x;
-    const bool few = call->batch.flags & SA_LAYER_PACK && sa_products_by_rows(weights, n);
+    const bool few = call->batch.flags & SA_LAYER_PACK && sa_products_by_rows(n);
     return few ? (int)rows->strip.n_rows : 0;
 }
 
@@ -62,7 +62,7 @@ static sa_status project(struct sa_layer_call *call, int first, int n) {
     for (int i = 0; i < n; i++) {
         struct sa_product *product = &products.product[i];
         *product = all[first + i];
-        product->by_rows = by_rows(call, product->weights, product->rows);
+        product->by_rows = by_rows(call, product->rows);
         if (call->by_heads && first + i != Q) {
             product->to = call->o;
             product->to_stride = call->o_stride;
@@ -100,7 +100,7 @@ static sa_status project_out(struct sa_layer_call *call) {
                                                 .deliver = &call->y,
                                                 .in_place = call->y_in_place,
                                                 .place_stride = call->y_place_stride,
-                                                .by_rows = by_rows(call, &call->layer->o, &call->x)}},
+                                                .by_rows = by_rows(call, &call->x)}},
                                    .n = 1,
                                    .cut_rows = call->cut_out,
                                    .scratch = call->scratch,

@@ -12,19 +12,22 @@
  * the threads are. */
 enum { MOST_ROWS = 4608, FEWEST_ROWS = 120, MOST_COLUMNS = 1024, PIECES_A_THREAD = 6 };
 
+/* Row by row the weights are not packed, and are read the faster the more of them follow each other. */
+enum { MOST_COLUMNS_BY_ROWS = 2048 };
+
 static int64_t over(int64_t n, int64_t d) { return (n + d - 1) / d; }
 
 static int least(int64_t a, int b) { return a < b ? (int)a : b; }
 
-static int cut_columns(int n_out) { return (int)over(over(n_out, over(n_out, MOST_COLUMNS)), 64) * 64; }
+static int cut_columns(int n_out, int most) { return (int)over(over(n_out, over(n_out, most)), 64) * 64; }
 
-static int64_t n_across(const struct sa_weights *w) { return w->n_out ? over(w->n_out, cut_columns(w->n_out)) : 0; }
+static int64_t n_across(int n_out, int most) { return n_out ? over(n_out, cut_columns(n_out, most)) : 0; }
 
 int sa_cut_choose(int64_t n_rows, const struct sa_weights *const *weights, int n_weights, int n_threads) {
     int64_t across = 0;
     int rows = MOST_ROWS;
     for (int i = 0; i < n_weights; i++)
-        across += n_across(weights[i]);
+        across += n_across(weights[i]->n_out, MOST_COLUMNS);
     n_rows = n_rows ? n_rows : 1;
     while (over(n_rows, rows) * across < (int64_t)PIECES_A_THREAD * n_threads && rows > FEWEST_ROWS && n_threads > 1)
         rows /= 2;
@@ -110,7 +113,7 @@ static void set_result(struct sa_blas_product *p, const struct piece *piece, int
 /* BLAS copies the weights of a product of matrices, which takes longer than to compute a few rows one by one. */
 enum { FEW_ROWS = 6 };
 
-bool sa_products_by_rows(const struct sa_weights *w, int64_t n_rows) { return w->turned && n_rows <= FEW_ROWS; }
+bool sa_products_by_rows(int64_t n_rows) { return n_rows <= FEW_ROWS; }
 
 static void compute(const struct sa_products *products, const struct piece *piece, int worker) {
     const struct sa_weights *w = piece->product->weights;
@@ -133,8 +136,13 @@ static void compute(const struct sa_products *products, const struct piece *piec
 
 static int64_t n_rows_of(const struct sa_product *product) { return sa_padded(product->rows->strip.n_rows); }
 
+/* What is converted for a product has room for fewer columns. */
+static int most_columns(const struct sa_product *product) {
+    return product->by_rows && product->weights->type == SA_F32 ? MOST_COLUMNS_BY_ROWS : MOST_COLUMNS;
+}
+
 static int64_t n_pieces(const struct sa_product *product, int cut_rows) {
-    return over(n_rows_of(product), cut_rows) * n_across(product->weights);
+    return over(n_rows_of(product), cut_rows) * n_across(product->weights->n_out, most_columns(product));
 }
 
 /* The columns of some rows follow each other, so that threads share the rows. */
@@ -144,8 +152,8 @@ static void run_item(void *argument, int64_t item, int32_t worker) {
     const struct sa_product *product = products->product;
     for (; item >= n_pieces(product, cut_rows); product++)
         item -= n_pieces(product, cut_rows);
-    const int64_t across = n_across(product->weights);
-    const int columns = cut_columns(product->weights->n_out);
+    const int64_t across = n_across(product->weights->n_out, most_columns(product));
+    const int columns = cut_columns(product->weights->n_out, most_columns(product));
     struct piece piece = {.product = product, .row = item / across * cut_rows};
     piece.column = (int)(item % across) * columns;
     piece.n_rows = least(n_rows_of(product) - piece.row, cut_rows);
@@ -154,7 +162,7 @@ static void run_item(void *argument, int64_t item, int32_t worker) {
 }
 
 int64_t sa_products_scratch(const struct sa_weights *w) {
-    return w->data && w->type != SA_F32 ? (int64_t)w->n_in * least(w->n_out, cut_columns(w->n_out)) : 0;
+    return w->data && w->type != SA_F32 ? (int64_t)w->n_in * least(w->n_out, cut_columns(w->n_out, MOST_COLUMNS)) : 0;
 }
 
 /* Multiplications and additions in a second, about: decides only whether it is worth handing over. */

@@ -37,7 +37,7 @@ struct sa_product {
 };
 
 /* Are so many rows faster computed one by one than as a matrix, where bits may depend on the other rows? */
-bool sa_products_by_rows(const struct sa_weights *weights, int64_t n_rows);
+bool sa_products_by_rows(int64_t n_rows);
 
 enum { SA_MAX_PRODUCTS = 3 };
 

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A block with few rows costs what it takes to read its keys and values. They are read once, row after row, a run of
- * them at a time. While its keys are scored its values are fetched, and while these are added the keys of the next
- * block. Of a block that is looked at key by key only the strips are read of which some row sees a key.
+ * A tile of few rows costs what it takes to read its keys and values, and memory is read fastest from several places in
+ * turns. So the blocks of a chunk are worked on side by side: a run of keys of each is scored, then the next run of
+ * each; then their weights are found, one block after the other as their maxima say; then values are added, again in
+ * turns. Meanwhile the runs that come next are fetched, line by line from all blocks in turns. Each block's sums are
+ * its own, so that its bits are those of a block alone. Of a block that is looked at key by key only the strips are
+ * read of which some row sees a key.
  */
 #include "few.h"
 
@@ -17,21 +20,26 @@ struct seen {
     int sink, lo, hi;
 };
 
-/* Where rows stand. */
-struct list {
-    int n, d, type, bytes;                            /* bytes: of a row */
-    const char *row[SA_BLOCK_KEYS + SA_FETCH_PLACES]; /* the last one stands in for those that lack to whole places */
-};
-
 struct block {
     const struct sa_tile *tile;
     int64_t at;                 /* its first key */
     const struct sa_view *view; /* NULL: spans say what is seen; otherwise its keys are those of the block */
     struct seen rows[SA_FEW_ROWS];
-    bool alike;     /* all rows see the same keys */
-    bool hides;     /* some bias is -inf; a view has it in its bits */
-    int begin, end; /* of the keys that any row sees; begin a multiple of 16 */
-    struct list k, v, next_k;
+    bool alike;       /* all rows see the same keys */
+    bool hides;       /* some bias is -inf; a view has it in its bits */
+    int begin, end;   /* of the keys that any row sees; begin a multiple of 16 */
+    int place;        /* among those side by side */
+    const char **row; /* where its keys stand, and its values, and the keys of what comes next: see struct side */
+};
+
+/* Blocks side by side: 1, 2 or 4 of them, several only if all their keys are seen by all rows. A block's list has
+ * n_keys rows of keys, as many of values and n_next of keys that come next. */
+struct side {
+    const struct sa_tile *tile;
+    struct block blocks[SA_SIDE_BLOCKS];
+    int n, n_keys, n_next;
+    int turn; /* keys of a block that are taken in turn */
+    int lead; /* rows by which a place is fetched further ahead than the one before it */
 };
 
 /* ---------------------------------------------------------------- who sees what */
@@ -82,14 +90,52 @@ static bool open_block(struct block *b, const struct sa_tile *t, int64_t at) {
     b->tile = t;
     b->at = at;
     b->view = NULL;
+    if (!sa_tile_sees_any(t, at, at + SA_BLOCK_KEYS))
+        return false;
     if (t->seq->sight.any)
         return find_view(b);
     find_seen(b);
     return b->begin < b->end;
 }
 
+/* Do all rows see all of its keys, and is nothing else to be looked up? */
+static bool is_full(const struct block *b) {
+    return b->alike && !b->view && !b->tile->seq->terms.bias.data && b->begin == 0 && b->end == SA_BLOCK_KEYS &&
+           (!b->rows[0].sink || b->rows[0].sink == b->rows[0].lo);
+}
+
+static bool open_place(struct side *side, int64_t at) {
+    struct block *b = &side->blocks[side->n];
+    b->place = side->n;
+    b->row = side->tile->space->rows + side->n * SA_LIST_ROWS;
+    return open_block(b, side->tile, at);
+}
+
+/* As many blocks from key `at` on, `most` at most, as can go side by side. False: no row sees any key of the first. */
+static bool open_side(struct side *side, const struct sa_tile *t, int64_t at, int most) {
+    side->tile = t;
+    side->n = 0;
+    if (!open_place(side, at))
+        return false;
+    side->n = 1;
+    while (side->n < most && is_full(&side->blocks[side->n - 1]) && open_place(side, at + side->n * SA_BLOCK_KEYS) &&
+           is_full(&side->blocks[side->n]))
+        side->n++;
+    side->n -= side->n == 3;
+    side->n_keys = side->blocks[0].end - side->blocks[0].begin;
+    return true;
+}
+
 /* Scores of row r of the block, key 0 on. */
-static float *s_of(const struct block *b, int r) { return b->tile->space->s + r * SA_FEW_STRIDE; }
+static float *s_of(const struct block *b, int r) {
+    return b->tile->space->s + (b->place * SA_FEW_ROWS + r) * SA_FEW_STRIDE;
+}
+
+static float *alpha_of(const struct block *b) { return b->tile->space->alpha + b->place * SA_GROUP_ROWS; }
+
+static float *sums_of(const struct block *b, int r) {
+    return b->tile->space->near + (b->place * SA_FEW_ROWS + r) * sa_near_stride(b->tile->v.d);
+}
 
 static int rounded_up(int n) { return (n + SA_SUM_KEYS - 1) / SA_SUM_KEYS * SA_SUM_KEYS; }
 
@@ -106,63 +152,80 @@ static int stretch_of(const struct block *b, int begin, int64_t *token) {
     return (next < b->end ? next : b->end) - begin;
 }
 
-static void open_list(const struct sa_cache *cache, struct list *list) {
-    list->n = 0;
-    list->d = cache->d;
-    list->type = cache->type;
-    list->bytes = cache->d_bytes;
-}
-
-static void close_list(struct list *list) {
-    for (int i = 0; i < SA_FETCH_PLACES && list->n > 0; i++)
-        list->row[list->n + i] = list->row[list->n - 1];
-}
-
-static void add_rows(const struct sa_cache *cache, int64_t begin, int64_t end, struct list *list) {
-    sa_point_rows(cache, begin, end, list->row + list->n);
-    list->n += (int)(end - begin);
-}
-
-static void find_rows(const struct block *b, const struct sa_cache *cache, struct list *list) {
+static void find_rows(const struct block *b, const struct sa_cache *cache, const char **row) {
     int64_t token;
-    open_list(cache, list);
-    for (int i = b->begin, n; i < b->end; i += n) {
+    for (int i = b->begin, n; i < b->end; i += n, row += n) {
         n = stretch_of(b, i, &token);
-        add_rows(cache, token, token + n, list);
+        sa_point_rows(cache, token, token + n, row);
     }
-    close_list(list);
 }
 
-/* Of the next block's keys those that are fetched while values are added; behind the last block there are none. */
-static void find_all(struct block *b) {
-    const struct sa_tile *t = b->tile;
-    const int64_t next = sa_tile_next(t, b->at + SA_BLOCK_KEYS);
-    const int most = sa_few_reads(t->v.d_bytes / t->v.d, t->n_rows) ? SA_BLOCK_KEYS : SA_RUN_KEYS;
-    const int64_t end = next + most < t->seq->n_k ? next + most : t->seq->n_k;
-    find_rows(b, &t->k, &b->k);
-    find_rows(b, &t->v, &b->v);
-    open_list(&t->k, &b->next_k);
-    if (next < end && sa_tile_sees_any(t, next, end))
-        add_rows(&t->k, next, end, &b->next_k);
-    close_list(&b->next_k);
+/* The first keys of a block that will follow. Returns how many. */
+static int find_next(const struct sa_tile *t, int64_t at, int most, const char **row) {
+    const int64_t end = at + most < t->seq->n_k ? at + most : t->seq->n_k;
+    if (at >= end || !sa_tile_sees_any(t, at, end))
+        return 0;
+    sa_point_rows(&t->k, at, end, row);
+    return (int)(end - at);
 }
 
-/* What is fetched during the run of n rows from row i on of `list`, when `then` comes next. If reading takes the time,
- * that much of all of `then`, else the run that follows. */
-static struct sa_fetched ahead_of(const struct block *b, const struct list *list, int i, int n,
-                                  const struct list *then) {
-    if (sa_few_reads(list->bytes / list->d, b->tile->n_rows)) {
-        const int apart = (then->n + SA_FETCH_PLACES - 1) / SA_FETCH_PLACES;
-        const int begin = apart * i / list->n, end = apart * (i + n) / list->n;
-        return (struct sa_fetched){then->row + begin, apart, end - begin, then->bytes};
+static int key_tile(const struct sa_tile *t) { return sa_few_tile(t->kernels->lanes, t->k.d_bytes / t->k.d); }
+
+/* Keys that are some KiB, whole register tiles of them. */
+static int turn_keys(const struct sa_tile *t) {
+    enum { TURN_BYTES = 4096 };
+    const int least = key_tile(t), n = TURN_BYTES / t->k.d_bytes / least * least;
+    return n < least ? least : n > SA_RUN_KEYS ? SA_RUN_KEYS : n;
+}
+
+static int lead_rows(const struct sa_tile *t) {
+    enum { LEAD_BYTES = 768 };
+    const int n = LEAD_BYTES / t->k.d_bytes;
+    return n < SA_MOST_LEAD ? n : SA_MOST_LEAD;
+}
+
+/* Keys, values, and what is fetched while the last values are added: see ahead_of(). The last row stands in for those
+ * that other places go on to. */
+static void find_lists(struct side *side, int64_t next) {
+    const struct sa_tile *t = side->tile;
+    side->turn = turn_keys(t);
+    side->lead = lead_rows(t);
+    side->n_next = 0;
+    const int beyond = (SA_FETCH_PLACES - 1) * side->lead;
+    const int most = side->n == SA_FETCH_PLACES ? side->turn + beyond : SA_BLOCK_KEYS;
+    for (int i = 0; i < side->n; i++) {
+        const char **row = side->blocks[i].row, **end = row + 2 * side->n_keys;
+        find_rows(&side->blocks[i], &t->k, row);
+        find_rows(&side->blocks[i], &t->v, row + side->n_keys);
+        const int n = find_next(t, sa_tile_next(t, next + i * SA_BLOCK_KEYS), most, end);
+        for (int j = n; j < most + beyond; j++)
+            end[j] = end[n - 1];
+        side->n_next = n > side->n_next ? n : side->n_next;
     }
-    const struct list *next = i + n < list->n ? list : then;
-    const int begin = next == list ? i + n : 0, left = next->n - begin;
-    return (struct sa_fetched){next->row + begin, 0, left < SA_RUN_KEYS ? left : SA_RUN_KEYS, next->bytes};
 }
 
-static struct sa_pointed run_of(const struct block *b, const struct list *list, int i, int n, const struct list *then) {
-    return (struct sa_pointed){list->row + i, n, list->n - i - n, list->d, list->type, ahead_of(b, list, i, n, then)};
+/* What is fetched while the rows from `at` of the lists on are read, 0 or n_keys. Four blocks: what each of them goes
+ * on with, a turn ahead and more. Fewer: what comes behind those rows, which is cut into four places. */
+static struct sa_fetched ahead_of(const struct side *side, int at) {
+    const struct sa_tile *t = side->tile;
+    const bool all = side->n == SA_FETCH_PLACES;
+    const int cuts = SA_FETCH_PLACES / side->n, next = at + (all ? side->turn : side->n_keys);
+    const int left = 2 * side->n_keys + side->n_next - next;
+    const int part = all ? left : ((left < side->n_keys ? left : side->n_keys) + cuts - 1) / cuts;
+    struct sa_fetched ahead = {.n = part > 1 ? part : 1, .bytes = (at == 0) == all ? t->k.d_bytes : t->v.d_bytes};
+    for (int p = 0; p < SA_FETCH_PLACES; p++)
+        ahead.row[p] = side->blocks[p / cuts].row + (part < 1 ? 0
+                                                     : all    ? next + p * side->lead
+                                                              : next + p % cuts * part);
+    return ahead;
+}
+
+/* Of each place n rows, which of the block at place b, or the first, `row` lists. */
+static struct sa_pointed rows_of(const struct side *side, const struct sa_cache *cache, const char *const *row,
+                                 int places, int n) {
+    const int at = cache == &side->tile->k ? 0 : side->n_keys;
+    return (struct sa_pointed){row,         places,       SA_LIST_ROWS,      n, side->turn, cache->d,
+                               cache->type, cache->token, ahead_of(side, at)};
 }
 
 /* ---------------------------------------------------------------- scores */
@@ -214,56 +277,113 @@ static bool apply_terms(const struct block *b) {
     return hides;
 }
 
-static void score_block(struct block *b) {
+static void finish_scores(struct block *b) {
     const struct sa_tile *t = b->tile;
-    const int n_padded = rounded_up(b->end) - b->begin;
-    for (int i = 0, n; i < b->k.n; i += n) {
-        n = b->k.n - i < SA_RUN_KEYS ? b->k.n - i : SA_RUN_KEYS;
-        t->kernels->few_scores(t->space->qt, t->n_rows, run_of(b, &b->k, i, n, &b->v), s_of(b, 0) + b->begin + i);
-    }
     if (t->k.scales)
         scale(b, &t->k);
     b->hides = apply_terms(b) && !b->view;
     for (int r = 0; r < t->n_rows; r++)
-        hide_from(b, r, n_padded);
+        hide_from(b, r, rounded_up(b->end) - b->begin);
+}
+
+/* Do n rows stand evenly apart, as kernels want keys: sixteen by sixteen? */
+static bool are_even(const struct sa_cache *cache, const char *const *row, int n) {
+    bool even = !cache->table || cache->page_tokens % SA_SUM_KEYS == 0;
+    for (int j = 0; even && cache->table && j < n; j += SA_SUM_KEYS) {
+        const int last = n - j < SA_SUM_KEYS ? n - j - 1 : SA_SUM_KEYS - 1;
+        even = row[j + last] - row[j] == last * cache->token;
+    }
+    return even;
+}
+
+static bool side_is_even(const struct side *side) {
+    bool even = true;
+    for (int i = 0; even && i < side->n; i++)
+        even = are_even(&side->tile->k, side->blocks[i].row, side->n_keys);
+    return even;
+}
+
+/* n rows, at most SA_RUN_KEYS of them, by way of copies behind the sums; the last one repeated as often as it takes to
+ * fill register tiles. */
+static void score_copies(const struct side *side, const struct block *b, int at, int n) {
+    const struct sa_tile *t = side->tile;
+    const int tile = key_tile(t), stride = sa_near_stride(t->k.d) * (int)sizeof(float);
+    char *to = (char *)(t->space->near + SA_SIDE_BLOCKS * SA_FEW_ROWS * sa_near_stride(t->v.d));
+    const char *row[SA_RUN_KEYS];
+    for (int j = 0; j < (n + tile - 1) / tile * tile; j++, to += stride)
+        row[j] = memcpy(to, b->row[at + (j < n ? j : n - 1)], (size_t)t->k.d_bytes);
+    struct sa_pointed keys = rows_of(side, &t->k, row, 1, (n + tile - 1) / tile * tile);
+    keys.stride = stride;
+    t->kernels->few_scores(t->space->qt, t->n_rows, keys, s_of(b, 0) + b->begin + at);
+}
+
+static void score(struct side *side) {
+    const struct sa_tile *t = side->tile;
+    const int whole = side_is_even(side) ? side->n_keys - side->n_keys % key_tile(t) : 0;
+    if (whole)
+        t->kernels->few_scores(t->space->qt, t->n_rows, rows_of(side, &t->k, side->blocks[0].row, side->n, whole),
+                               s_of(&side->blocks[0], 0) + side->blocks[0].begin);
+    for (int i = 0; i < side->n; i++) {
+        for (int at = whole, n; at < side->n_keys; at += n) {
+            n = side->n_keys - at < SA_RUN_KEYS ? side->n_keys - at : SA_RUN_KEYS;
+            score_copies(side, &side->blocks[i], at, n);
+        }
+        finish_scores(&side->blocks[i]);
+    }
+}
+
+static void weigh(struct side *side, const struct sa_state *state) {
+    const struct sa_tile *t = side->tile;
+    for (int i = 0; i < side->n; i++) {
+        const struct block *b = &side->blocks[i];
+        t->kernels->few_weights(t->n_rows, rounded_up(b->end) - b->begin, s_of(b, 0) + b->begin, state->m, state->l,
+                                alpha_of(b));
+        if (t->v.scales)
+            scale(b, &t->v);
+    }
 }
 
 /* ---------------------------------------------------------------- values */
 
-/* Rows r .. r + n_rows - 1, all of which see the keys begin .. end - 1, whose values are those of `v`. */
-static void add_run(const struct block *b, const struct list *v, int r, int n_rows, int begin, int end) {
-    const struct sa_tile *t = b->tile;
-    float *sums = t->space->near + r * sa_near_stride(t->v.d);
-    for (int j = begin, n; j < end; j += n) {
-        n = end - j < SA_RUN_KEYS ? end - j : SA_RUN_KEYS;
-        t->kernels->few_values(s_of(b, r) + j, n_rows, run_of(b, v, j - b->begin, n, &b->next_k), sums);
-    }
+/* Rows r .. r + n_rows - 1 of a block, all of which see the keys begin .. end - 1, whose values `row` lists. */
+static void add_run(const struct side *side, const struct block *b, const char *const *row, int r, int n_rows,
+                    int begin, int end) {
+    const struct sa_tile *t = side->tile;
+    if (begin < end)
+        t->kernels->few_values(s_of(b, r) + begin, n_rows, rows_of(side, &t->v, row, 1, end - begin), sums_of(b, r));
+}
+
+static const char *const *values_of(const struct side *side, const struct block *b, int key) {
+    return b->row + side->n_keys + key - b->begin;
 }
 
 /* The keys that these rows see, put side by side, weights and all. Bit j of the set is key begin + j of the block. */
-static void add_picked(const struct block *b, const struct sa_key_set *set, int r, int n_rows) {
-    const struct sa_tile *t = b->tile;
-    struct list picked;
-    open_list(&t->v, &picked);
+static void add_picked(const struct side *side, const struct block *b, const struct sa_key_set *set, int r,
+                       int n_rows) {
+    const char *picked[SA_BLOCK_KEYS];
+    int n = 0;
     for (int w = 0; w < SA_KEY_WORDS; w++)
-        for (uint64_t seen = set->words[w]; seen; seen &= seen - 1, picked.n++) {
+        for (uint64_t seen = set->words[w]; seen; seen &= seen - 1, n++) {
             const int j = w * 64 + __builtin_ctzll(seen);
-            picked.row[picked.n] = b->v.row[j];
+            picked[n] = *values_of(side, b, b->begin + j);
             for (int i = r; i < r + n_rows; i++)
-                s_of(b, i)[b->begin + picked.n] = s_of(b, i)[b->begin + j];
+                s_of(b, i)[b->begin + n] = s_of(b, i)[b->begin + j];
         }
-    close_list(&picked);
-    add_run(b, &picked, r, n_rows, b->begin, b->begin + picked.n);
+    add_run(side, b, picked, r, n_rows, b->begin, b->begin + n);
 }
 
-static void add_seen(const struct block *b, int r, int n_rows) {
+static void add_span(const struct side *side, const struct block *b, int r, int n_rows, int begin, int end) {
+    add_run(side, b, values_of(side, b, begin), r, n_rows, begin, end);
+}
+
+static void add_seen(const struct side *side, const struct block *b, int r, int n_rows) {
     const struct seen *seen = &b->rows[r];
     if (b->view) {
-        add_picked(b, &b->view->seen[r], r, n_rows);
+        add_picked(side, b, &b->view->seen[r], r, n_rows);
         return;
     }
-    add_run(b, &b->v, r, n_rows, b->begin, seen->sink);
-    add_run(b, &b->v, r, n_rows, seen->lo, seen->hi);
+    add_span(side, b, r, n_rows, b->begin, seen->sink);
+    add_span(side, b, r, n_rows, seen->lo, seen->hi);
 }
 
 /* What spans leave to row r and bias does not hide. */
@@ -278,7 +398,7 @@ static struct sa_key_set shown_to(const struct block *b, int r) {
     return set;
 }
 
-static void add_shown(const struct block *b) {
+static void add_shown(const struct side *side, const struct block *b) {
     struct sa_key_set set[SA_FEW_ROWS];
     bool alike = true;
     for (int r = 0; r < b->tile->n_rows; r++) {
@@ -286,36 +406,55 @@ static void add_shown(const struct block *b) {
         alike = alike && memcmp(&set[r], &set[0], sizeof set[0]) == 0;
     }
     for (int r = 0; r < (alike ? 1 : b->tile->n_rows); r++)
-        add_picked(b, &set[r], r, alike ? b->tile->n_rows : 1);
+        add_picked(side, b, &set[r], r, alike ? b->tile->n_rows : 1);
 }
 
-static void add_block(const struct block *b, const struct sa_state *state) {
-    const struct sa_tile *t = b->tile;
-    memset(t->space->near, 0, (size_t)(SA_FEW_ROWS * sa_near_stride(t->v.d)) * sizeof(float));
-    if (t->v.scales)
-        scale(b, &t->v);
+static void add_alone(const struct side *side, const struct block *b) {
     if (b->hides)
-        add_shown(b);
+        add_shown(side, b);
     else if (b->alike)
-        add_seen(b, 0, t->n_rows);
+        add_seen(side, b, 0, b->tile->n_rows);
     else
-        for (int r = 0; r < t->n_rows; r++)
-            add_seen(b, r, 1);
-    t->kernels->few_add(t->v.d, t->space->near, t->space->alpha, state->o);
+        for (int r = 0; r < b->tile->n_rows; r++)
+            add_seen(side, b, r, 1);
 }
 
-bool sa_attend_few(const struct sa_tile *tile, int64_t at, const struct sa_state *state, bool fresh) {
-    struct block b;
-    if (!open_block(&b, tile, at))
-        return false;
-    if (fresh)
-        sa_clear_state(tile, state);
-    find_all(&b);
-    score_block(&b);
-    tile->kernels->few_weights(tile->n_rows, rounded_up(b.end) - b.begin, s_of(&b, 0) + b.begin, state->m, state->l,
-                               tile->space->alpha);
-    add_block(&b, state);
-    return true;
+static void add_all(const struct side *side) {
+    const struct sa_tile *t = side->tile;
+    const struct block *b = &side->blocks[0];
+    t->kernels->few_values(s_of(b, 0), t->n_rows, rows_of(side, &t->v, values_of(side, b, 0), side->n, SA_BLOCK_KEYS),
+                           sums_of(b, 0));
+}
+
+static void add(const struct side *side, const struct sa_state *state) {
+    const struct sa_tile *t = side->tile;
+    memset(sums_of(&side->blocks[0], 0), 0, (size_t)(side->n * SA_FEW_ROWS * sa_near_stride(t->v.d)) * sizeof(float));
+    if (side->n > 1)
+        add_all(side);
+    else
+        add_alone(side, &side->blocks[0]);
+    for (int i = 0; i < side->n; i++)
+        t->kernels->few_add(t->v.d, sums_of(&side->blocks[i], 0), alpha_of(&side->blocks[i]), state->o);
+}
+
+bool sa_attend_few(const struct sa_tile *tile, int64_t begin, const struct sa_state *state) {
+    const int64_t end = begin + SA_CHUNK_KEYS < tile->seq->n_k ? begin + SA_CHUNK_KEYS : tile->seq->n_k;
+    struct side side;
+    bool any = false;
+    for (int64_t at = begin, next; at < end; at = next) {
+        const bool seen = open_side(&side, tile, at, (int)((end - at) / SA_BLOCK_KEYS));
+        next = at + (seen ? side.n : 1) * SA_BLOCK_KEYS;
+        if (!seen)
+            continue;
+        if (!any)
+            sa_clear_state(tile, state);
+        any = true;
+        find_lists(&side, next);
+        score(&side);
+        weigh(&side, state);
+        add(&side, state);
+    }
+    return any;
 }
 
 /* ---------------------------------------------------------------- to maxima that are known */
@@ -344,13 +483,13 @@ static void weigh_rows(const struct block *b, const float *m, const bool *broken
 
 bool sa_weigh_few(const struct sa_tile *tile, int64_t at, const float m[SA_TILE_ROWS], const bool broken[SA_TILE_ROWS],
                   struct sa_scored *scored) {
-    struct block b;
-    if (!open_block(&b, tile, at))
+    struct side side;
+    if (!open_side(&side, tile, at, 1))
         return false;
-    find_rows(&b, &tile->k, &b.k);
-    open_list(&tile->k, &b.v); /* nothing is fetched meanwhile */
-    score_block(&b);
-    weigh_rows(&b, m, broken);
-    *scored = (struct sa_scored){s_of(&b, 0), 1, SA_FEW_STRIDE, SA_FEW_ROWS, 0, {b.begin}, {b.end}};
+    find_lists(&side, tile->seq->n_k);
+    score(&side);
+    const struct block *b = &side.blocks[0];
+    weigh_rows(b, m, broken);
+    *scored = (struct sa_scored){s_of(b, 0), 1, SA_FEW_STRIDE, SA_FEW_ROWS, 0, {b->begin}, {b->end}};
     return true;
 }

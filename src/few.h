@@ -5,8 +5,9 @@
 
 #include "block.h"
 
-/* As sa_attend_block(), for tiles of at most SA_FEW_ROWS rows. */
-bool sa_attend_few(const struct sa_tile *tile, int64_t at, const struct sa_state *state, bool fresh);
+/* The chunk that begins at key `begin`, for tiles of at most SA_FEW_ROWS rows. False, and nothing written: no row sees
+ * any key. */
+bool sa_attend_few(const struct sa_tile *tile, int64_t begin, const struct sa_state *state);
 
 /* As sa_weigh_block(). */
 bool sa_weigh_few(const struct sa_tile *tile, int64_t at, const float m[SA_TILE_ROWS], const bool broken[SA_TILE_ROWS],

@@ -96,13 +96,13 @@ struct sa_rows sa_strip_rows_of(const struct sa_kernels *kernels, struct sa_work
 }
 
 /* One a token, among those of other heads: a cache line holds few of them, so that reading them takes as long as
- * reading the int8 rows unless they are asked for in time. The ones of the tokens that follow are, wherever these
- * stand. */
+ * reading the int8 rows unless they are asked for in time. The ones of the same tokens of the next chunk are, wherever
+ * these stand. */
 static void gather_scales(struct sa_stored run, float *scale) {
     for (int i = 0; i < run.n; i++) {
         const char *at = run.data + i * run.stride;
         memcpy(&scale[i], at, sizeof *scale);
-        __builtin_prefetch((const char *)((uintptr_t)at + (uintptr_t)(run.n * run.stride)), 0, 2);
+        __builtin_prefetch((const char *)((uintptr_t)at + (uintptr_t)(SA_CHUNK_KEYS * run.stride)), 0, 2);
     }
 }
 
@@ -130,8 +130,9 @@ void sa_point_rows(const struct sa_cache *cache, int64_t begin, int64_t end, con
         struct sa_stored run = {zeros, 0, 1, 0, 0};
         if (exists(cache, token))
             run = sa_stored_of(cache, token, end);
-        for (int i = 0; i < run.n; i++)
-            *row++ = run.data + i * run.stride;
+#pragma GCC unroll 8
+        for (int i = 0; i < run.n; i++, run.data += run.stride)
+            *row++ = run.data;
         token += run.n;
     }
 }

@@ -11,17 +11,14 @@
 
 /* ---------------------------------------------------------------- the tree */
 
-static bool attend_block(const struct sa_tile *t, int64_t at, const struct sa_state *state, bool fresh) {
-    if (!sa_tile_sees_any(t, at, at + SA_BLOCK_KEYS))
-        return false;
-    return t->n_rows <= SA_FEW_ROWS ? sa_attend_few(t, at, state, fresh) : sa_attend_block(t, at, state, fresh);
-}
-
 /* As attend_node(). Blocks that no row sees would leave all as it is. */
 static bool attend_chunk(const struct sa_tile *t, int64_t begin, const struct sa_state *state) {
     bool any = false;
+    if (t->n_rows <= SA_FEW_ROWS)
+        return sa_attend_few(t, begin, state);
     for (int64_t at = begin; at < begin + SA_CHUNK_KEYS && at < t->seq->n_k; at += SA_BLOCK_KEYS)
-        any = attend_block(t, at, state, !any) || any;
+        if (sa_tile_sees_any(t, at, at + SA_BLOCK_KEYS))
+            any = sa_attend_block(t, at, state, !any) || any;
     return any;
 }
 

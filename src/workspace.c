@@ -2,7 +2,7 @@
 /*
  * The parts follow each other, each on a 64-byte boundary:
  *
- *     lo hi sink | qt | s | mb | alpha | near | scale | view | terms | result m l o | child[0] m l o | child[1] ...
+ *     lo hi sink | qt | s | mb | alpha | near | scale | view | rows | terms | result m l o | child[0] m l o | ...
  *
  * Under AddressSanitizer a poisoned red zone separates them, so that a kernel that leaves its part is caught.
  */
@@ -79,6 +79,7 @@ static void book_all(struct booking *booking, struct sa_workspace *space, int d_
     space->near = book(booking, SA_BLOCK_KEYS * (size_t)sa_near_stride(d_qk > d_v ? d_qk : d_v) * sizeof(float));
     space->scale = book(booking, SA_BLOCK_KEYS * sizeof(float));
     space->view = book(booking, sizeof *space->view);
+    space->rows = book(booking, SA_SIDE_BLOCKS * SA_LIST_ROWS * sizeof *space->rows);
     book_terms(booking, &space->terms);
     space->result = book_state(booking, d_v);
     for (int i = 0; i < SA_TREE_LEVELS; i++)

@@ -22,6 +22,14 @@ struct sa_term_space {
     float *near;            /* rows of bias of a group that cannot be used in place */
 };
 
+/* Blocks of a chunk that are worked on side by side by tiles of few rows, and the list of rows that each of them has
+ * there: its keys, its values, and keys that come next. */
+enum {
+    SA_SIDE_BLOCKS = SA_CHUNK_KEYS / SA_BLOCK_KEYS,
+    SA_MOST_LEAD = 16, /* rows by which one of them may be fetched further ahead than the one before it */
+    SA_LIST_ROWS = 3 * SA_BLOCK_KEYS + (SA_SIDE_BLOCKS - 1) * SA_MOST_LEAD
+};
+
 /* Floats from one of these rows to the next: an odd number of cache lines. */
 enum { SA_BIAS_STRIDE = SA_BLOCK_KEYS + SA_LINE_FLOATS };
 
@@ -34,6 +42,7 @@ struct sa_workspace {
     float *near;          /* rows of k or v of a block that cannot be used in place, or of q or o */
     float *scale;         /* factors of the rows of k or v of a block */
     struct sa_view *view; /* of a block, where spans do not say all */
+    const char **rows;    /* [SA_SIDE_BLOCKS][SA_LIST_ROWS] */
     struct sa_term_space terms;
     struct sa_state result;                /* of the whole tile */
     struct sa_state child[SA_TREE_LEVELS]; /* child[level]: a later child of a node one level above */

@@ -48,7 +48,7 @@ enum {
     SA_LINE_BYTES = 64,
     SA_MAX_D = 576,                             /* largest d_qk and d_v */
     SA_FEW_ROWS = 8,                            /* rows of a tile for which there are other kernels, see few_scores() */
-    SA_RUN_KEYS = 64,                           /* most keys that those take at once */
+    SA_RUN_KEYS = 64,                           /* most keys that those take in turn */
     SA_FEW_STRIDE = SA_BLOCK_KEYS + SA_RUN_KEYS /* floats from a row of their scores to the next */
 };
 
@@ -90,29 +90,28 @@ struct sa_stored {
     int n, d, type;
 };
 
-/* Rows to be fetched into the second-level cache, in the order of memory or from several places in turns, a line from
- * each: n of each place p, row[p * apart + i]. A processor fetches on by itself where it is asked for neighbouring
- * lines, further ahead in all if that is so in several places. */
+/* Rows to be fetched meanwhile, a line from each of several places in turns: n of each place p, row[p][i]. A processor
+ * fetches on by itself where it is asked for neighbouring lines, further ahead in all if that is so in several places.
+ */
 enum { SA_FETCH_PLACES = 4 };
 struct sa_fetched {
-    const char *const *row;
-    int apart, n, bytes; /* n may be 0; bytes: of a row */
+    const char *const *row[SA_FETCH_PLACES];
+    int n, bytes; /* n at least 1; bytes: of a row */
 };
 
-/* Is reading what takes a tile of few rows its time? Then it fetches from SA_FETCH_PLACES places, otherwise, arithmetic
- * being the limit for many rows of small elements, from one. */
-static inline bool sa_few_reads(int element_bytes, int n_rows) {
-    return element_bytes == 4 || (element_bytes == 2 && n_rows <= 2);
-}
-
-/* Rows in memory, each wherever it stands, of any sa_type, at any alignment of an element. Meanwhile others are
- * fetched. */
+/* Rows of k or v in memory, of any sa_type, at any alignment of an element: of several places, `turn` rows of each in
+ * turn. */
 struct sa_pointed {
-    const char *const *row;
-    int n, n_next; /* rows, and those behind them in the list, which come next */
+    const char *const *row; /* where each row of the first place stands */
+    int places, apart;      /* row j of place p is row[p * apart + j] */
+    int n, turn;            /* rows of each place */
     int d, type;
+    ptrdiff_t stride; /* of keys: bytes from a row to the next in each sixteen of them, from row 0 on */
     struct sa_fetched ahead;
 };
+
+/* Keys that few_scores() takes at once, of a kernel with so many lanes. */
+static inline int sa_few_tile(int lanes, int type_bytes) { return lanes * (type_bytes == 4 ? 2 : 4); }
 
 /* Floats from one row brought near to the next: an odd number of cache lines, so that rows share no sets of a cache. */
 static inline int sa_near_stride(int d) { return ((d + SA_LINE_FLOATS - 1) / SA_LINE_FLOATS | 1) * SA_LINE_FLOATS; }
@@ -213,7 +212,8 @@ struct sa_kernels {
      * of memory, while others are fetched. State, qt and bits are the same, but scores are s[r][j] with SA_FEW_STRIDE
      * floats a row; rows beyond n_rows may hold anything. */
 
-    /* Scores of k.n <= SA_RUN_KEYS keys; up to SA_RUN_KEYS - 1 behind them are overwritten. */
+    /* Scores of k.n keys of each place, a multiple of sa_few_tile(), as is k.turn; the rows of scores of a place follow
+     * those of the one before. */
     void (*few_scores)(const float *qt, int n_rows, struct sa_pointed k, float *s);
 
     /* s[r][j] = s[r][j] * scale[j], n_keys a multiple of 16. */
@@ -225,8 +225,8 @@ struct sa_kernels {
     /* As weights(), with mb the maximum of the scores. */
     void (*few_weights)(int n_rows, int n_keys, float *s, float *m, float *l, float *alpha);
 
-    /* sums[r][c] = sums[r][c] + p[r][j] v[j][c] over the v.n <= SA_RUN_KEYS keys of a run; sa_near_stride(d_v) floats
-     * a row, SA_FEW_ROWS rows. */
+    /* sums[r][c] = sums[r][c] + p[r][j] v[j][c] over the v.n keys of each place; sa_near_stride(d_v) floats a row,
+     * SA_FEW_ROWS rows a place, which follow each other as those of p do. */
     void (*few_values)(const float *p, int n_rows, struct sa_pointed v, float *sums);
 
     /* o[c][r] = o[c][r] alpha[r] + sums[r][c] for r < SA_FEW_ROWS. */

@@ -31,6 +31,9 @@
  *                                   number (c % 8 * 2 + c / 8) * LANES + i
  *     v_turn_bytes(row, at, to)     32 bytes from `at` on of LANES rows: byte c of row i goes to
  *                                   ((c % 16 / 2 * 2 + c / 16) * 2 + c % 2) * LANES + i
+ *     v_of_first v_of_second        the first, the second of each pair of bf16 that a 4-byte word holds
+ *     v_part(a, b) v_join(a, b)     two vectors that follow each other to their even and their odd elements, and back
+ *     v_fetch v_fetch_near          the line at an address and an offset, into the second-level, the first-level cache
  *     f16_of(float) of_f16(bits)    one element
  */
 #ifndef SA_LANES_H
@@ -55,6 +58,9 @@
 
 /* What was stored there is loaded again, not kept in registers. */
 #define keep_memory(p) __asm__ volatile("" ::"r"(p) : "memory")
+
+/* An address as such, to which constants are added where it is used. */
+#define keep_address(p) __asm__("" : "+r"(p))
 
 enum {
     W = PASS_GROUPS * SA_GROUP_ROWS,       /* stride of the arrays of a pass */

@@ -35,77 +35,114 @@ INLINE int few_size(int n_rows) {
 
 /* ---------------------------------------------------------------- fetching */
 
-/* Where fetching has come to. */
+enum { TURN_BYTES = SA_FETCH_PLACES * SA_LINE_BYTES };
+
+/* Where fetching has come to: from far rows of several places, and from near ones, that are used next. */
 struct cursor {
-    const char *const *row, *const *end; /* of the first place */
-    ptrdiff_t apart, at, bytes;          /* at: in the row */
-    int side;                            /* which two of four places are next, where fewer are fetched at a time */
+    const char *const *row, *const *last; /* of the first place */
+    ptrdiff_t apart[SA_FETCH_PLACES];     /* from the first place's to the others' */
+    ptrdiff_t at, bytes;                  /* at: in the row */
+    const char *const *near, *const *near_last;
+    ptrdiff_t near_at, near_bytes;
 };
 
-INLINE struct cursor cursor_of(struct sa_fetched rows) {
-    return (struct cursor){rows.row, rows.row + rows.n, rows.apart, 0, rows.bytes, 0};
+INLINE struct cursor cursor_of(const struct sa_pointed *rows) {
+    const struct sa_fetched *ahead = &rows->ahead;
+    struct cursor cursor = {.row = ahead->row[0], .last = ahead->row[0] + ahead->n - 1, .bytes = ahead->bytes};
+    UNROLL
+    for (int p = 0; p < SA_FETCH_PLACES; p++)
+        cursor.apart[p] = ahead->row[p] - ahead->row[0];
+    cursor.near_bytes = (ptrdiff_t)rows->d * type_bytes(rows->type);
+    return cursor;
 }
 
-INLINE void next_column(struct cursor *cursor) {
+/* Four lines of the near rows, or what there is of one row, into the first-level cache in the order of memory: a tile
+ * reads some bytes of each of its rows in turn, and what it misses so the processor fetches slowly. */
+INLINE void fetch_near(struct cursor *cursor) {
+    const int n_rows = cursor->near_bytes > 2 * SA_LINE_BYTES ? 1 : cursor->near_bytes > SA_LINE_BYTES ? 2 : 4;
+    if (n_rows == 1) {
+        UNROLL
+        for (int i = 0; i < 4; i++)
+            v_fetch_near(*cursor->near + i * SA_LINE_BYTES, cursor->near_at);
+        cursor->near_at += TURN_BYTES;
+        if (cursor->near_at < cursor->near_bytes)
+            return;
+        cursor->near_at = 0;
+        cursor->near += cursor->near < cursor->near_last;
+        return;
+    }
+    if (cursor->near + n_rows > cursor->near_last)
+        return;
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        v_fetch_near(cursor->near[n_rows == 4 ? i : i / 2], n_rows == 4 ? 0 : i % 2 * SA_LINE_BYTES);
+    cursor->near += n_rows;
+}
+
+/* A line of each place; of the last row once more if there are no others. */
+INLINE void fetch_turn(const bool near, struct cursor *cursor) {
+    UNROLL
+    for (int p = 0; p < SA_FETCH_PLACES; p++)
+        v_fetch(cursor->row[cursor->apart[p]], cursor->at);
     cursor->at += SA_LINE_BYTES;
     if (cursor->at >= cursor->bytes) {
-        cursor->row++;
+        cursor->row += cursor->row < cursor->last;
         cursor->at = 0;
     }
+    if (near)
+        fetch_near(cursor);
 }
 
-INLINE void fetch_in_turns(const int n, struct cursor *cursor) {
-    const char *const *row = cursor->row + cursor->side * cursor->apart;
+/* What is due when from `done` on so many bytes are read. */
+INLINE void fetch(const bool near, const int done, const int bytes, struct cursor *cursor) {
     UNROLL
-    for (int p = 0; p < n; p++)
-        __builtin_prefetch(row[p * cursor->apart] + cursor->at, 0, 2);
-    cursor->side = (cursor->side + n) % SA_FETCH_PLACES;
-    if (!cursor->side)
-        next_column(cursor);
+    for (int i = done / TURN_BYTES; i < (done + bytes) / TURN_BYTES; i++)
+        fetch_turn(near, cursor);
 }
 
-/* n lines, as long as there are any. */
-INLINE void fetch_lines(const bool in_turns, const int n, struct cursor *cursor) {
-    const int step = in_turns ? SA_FETCH_PLACES : 1;
-    UNROLL
-    for (int i = 0; i < n; i += step)
-        if (cursor->row >= cursor->end)
-            return;
-        else if (in_turns)
-            fetch_in_turns(n - i < SA_FETCH_PLACES ? 2 : SA_FETCH_PLACES, cursor);
-        else {
-            __builtin_prefetch(*cursor->row + cursor->at, 0, 2);
-            next_column(cursor);
-        }
-}
-
-/* Rows of the run in the order of memory, a register tile ahead, into the first-level cache: a tile reads some bytes of
- * each of its rows in turn, and what it misses so the processor fetches slowly, and nothing beside it. */
-struct near {
-    const char *const *row, *const *end;
-    ptrdiff_t bytes;
-    int d, due; /* row elements that the rows fetched lag behind */
-};
-
-INLINE struct near near_of(const struct sa_pointed *rows, int from) {
-    const int n = rows->n + rows->n_next;
-    return (struct near){rows->row + (from < n ? from : n), rows->row + n, (ptrdiff_t)rows->d * type_bytes(rows->type),
-                         rows->d, 0};
-}
-
-/* As many as have n elements. */
-INLINE void fetch_near(const int n, struct near *near) {
-    near->due += n;
-    for (; near->due >= near->d; near->due -= near->d) {
-        if (near->row == near->end)
-            return;
-        for (ptrdiff_t at = 0; at < near->bytes; at += SA_LINE_BYTES)
-            __builtin_prefetch(*near->row + at, 0, 3);
-        near->row++;
+/* Place p's rows j .. j + n - 1 are read, of a turn that began at row `at`: the rows that follow are near, after the
+ * last ones the first. */
+INLINE void set_near(const struct sa_pointed *rows, int p, int at, int j, int n, struct cursor *cursor) {
+    const int turn_end = at + rows->turn < rows->n ? at + rows->turn : rows->n;
+    const char *const *row = rows->row + (turn_end < rows->n ? turn_end : 0);
+    int left = rows->n - turn_end;
+    if (j + n < turn_end) {
+        row = rows->row + p * rows->apart + j + n;
+        left = turn_end - j - n;
+    } else if (p + 1 < rows->places || !left) {
+        row = rows->row + (p + 1 < rows->places ? (p + 1) * rows->apart + at : 0);
+        left = n;
     }
+    cursor->near = row;
+    cursor->near_last = row + (left < n ? left : n) - 1;
+    cursor->near_at = 0;
 }
 
 /* ---------------------------------------------------------------- scores */
+
+/* LANES rows that stand evenly apart: the first of each four, and how far it is to the next one and the third one. */
+struct unit {
+    const char *four[LANES / 4];
+    ptrdiff_t stride, stride_3;
+};
+
+INLINE struct unit unit_of(const char *row, ptrdiff_t stride) {
+    struct unit unit = {.stride = stride, .stride_3 = 3 * stride};
+    UNROLL
+    for (int i = 0; i < LANES / 4; i++)
+        unit.four[i] = row + 4 * i * stride;
+    return unit;
+}
+
+INLINE void move_unit(int bytes, struct unit *unit) {
+    UNROLL
+    for (int i = 0; i < LANES / 4; i++)
+        unit->four[i] += bytes;
+}
+
+INLINE const char *row_of_unit(const struct unit *unit, const int i) {
+    return unit->four[i / 4] + (i % 4 == 3 ? unit->stride_3 : i % 4 * unit->stride);
+}
 
 /* A dimension of LANES keys. */
 INLINE void few_score_add(const int n_rows, const float *qt, vf x, vf *sum) {
@@ -114,133 +151,155 @@ INLINE void few_score_add(const int n_rows, const float *qt, vf x, vf *sum) {
         sum[r] = v_fma_few(v_set1(qt[r]), x, sum[r]);
 }
 
-/* Dimensions that a step takes. */
-INLINE int few_step(const int type) { return type == SA_F32 ? 4 : 32 / type_bytes(type); }
+/* Are elements, or pairs of which each is the upper half of a float, turned in registers, as words of 4 bytes? For many
+ * rows what is turned is better kept in memory: then each element of q serves several units. */
+INLINE bool few_in_words(const int type, const int n_rows) {
+    return type == SA_F32 || (type == SA_BF16 && n_rows <= 2);
+}
 
-/* Those of the keys of a unit, turned, so that each dimension of all of them stands together. */
-INLINE void few_turn(const int type, const char *const *row, ptrdiff_t at, char *turned) {
+/* 16 bytes of each row. */
+INLINE void few_score_words(const int type, const int n_rows, struct unit *unit, const float *qt, vf *sum) {
+    const char *row[LANES];
     vf word[4];
+    UNROLL
+    for (int i = 0; i < LANES; i++)
+        row[i] = row_of_unit(unit, i);
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        word[i] = v_of_quarters(row + i, 0);
+    v_turn(word);
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        if (type == SA_F32)
+            few_score_add(n_rows, qt + i * W, word[i], sum);
+        else {
+            few_score_add(n_rows, qt + 2 * i * W, v_of_first(word[i]), sum);
+            few_score_add(n_rows, qt + (2 * i + 1) * W, v_of_second(word[i]), sum);
+        }
+    move_unit(16, unit);
+}
+
+/* 32 bytes of smaller ones are turned as such, through memory, so that each dimension of all keys stands together; they
+ * are widened when they are used. */
+INLINE void few_turn(const int type, const struct unit *unit, char *turned) {
+    const char *row[LANES];
+    UNROLL
+    for (int i = 0; i < LANES; i++)
+        row[i] = row_of_unit(unit, i);
     if (type == SA_I8)
-        v_turn_bytes(row, at, turned);
-    else if (type != SA_F32)
-        v_turn_halves(row, at, turned);
-    else {
-        UNROLL
-        for (int i = 0; i < 4; i++)
-            word[i] = v_of_quarters(row + i, at);
-        v_turn(word);
-        UNROLL
-        for (int i = 0; i < 4; i++)
-            v_store((float *)(void *)turned + i * LANES, word[i]);
-    }
+        v_turn_bytes(row, 0, turned);
+    else
+        v_turn_halves(row, 0, turned);
 }
 
 /* Where dimension c went. */
 INLINE const char *few_turned(const int type, const char *turned, int c) {
-    const int number = type == SA_F32 ? c : type == SA_I8 ? (c % 16 / 2 * 2 + c / 16) * 2 + c % 2 : c % 8 * 2 + c / 8;
+    const int number = type == SA_I8 ? (c % 16 / 2 * 2 + c / 16) * 2 + c % 2 : c % 8 * 2 + c / 8;
     return turned + number * LANES * type_bytes(type);
 }
 
-/* Turned keys go through memory: the registers are for the sums. */
-INLINE void few_turn_all(const int type, const int n_units, const char *const *row, ptrdiff_t at, char *turned) {
+/* Each dimension for all keys, so that enough sums are under way. */
+INLINE void few_score_turned(const int type, const int n_rows, const int n_units, struct unit *unit, const float *qt,
+                             char *turned, vf *sum) {
     UNROLL
-    for (int u = 0; u < n_units; u++)
-        few_turn(type, row + u * LANES, at, turned + u * FEW_TURNED);
+    for (int u = 0; u < n_units; u++) {
+        few_turn(type, &unit[u], turned + u * FEW_TURNED);
+        move_unit(32, &unit[u]);
+    }
     keep_memory(turned);
-}
-
-/* Dimension c of those turned, for all keys, so that enough sums are under way. */
-INLINE void few_score_dimension(const int type, const int n_rows, const int n_units, const char *turned, int c,
-                                const float *qt, vf *sum) {
-    UNROLL
-    for (int u = 0; u < n_units; u++)
-        few_score_add(n_rows, qt + c * W, v_of(type, few_turned(type, turned + u * FEW_TURNED, c)), sum + u * n_rows);
-}
-
-INLINE void few_score_step(const int type, const int n_rows, const int n_units, const char *const *row, ptrdiff_t at,
-                           const float *qt, char *turned, vf *sum) {
-    few_turn_all(type, n_units, row, at, turned);
     UNROLL_32
-    for (int c = 0; c < few_step(type); c++)
-        few_score_dimension(type, n_rows, n_units, turned, c, qt, sum);
+    for (int c = 0; c < 32 / type_bytes(type); c++) {
+        UNROLL
+        for (int u = 0; u < n_units; u++)
+            few_score_add(n_rows, qt + c * W, v_of(type, few_turned(type, turned + u * FEW_TURNED, c)),
+                          sum + u * n_rows);
+    }
 }
 
-/* A dimension of rows that are shorter than a step. */
-INLINE void few_score_one(const int type, const int n_rows, const char *const *row, ptrdiff_t at, const float *qt,
-                          vf *sum) {
+/* n_bytes of each row. */
+INLINE void few_score_step(const int type, const int n_rows, const int n_units, const int n_bytes, struct unit *unit,
+                           const float *qt, char *turned, vf *sum, struct cursor *cursor) {
+    if (few_in_words(type, n_rows)) {
+        UNROLL
+        for (int u = 0; u < n_units; u++) {
+            UNROLL
+            for (int at = 0; at < n_bytes; at += 16) {
+                fetch(true, (u * n_bytes + at) * LANES, 16 * LANES, cursor);
+                few_score_words(type, n_rows, &unit[u], qt + at / type_bytes(type) * W, sum + u * n_rows);
+            }
+        }
+    } else {
+        fetch(true, 0, n_units * LANES * n_bytes, cursor);
+        few_score_turned(type, n_rows, n_units, unit, qt, turned, sum);
+    }
+}
+
+/* A dimension of rows that are shorter than a step, or what is left of them. */
+INLINE void few_score_one(const int type, const int n_rows, const struct unit *unit, const float *qt, vf *sum) {
     _Alignas(64) float x[LANES];
     for (int i = 0; i < LANES; i++)
-        x[i] = one_of(type, row[i] + at);
+        x[i] = one_of(type, row_of_unit(unit, i));
     few_score_add(n_rows, qt, v_load(x), sum);
 }
 
-/* Dimensions from c on that are part of no whole step: those of the last step that fits. */
-INLINE void few_score_rest(const int type, const int n_rows, const int n_units, const char *const *row, int c, int d,
-                           const float *qt, char *turned, vf *sum) {
-    const int bytes = type_bytes(type), from = d - few_step(type);
-    if (c < d && from >= 0) {
-        few_turn_all(type, n_units, row, from * bytes, turned);
-        ROLLED
-        for (; c < d; c++)
-            few_score_dimension(type, n_rows, n_units, turned, c - from, qt + from * W, sum);
-    }
-    ROLLED
-    for (; c < d; c++)
-        UNROLL
-    for (int u = 0; u < n_units; u++)
-        few_score_one(type, n_rows, row + u * LANES, c * bytes, qt + c * W, sum + u * n_rows);
-}
-
 /* Register tile: n_units vectors of keys. */
-INLINE void few_score_tile(const int type, const int n_rows, const int n_units, const float *qt, const char *const *row,
-                           int d, float *s, struct near *near, struct cursor *cursor) {
-    const int bytes = type_bytes(type), step = few_step(type), n_lines = n_units * LANES * step * bytes / SA_LINE_BYTES;
+INLINE void few_score_tile(const int type, const int n_rows, const int n_units, const float *qt,
+                           const struct sa_pointed *k, const char *const *row, float *s, struct cursor *cursor) {
+    const int bytes = type_bytes(type), step = type == SA_F32 ? SA_LINE_BYTES : 32;
     _Alignas(64) char turned[FEW_UNITS * FEW_TURNED];
+    struct unit unit[FEW_UNITS];
     vf sum[FEW_SUMS];
+    int left = k->d * bytes;
     UNROLL
     for (int i = 0; i < n_units * n_rows; i++)
         sum[i] = v_set1(0.0f);
-    int c = 0;
-    for (; c + step <= d; c += step) {
-        if (sa_few_reads(bytes, n_rows))
-            fetch_near(n_units * LANES * step, near);
-        fetch_lines(sa_few_reads(bytes, n_rows), n_lines, cursor);
-        few_score_step(type, n_rows, n_units, row, c * bytes, qt + c * W, turned, sum);
+    UNROLL
+    for (int u = 0; u < n_units; u++)
+        unit[u] = unit_of(row[u * LANES], k->stride);
+    for (; left >= step; left -= step, qt += step / bytes * W) {
+        few_score_step(type, n_rows, n_units, step, unit, qt, turned, sum, cursor);
     }
-    few_score_rest(type, n_rows, n_units, row, c, d, qt, turned, sum);
+    for (; few_in_words(type, n_rows) && left >= 16; left -= 16, qt += 16 / bytes * W) {
+        few_score_step(type, n_rows, n_units, 16, unit, qt, turned, sum, cursor);
+    }
+    ROLLED
+    for (; left; left -= bytes, qt += W)
+        UNROLL
+    for (int u = 0; u < n_units; u++) {
+        few_score_one(type, n_rows, &unit[u], qt, sum + u * n_rows);
+        move_unit(bytes, &unit[u]);
+    }
     UNROLL
     for (int i = 0; i < n_units * n_rows; i++)
         v_store(s + i % n_rows * FEW_STRIDE + i / n_rows * LANES, sum[i]);
 }
 
-/* Where the run ends within a tile, its last row stands in for those that lack. */
-INLINE void few_score_run(const int type, const int n_rows, const float *qt, struct sa_pointed k, float *s) {
+INLINE void few_score_places(const int type, const int n_rows, const float *qt, const struct sa_pointed *k, float *s) {
     const int most = type == SA_F32 ? 2 : FEW_UNITS;
-    const int n_units = FEW_SUMS / n_rows < most ? FEW_SUMS / n_rows : most, step = n_units * LANES;
-    struct cursor cursor = cursor_of(k.ahead);
-    struct near near = near_of(&k, step);
-    const char *last[FEW_UNITS * LANES];
-    for (int j = 0; j < k.n; j += step) {
-        const char *const *row = k.row + j;
-        if (j + step > k.n) {
-            for (int i = 0; i < step; i++)
-                last[i] = k.row[j + i < k.n ? j + i : k.n - 1];
-            row = last;
-        }
-        few_score_tile(type, n_rows, n_units, qt, row, k.d, s + j, &near, &cursor);
+    const int n_units = FEW_SUMS / n_rows < most ? FEW_SUMS / n_rows : most;
+    const int n = n_units * LANES;
+    struct cursor cursor = cursor_of(k);
+    for (int at = 0; at < k->n; at += k->turn) {
+        const int end = at + k->turn < k->n ? at + k->turn : k->n;
+        for (int p = 0; p < k->places; p++)
+            for (int j = at; j < end; j += n) {
+                set_near(k, p, at, j, n, &cursor);
+                few_score_tile(type, n_rows, n_units, qt, k, k->row + p * k->apart + j,
+                               s + p * SA_FEW_ROWS * FEW_STRIDE + j, &cursor);
+            }
     }
 }
 
 #define SCORE_FEW(name, type, n)                                                                                       \
-    static void few_scores_##name##x##n(const float *qt, struct sa_pointed k, float *s) {                              \
-        few_score_run(type, n, qt, k, s);                                                                              \
+    static void few_scores_##name##x##n(const float *qt, const struct sa_pointed *k, float *s) {                       \
+        few_score_places(type, n, qt, k, s);                                                                           \
     }
 EACH_FEW(SCORE_FEW)
 #undef SCORE_FEW
 
 static void lanes_few_scores(const float *qt, int n_rows, struct sa_pointed k, float *s) {
 #define SCORE_FEW(name, type, n)                                                                                       \
-    case FEW_CASE(type, n): few_scores_##name##x##n(qt, k, s); break;
+    case FEW_CASE(type, n): few_scores_##name##x##n(qt, &k, s); break;
     switch (FEW_CASE(k.type, few_size(n_rows))) { EACH_FEW(SCORE_FEW) }
 #undef SCORE_FEW
 }

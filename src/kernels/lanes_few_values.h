@@ -3,9 +3,11 @@
 #ifndef SA_LANES_FEW_VALUES_H
 #define SA_LANES_FEW_VALUES_H
 
+/* Some keys of a place. */
 struct few_job {
     const float *p;
-    struct sa_pointed v;
+    const char *const *row;
+    int n, d;
     float *sums;
     int width; /* floats from a row of sums to the next */
 };
@@ -22,98 +24,138 @@ INLINE void few_value_step(const int type, const int n_rows, const int n_vectors
     }
 }
 
-/* A register tile: all keys of the run, from dimension c on. */
+/* Pairs of bf16, each the upper half of a float: sums of the even and of the odd dimensions. */
+INLINE void few_value_pairs(const int n_rows, const int n_vectors, const float *p, const char *v, vf *sum) {
+    UNROLL
+    for (int i = 0; i < n_vectors; i += 2) {
+        const vf pairs = v_load_any((const float *)(const void *)(v + i * LANES * 2));
+        const vf even = v_of_first(pairs), odd = v_of_second(pairs);
+        UNROLL
+        for (int r = 0; r < n_rows; r++) {
+            const vf weight = v_set1(p[r * FEW_STRIDE]);
+            sum[r * n_vectors + i] = v_fma_few(weight, even, sum[r * n_vectors + i]);
+            sum[r * n_vectors + i + 1] = v_fma_few(weight, odd, sum[r * n_vectors + i + 1]);
+        }
+    }
+}
+
+INLINE bool in_pairs(const int type, const int n_rows, const int n_vectors) {
+    return type == SA_BF16 && n_rows <= 2 && n_vectors % 2 == 0;
+}
+
+/* A key. */
+INLINE void few_value_key(const int type, const int n_rows, const int n_vectors, const float *p, const char *v,
+                          vf *sum) {
+    keep_address(v);
+    if (in_pairs(type, n_rows, n_vectors))
+        few_value_pairs(n_rows, n_vectors, p, v, sum);
+    else
+        few_value_step(type, n_rows, n_vectors, p, v, sum);
+}
+
+/* A register tile: all keys of the job, from dimension c on. */
 INLINE void few_value_tile(const int type, const int n_rows, const int n_vectors, const struct few_job *job, int c,
-                           struct near *near, struct cursor *cursor) {
+                           struct cursor *cursor) {
     enum { KEYS = 4 };
-    const int bytes = n_vectors * LANES * type_bytes(type);
-    const char *const *row = job->v.row;
+    const bool pairs = in_pairs(type, n_rows, n_vectors);
+    const int bytes = n_vectors * LANES * type_bytes(type), n = job->n;
+    const char *const *row = job->row;
+    const float *p = job->p;
     float *sums = job->sums + c;
     vf sum[FEW_SUMS];
     int j = 0;
+    c *= type_bytes(type);
     UNROLL
     for (int i = 0; i < n_rows * n_vectors; i++)
         sum[i] = v_load(sums + i / n_vectors * job->width + i % n_vectors * LANES);
-    for (; j + KEYS <= job->v.n; j += KEYS) {
-        if (near)
-            fetch_near(KEYS * n_vectors * LANES, near);
-        fetch_lines(sa_few_reads(type_bytes(type), n_rows), (KEYS * bytes + SA_LINE_BYTES - 1) / SA_LINE_BYTES, cursor);
+    UNROLL
+    for (int i = 0; i < n_rows * n_vectors; i += 2)
+        if (pairs)
+            v_part(&sum[i], &sum[i + 1]);
+    for (; j + KEYS <= n; j += KEYS) {
+        if (KEYS * bytes < TURN_BYTES && j % (TURN_BYTES / bytes) == 0)
+            fetch_turn(n_rows > 1, cursor);
         UNROLL
-        for (int i = j; i < j + KEYS; i++)
-            few_value_step(type, n_rows, n_vectors, job->p + i, row[i] + c * type_bytes(type), sum);
+        for (int i = 0; i < KEYS; i++) {
+            fetch(n_rows > 1, i * bytes, bytes, cursor);
+            few_value_key(type, n_rows, n_vectors, p + j + i, row[j + i] + c, sum);
+        }
     }
-    for (; j < job->v.n; j++)
-        few_value_step(type, n_rows, n_vectors, job->p + j, row[j] + c * type_bytes(type), sum);
+    for (; j < n; j++)
+        few_value_key(type, n_rows, n_vectors, p + j, row[j] + c, sum);
+    UNROLL
+    for (int i = 0; i < n_rows * n_vectors; i += 2)
+        if (pairs)
+            v_join(&sum[i], &sum[i + 1]);
     UNROLL
     for (int i = 0; i < n_rows * n_vectors; i++)
         v_store(sums + i / n_vectors * job->width + i % n_vectors * LANES, sum[i]);
 }
 
 /* Dimensions that fill no vector, as floats on a copy. */
-INLINE void few_value_rest(const int n_rows, const struct few_job *job, int c) {
+INLINE void few_value_rest(const int type, const int n_rows, const struct few_job *job, int c) {
     _Alignas(64) float rest[SA_RUN_KEYS][LANES];
     const char *row[SA_RUN_KEYS];
-    const int bytes = type_bytes(job->v.type);
-    for (int j = 0; j < job->v.n; j++) {
-        const struct sa_stored from = {job->v.row[j] + c * bytes, 0, 1, job->v.d - c, job->v.type};
+    for (int j = 0; j < job->n; j++) {
+        const struct sa_stored from = {job->row[j] + c * type_bytes(type), 0, 1, job->d - c, type};
         memset(rest[j], 0, sizeof rest[j]);
         lanes_widen(from, rest[j], 0);
         row[j] = (const char *)rest[j];
     }
-    const struct sa_fetched nothing = {row, 0, 0, 0};
-    const struct few_job floats = {job->p, {row, job->v.n, 0, LANES, SA_F32, nothing}, job->sums + c, job->width};
-    struct cursor cursor = cursor_of(nothing);
-    few_value_tile(SA_F32, n_rows, 1, &floats, 0, NULL, &cursor);
+    const struct few_job floats = {job->p, row, job->n, LANES, job->sums + c, job->width};
+    const struct sa_pointed nothing = {row, 1, 0, 1, 1, LANES, SA_F32, 0, {{row, row, row, row}, 1, SA_LINE_BYTES}};
+    struct cursor cursor = cursor_of(&nothing);
+    set_near(&nothing, 0, 0, 0, 1, &cursor);
+    few_value_tile(SA_F32, n_rows, 1, &floats, 0, &cursor);
 }
 
-#define REST_FEW(name, type, n)                                                                                        \
-    static void few_rest_##n(const struct few_job *job, int c) { few_value_rest(n, job, c); }
+#define REST_FEW(name, any, n)                                                                                         \
+    static void few_rest_##n(int type, const struct few_job *job, int c) { few_value_rest(type, n, job, c); }
 EACH_FEW_SIZE(REST_FEW, any, SA_F32)
 #undef REST_FEW
 
 /* Tiles as large as the registers allow, then single vectors. */
-INLINE int few_value_tiles(const int type, const int n_rows, const struct few_job *job, struct near *near,
-                           struct cursor *cursor) {
+INLINE int few_value_tiles(const int type, const int n_rows, const struct few_job *job, struct cursor *cursor) {
     const int n_vectors = FEW_SUMS / n_rows < 8 ? FEW_SUMS / n_rows : 8;
     int c = 0;
-    for (; c + n_vectors * LANES <= job->v.d; c += n_vectors * LANES)
-        few_value_tile(type, n_rows, n_vectors, job, c, near, cursor);
-    for (; n_vectors > 1 && c + LANES <= job->v.d; c += LANES)
-        few_value_tile(type, n_rows, 1, job, c, near, cursor);
+    for (; c + n_vectors * LANES <= job->d; c += n_vectors * LANES)
+        few_value_tile(type, n_rows, n_vectors, job, c, cursor);
+    for (; n_vectors > 1 && c + LANES <= job->d; c += LANES)
+        few_value_tile(type, n_rows, 1, job, c, cursor);
     return c;
 }
 
-/* Where a row takes several tiles, few keys at a time, so that they stay near from one tile to the next. */
-INLINE int few_value_run(const int type, const int n_rows, const struct few_job *job) {
-    enum { NEAR_KEYS = 16 };
-    struct cursor cursor = cursor_of(job->v.ahead);
-    struct near near = near_of(&job->v, NEAR_KEYS);
-    struct few_job part = *job;
-    int c = 0;
-    if (n_rows == 1 || !sa_few_reads(type_bytes(type), n_rows))
-        return few_value_tiles(type, n_rows, job, NULL, &cursor);
-    for (int j = 0; j < job->v.n; j += NEAR_KEYS) {
-        part.p = job->p + j;
-        part.v.row = job->v.row + j;
-        part.v.n = job->v.n - j < NEAR_KEYS ? job->v.n - j : NEAR_KEYS;
-        c = few_value_tiles(type, n_rows, &part, &near, &cursor);
+INLINE void few_value_places(const int type, const int n_rows, void (*rest)(int, const struct few_job *, int),
+                             const float *p, const struct sa_pointed *v, float *sums) {
+    const int width = sa_near_stride(v->d);
+    struct cursor cursor = cursor_of(v);
+    for (int at = 0; at < v->n; at += v->turn) {
+        const int n = v->n - at < v->turn ? v->n - at : v->turn;
+        for (int i = 0; i < v->places; i++) {
+            const struct few_job job = {p + i * SA_FEW_ROWS * FEW_STRIDE + at,
+                                        v->row + i * v->apart + at,
+                                        n,
+                                        v->d,
+                                        sums + i * SA_FEW_ROWS * width,
+                                        width};
+            set_near(v, i, at, at, n, &cursor);
+            const int c = few_value_tiles(type, n_rows, &job, &cursor);
+            if (c < v->d)
+                rest(type, &job, c);
+        }
     }
-    return c;
 }
 
 #define VALUE_FEW(name, type, n)                                                                                       \
-    static void few_values_##name##x##n(const struct few_job *job) {                                                   \
-        const int c = few_value_run(type, n, job);                                                                     \
-        if (c < job->v.d)                                                                                              \
-            few_rest_##n(job, c);                                                                                      \
+    static void few_values_##name##x##n(const float *p, const struct sa_pointed *v, float *sums) {                     \
+        few_value_places(type, n, few_rest_##n, p, v, sums);                                                           \
     }
 EACH_FEW(VALUE_FEW)
 #undef VALUE_FEW
 
 static void lanes_few_values(const float *p, int n_rows, struct sa_pointed v, float *sums) {
-    const struct few_job job = {p, v, sums, sa_near_stride(v.d)};
 #define VALUE_FEW(name, type, n)                                                                                       \
-    case FEW_CASE(type, n): few_values_##name##x##n(&job); break;
+    case FEW_CASE(type, n): few_values_##name##x##n(p, &v, sums); break;
     switch (FEW_CASE(v.type, few_size(n_rows))) { EACH_FEW(VALUE_FEW) }
 #undef VALUE_FEW
 }

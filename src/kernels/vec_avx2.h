@@ -77,6 +77,24 @@ INLINE void v_turn(vf r[4]) {
     r[2] = _mm256_shuffle_ps(c, d, 0x44);
     r[3] = _mm256_shuffle_ps(c, d, 0xee);
 }
+INLINE vf v_of_first(vf pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(pairs), 16)); }
+INLINE vf v_of_second(vf pairs) {
+    return _mm256_and_ps(pairs, _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000)));
+}
+INLINE void v_part(vf *a, vf *b) {
+    const vf x = _mm256_permute2f128_ps(*a, *b, 0x20), y = _mm256_permute2f128_ps(*a, *b, 0x31);
+    *a = _mm256_shuffle_ps(x, y, 0x88);
+    *b = _mm256_shuffle_ps(x, y, 0xdd);
+}
+INLINE void v_join(vf *even, vf *odd) {
+    const vf x = _mm256_unpacklo_ps(*even, *odd), y = _mm256_unpackhi_ps(*even, *odd);
+    *even = _mm256_permute2f128_ps(x, y, 0x20);
+    *odd = _mm256_permute2f128_ps(x, y, 0x31);
+}
+/* Written out, since gcc adds the two up first. */
+INLINE void v_fetch(const char *row, ptrdiff_t at) { __asm__ volatile("prefetcht1 (%0,%1)" ::"r"(row), "r"(at)); }
+INLINE void v_fetch_near(const char *row, ptrdiff_t at) { __builtin_prefetch(row + at, 0, 3); }
+
 /* Pairs, fours, eights of rows, within each half of a vector. */
 INLINE void v_turn_halves(const char *const *row, ptrdiff_t at, void *to) {
     __m256i two[8], four[8];

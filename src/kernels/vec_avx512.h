@@ -75,6 +75,26 @@ INLINE void v_turn(vf r[4]) {
     r[2] = _mm512_shuffle_ps(c, d, 0x44);
     r[3] = _mm512_shuffle_ps(c, d, 0xee);
 }
+INLINE vf v_of_first(vf pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(pairs), 16)); }
+INLINE vf v_of_second(vf pairs) {
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(pairs), _mm512_set1_epi32((int)0xffff0000)));
+}
+INLINE void v_part(vf *a, vf *b) {
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const vf x = _mm512_permutex2var_ps(*a, even, *b);
+    *b = _mm512_permutex2var_ps(*a, _mm512_add_epi32(even, _mm512_set1_epi32(1)), *b);
+    *a = x;
+}
+INLINE void v_join(vf *even, vf *odd) {
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const vf x = _mm512_permutex2var_ps(*even, first, *odd);
+    *odd = _mm512_permutex2var_ps(*even, _mm512_add_epi32(first, _mm512_set1_epi32(8)), *odd);
+    *even = x;
+}
+/* Written out, since gcc adds the two up first. */
+INLINE void v_fetch(const char *row, ptrdiff_t at) { __asm__ volatile("prefetcht1 (%0,%1)" ::"r"(row), "r"(at)); }
+INLINE void v_fetch_near(const char *row, ptrdiff_t at) { __builtin_prefetch(row + at, 0, 3); }
+
 /* Pairs, fours, eights of rows, within each quarter of a vector; the upper half has the last eight rows. */
 INLINE __m512i v_of_halves(const char *const *row, ptrdiff_t at) {
     const __m512i first = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)(row[0] + at)));

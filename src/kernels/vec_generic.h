@@ -21,6 +21,7 @@ enum { LANES = 4, PASS_GROUPS = 1, SCORE_STEPS = 1 };
 typedef float vf __attribute__((vector_size(16)));
 typedef int32_t vi __attribute__((vector_size(16)));
 typedef vi vmask;
+typedef uint32_t vu __attribute__((vector_size(16)));
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -81,7 +82,6 @@ INLINE vf v_max_abs(vf a, vf b) {
 }
 INLINE vf v_power_of_2(vf a) {
     static const uint32_t table[8] = {SA_POWERS_OF_2};
-    typedef uint32_t vu __attribute__((vector_size(16)));
     vu bits = (vu)a;
     vu power = {table[bits[0] & 7], table[bits[1] & 7], table[bits[2] & 7], table[bits[3] & 7]};
     return (vf)(power + (bits << 20));
@@ -137,6 +137,27 @@ INLINE void v_turn(vf r[4]) {
     r[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
     r[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 }
+INLINE vf v_of_lower_halves(vf pairs) { return (vf)((vu)pairs << 16); }
+INLINE vf v_of_upper_halves(vf pairs) { return (vf)((vu)pairs & 0xffff0000u); }
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define v_of_first  v_of_upper_halves
+#define v_of_second v_of_lower_halves
+#else
+#define v_of_first  v_of_lower_halves
+#define v_of_second v_of_upper_halves
+#endif
+INLINE void v_part(vf *a, vf *b) {
+    const vf even = __builtin_shufflevector(*a, *b, 0, 2, 4, 6);
+    *b = __builtin_shufflevector(*a, *b, 1, 3, 5, 7);
+    *a = even;
+}
+INLINE void v_join(vf *even, vf *odd) {
+    const vf first = __builtin_shufflevector(*even, *odd, 0, 4, 1, 5);
+    *odd = __builtin_shufflevector(*even, *odd, 2, 6, 3, 7);
+    *even = first;
+}
+INLINE void v_fetch(const char *row, ptrdiff_t at) { __builtin_prefetch(row + at, 0, 2); }
+INLINE void v_fetch_near(const char *row, ptrdiff_t at) { __builtin_prefetch(row + at, 0, 3); }
 INLINE void v_turn_halves(const char *const *row, ptrdiff_t at, void *to) {
     uint16_t half[16], *turned = to;
     for (int i = 0; i < LANES; i++) {
@@ -154,7 +175,6 @@ INLINE void v_turn_bytes(const char *const *row, ptrdiff_t at, void *to) {
 INLINE vf v_of_bf16(const void *p) {
     uint16_t bits[LANES];
     memcpy(bits, p, sizeof bits);
-    typedef uint32_t vu __attribute__((vector_size(16)));
     return (vf)((vu){bits[0], bits[1], bits[2], bits[3]} << 16);
 }
 INLINE vf v_of_i8(const void *p) {
@@ -164,7 +184,6 @@ INLINE vf v_of_i8(const void *p) {
 }
 
 INLINE void v_to_bf16(void *p, vf a) {
-    typedef uint32_t vu __attribute__((vector_size(16)));
     const vu bits = (vu)a, upper = bits >> 16;
     const vu rounded = (bits + 0x7fffu + (upper & 1)) >> 16;
     const vu all = (vu)v_select((vmask)(a == a), (vf)rounded, (vf)(upper | 0x40u));

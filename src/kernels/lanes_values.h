@@ -103,6 +103,8 @@ INLINE struct column column_of(const struct sa_ahead *ahead, int i) {
     for (int set = 0; set < ahead->n_sets; set++) {
         const struct sa_lines *rows = &ahead->sets[set];
         const int n_columns = (rows->bytes + SA_LINE_BYTES - 1) / SA_LINE_BYTES;
+        if (at < n_columns && rows->stride == n_columns * SA_LINE_BYTES)
+            return (struct column){rows->data + (ptrdiff_t)at * rows->n * SA_LINE_BYTES, SA_LINE_BYTES, rows->n};
         if (at < n_columns)
             return (struct column){rows->data + at * SA_LINE_BYTES, rows->stride, rows->n};
         at -= n_columns;

@@ -147,17 +147,6 @@ static int64_t tile_pairs(const struct sa_tile *t, int64_t begin) {
 
 /* ---------------------------------------------------------------- what comes after it */
 
-/* Rows of q or o of a tile: tokens, with all their heads of the kv head where these follow each other in memory. */
-static struct sa_lines token_lines(const struct sa_problem *problem, struct sa_item item, const char *data,
-                                   ptrdiff_t token, ptrdiff_t head, int d_bytes) {
-    const struct sa_seq *seq = &problem->seqs[item.seq];
-    const int64_t first = item.tile * SA_TILE_ROWS / problem->group;
-    const int64_t last = ((item.tile + 1) * SA_TILE_ROWS - 1) / problem->group;
-    const int64_t n = (last < seq->n_q ? last + 1 : seq->n_q) - first;
-    return (struct sa_lines){data + item.kv_head * problem->group * head + first * token, token, (int)n,
-                             head == d_bytes ? problem->group * d_bytes : d_bytes};
-}
-
 static struct sa_lines first_keys(const struct sa_cache *cache, int kv_head, struct sa_range keys) {
     const struct sa_cache head = sa_cache_of_head(cache, kv_head);
     return sa_lines_of(&head, keys.begin,
@@ -195,18 +184,12 @@ static void add_first_keys(struct sa_ahead *after, const struct sa_problem *prob
     add_set(after, first_keys(&seq->v, item.kv_head, keys));
 }
 
-/* Where o goes, and what the next item begins with. */
+/* Its q and o are fetched while those before them are packed and written. */
 static struct sa_ahead needed_after(const struct sa_problem *problem, const struct sa_splits *splits,
                                     struct sa_item item, const struct sa_item *next) {
-    const struct sa_seq *seq = &problem->seqs[item.seq];
     struct sa_ahead after = {.n_sets = 0};
-    if (item.split == SA_WHOLE && !seq->kept)
-        add_set(&after, token_lines(problem, item, seq->o.data, seq->o.token, seq->o.head, problem->o_bytes));
-    if (!next)
-        return after;
-    seq = &problem->seqs[next->seq];
-    add_set(&after, token_lines(problem, *next, seq->q.data, seq->q.token, seq->q.head, problem->q_bytes));
-    add_first_keys(&after, problem, splits, *next, item);
+    if (next)
+        add_first_keys(&after, problem, splits, *next, item);
     return after;
 }
 

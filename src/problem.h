@@ -114,7 +114,6 @@ struct sa_problem {
     int n_kv_heads, group; /* group: query heads a kv head */
     int d_qk, d_v;
     int q_type, o_type;
-    int q_bytes, o_bytes; /* of a row */
     float factor;         /* scale * log2(e) */
     float softcap;        /* 0: none */
     int bias_type;

@@ -253,8 +253,6 @@ sa_status sa_validate_sequences(const sa_batch *own, struct sa_problem *problem)
                                    .d_v = own->d_v,
                                    .q_type = own->q_type,
                                    .o_type = own->o_type,
-                                   .q_bytes = own->d_qk * sa_type_bytes(own->q_type),
-                                   .o_bytes = own->d_v * sa_type_bytes(own->o_type),
                                    .factor = (float)(scale * LOG2_E),
                                    .softcap = own->softcap,
                                    .bias_type = own->bias_type,

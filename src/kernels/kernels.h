@@ -131,7 +131,7 @@ struct sa_lines {
     int n, bytes;     /* rows, bytes of a row */
 };
 
-enum { SA_AHEAD_SETS = 4 };
+enum { SA_AHEAD_SETS = 2 };
 struct sa_ahead {
     struct sa_lines sets[SA_AHEAD_SETS];
     int n_sets;

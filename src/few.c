@@ -100,8 +100,8 @@ static bool open_block(struct block *b, const struct sa_tile *t, int64_t at) {
 
 /* Do all rows see all of its keys, and is nothing else to be looked up? */
 static bool is_full(const struct block *b) {
-    return b->alike && !b->view && !b->tile->seq->terms.bias.data && b->begin == 0 && b->end == SA_BLOCK_KEYS &&
-           (!b->rows[0].sink || b->rows[0].sink == b->rows[0].lo);
+    return b->alike && !b->view && !b->tile->seq->terms.bias.data && b->rows[0].sink == b->rows[0].lo &&
+           b->end == SA_BLOCK_KEYS;
 }
 
 static bool open_place(struct side *side, int64_t at) {

@@ -167,6 +167,29 @@ START_TEST(poison_that_other_rows_see) {
 }
 END_TEST
 
+/* Poison in all keys and values ahead of a window, wherever in a block it begins. */
+START_TEST(poison_ahead_of_a_window) {
+    enum { N_KEYS = 1024 };
+    sa_engine *engine = engine_with(_i, 1);
+    for (int begin = 240; engine && begin < 290; begin++) {
+        struct drawn drawn = drawn_batch((uint64_t)begin, 4, 2, 9, 17);
+        drawn_types(&drawn);
+        drawn_add(&drawn, 1, N_KEYS, -1, 3);
+        drawn.batch.flags |= SA_WINDOW | SA_CAUSAL;
+        drawn.batch.window_left = N_KEYS - 1 - begin;
+        size_t n;
+        float *before = drawn_compute(&drawn, engine, &n);
+        drawn_poison(&drawn, 0, -1, begin % 3 ? NAN : INFINITY);
+        float *after = drawn_compute(&drawn, engine, &n);
+        drawn_must_equal(after, before, n, "poison ahead of a window");
+        free(before);
+        free(after);
+        drawn_free(&drawn);
+    }
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- NaN that is seen */
 
 enum part { OF_QUERY, OF_KEY, OF_VALUE, OF_KEY_SCALE, OF_VALUE_SCALE, N_PARTS };
@@ -345,6 +368,7 @@ int main(void) {
     tcase_add_loop_test(tcase, outputs_are_rounded_once, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, rows_that_see_nothing, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, poison_that_other_rows_see, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(tcase, poison_ahead_of_a_window, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, nan_strikes_what_sees_it, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, scales_of_zero, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, scales_of_inf, ISA_FIRST, ISA_END);

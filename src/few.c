@@ -111,7 +111,8 @@ static bool open_place(struct side *side, int64_t at) {
     return open_block(b, side->tile, at);
 }
 
-/* As many blocks from key `at` on, `most` at most, as can go side by side. False: no row sees any key of the first. */
+/* As many blocks from key `at` on, `most` at most, as can go side by side. False: no row sees any key of the first. A
+ * view serves the one block that has it: a block that follows is opened only behind full ones, which have none. */
 static bool open_side(struct side *side, const struct sa_tile *t, int64_t at, int most) {
     side->tile = t;
     side->n = 0;
@@ -121,7 +122,8 @@ static bool open_side(struct side *side, const struct sa_tile *t, int64_t at, in
     while (side->n < most && is_full(&side->blocks[side->n - 1]) && open_place(side, at + side->n * SA_BLOCK_KEYS) &&
            is_full(&side->blocks[side->n]))
         side->n++;
-    side->n -= side->n == 3;
+    if (side->n == 3)
+        side->n = 2; /* so that four places are shared out evenly */
     side->n_keys = side->blocks[0].end - side->blocks[0].begin;
     return true;
 }
@@ -173,8 +175,8 @@ static int key_tile(const struct sa_tile *t) { return sa_few_tile(t->kernels->la
 
 /* Keys that are some KiB, whole register tiles of them. */
 static int turn_keys(const struct sa_tile *t) {
-    enum { TURN_BYTES = 4096 };
-    const int least = key_tile(t), n = TURN_BYTES / t->k.d_bytes / least * least;
+    enum { SOME_KIB = 4096 };
+    const int least = key_tile(t), n = SOME_KIB / t->k.d_bytes / least * least;
     return n < least ? least : n > SA_RUN_KEYS ? SA_RUN_KEYS : n;
 }
 
@@ -204,28 +206,46 @@ static void find_lists(struct side *side, int64_t next) {
     }
 }
 
-/* What is fetched while the rows from `at` of the lists on are read, 0 or n_keys. Four blocks: what each of them goes
- * on with, a turn ahead and more. Fewer: what comes behind those rows, which is cut into four places. */
-static struct sa_fetched ahead_of(const struct side *side, int at) {
-    const struct sa_tile *t = side->tile;
-    const bool all = side->n == SA_FETCH_PLACES;
-    const int cuts = SA_FETCH_PLACES / side->n, next = at + (all ? side->turn : side->n_keys);
-    const int left = 2 * side->n_keys + side->n_next - next;
-    const int part = all ? left : ((left < side->n_keys ? left : side->n_keys) + cuts - 1) / cuts;
-    struct sa_fetched ahead = {.n = part > 1 ? part : 1, .bytes = (at == 0) == all ? t->k.d_bytes : t->v.d_bytes};
+/* Four blocks: each goes on with its own list, a turn later; every place leads the one before it a little. */
+static struct sa_fetched ahead_of_four(const struct side *side, int at) {
+    const int next = at + side->turn, left = 2 * side->n_keys + side->n_next - next;
+    struct sa_fetched ahead = {.n = left > 1 ? left : 1};
     for (int p = 0; p < SA_FETCH_PLACES; p++)
-        ahead.row[p] = side->blocks[p / cuts].row + (part < 1 ? 0
-                                                     : all    ? next + p * side->lead
-                                                              : next + p % cuts * part);
+        ahead.row[p] = side->blocks[p].row + (left > 0 ? next + p * side->lead : 0);
+    return ahead;
+}
+
+/* One block or two: what follows on the rows that are read, values on keys, the next keys on values, in four parts. */
+static struct sa_fetched ahead_of_few(const struct side *side, int at) {
+    const int next = at + side->n_keys, left = at ? side->n_next : side->n_keys;
+    const int parts = SA_FETCH_PLACES / side->n,
+              part = ((left < side->n_keys ? left : side->n_keys) + parts - 1) / parts;
+    struct sa_fetched ahead = {.n = part > 1 ? part : 1};
+    for (int p = 0; p < SA_FETCH_PLACES; p++)
+        ahead.row[p] = side->blocks[p / parts].row + (part > 0 ? next + p % parts * part : 0);
+    return ahead;
+}
+
+/* What is fetched while the rows from `at` of the lists on are read: keys if that is 0, values if it is n_keys. */
+static struct sa_fetched ahead_of(const struct side *side, int at) {
+    const bool four = side->n == SA_FETCH_PLACES, keys = at == 0;
+    struct sa_fetched ahead = four ? ahead_of_four(side, at) : ahead_of_few(side, at);
+    ahead.bytes = keys == four ? side->tile->k.d_bytes : side->tile->v.d_bytes;
     return ahead;
 }
 
 /* Of each place n rows, which of the block at place b, or the first, `row` lists. */
 static struct sa_pointed rows_of(const struct side *side, const struct sa_cache *cache, const char *const *row,
                                  int places, int n) {
-    const int at = cache == &side->tile->k ? 0 : side->n_keys;
-    return (struct sa_pointed){row,         places,       SA_LIST_ROWS,      n, side->turn, cache->d,
-                               cache->type, cache->token, ahead_of(side, at)};
+    return (struct sa_pointed){.row = row,
+                               .places = places,
+                               .apart = SA_LIST_ROWS,
+                               .n = n,
+                               .turn = side->turn,
+                               .d = cache->d,
+                               .type = cache->type,
+                               .stride = cache->token,
+                               .ahead = ahead_of(side, cache == &side->tile->k ? 0 : side->n_keys)};
 }
 
 /* ---------------------------------------------------------------- scores */

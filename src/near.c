@@ -130,9 +130,10 @@ void sa_point_rows(const struct sa_cache *cache, int64_t begin, int64_t end, con
         struct sa_stored run = {zeros, 0, 1, 0, 0};
         if (exists(cache, token))
             run = sa_stored_of(cache, token, end);
+        ptrdiff_t at = 0;
 #pragma GCC unroll 8
-        for (int i = 0; i < run.n; i++, run.data += run.stride)
-            *row++ = run.data;
+        for (int i = 0; i < run.n; i++, at += run.stride)
+            *row++ = run.data + at;
         token += run.n;
     }
 }

@@ -114,8 +114,8 @@ struct sa_problem {
     int n_kv_heads, group; /* group: query heads a kv head */
     int d_qk, d_v;
     int q_type, o_type;
-    float factor;         /* scale * log2(e) */
-    float softcap;        /* 0: none */
+    float factor;  /* scale * log2(e) */
+    float softcap; /* 0: none */
     int bias_type;
     struct sa_rule rule;
     int64_t n_rows, n_pairs; /* all heads */

@@ -35,7 +35,7 @@ INLINE int few_size(int n_rows) {
 
 /* ---------------------------------------------------------------- fetching */
 
-enum { TURN_BYTES = SA_FETCH_PLACES * SA_LINE_BYTES };
+enum { FETCH_BYTES = SA_FETCH_PLACES * SA_LINE_BYTES }; /* of one line of each place */
 
 /* Where fetching has come to: from far rows of several places, and from near ones, that are used next. */
 struct cursor {
@@ -64,14 +64,14 @@ INLINE void fetch_near(struct cursor *cursor) {
         UNROLL
         for (int i = 0; i < 4; i++)
             v_fetch_near(*cursor->near + i * SA_LINE_BYTES, cursor->near_at);
-        cursor->near_at += TURN_BYTES;
+        cursor->near_at += FETCH_BYTES;
         if (cursor->near_at < cursor->near_bytes)
             return;
         cursor->near_at = 0;
         cursor->near += cursor->near < cursor->near_last;
         return;
     }
-    if (cursor->near + n_rows > cursor->near_last)
+    if (cursor->near_last - cursor->near < n_rows)
         return;
     UNROLL
     for (int i = 0; i < 4; i++)
@@ -80,7 +80,7 @@ INLINE void fetch_near(struct cursor *cursor) {
 }
 
 /* A line of each place; of the last row once more if there are no others. */
-INLINE void fetch_turn(const bool near, struct cursor *cursor) {
+INLINE void fetch_each(const bool near, struct cursor *cursor) {
     UNROLL
     for (int p = 0; p < SA_FETCH_PLACES; p++)
         v_fetch(cursor->row[cursor->apart[p]], cursor->at);
@@ -93,29 +93,31 @@ INLINE void fetch_turn(const bool near, struct cursor *cursor) {
         fetch_near(cursor);
 }
 
-/* What is due when from `done` on so many bytes are read. */
+/* What is due when from `done` on so many bytes are read: a line for each line. */
 INLINE void fetch(const bool near, const int done, const int bytes, struct cursor *cursor) {
     UNROLL
-    for (int i = done / TURN_BYTES; i < (done + bytes) / TURN_BYTES; i++)
-        fetch_turn(near, cursor);
+    for (int i = done / FETCH_BYTES; i < (done + bytes) / FETCH_BYTES; i++)
+        fetch_each(near, cursor);
 }
 
-/* Place p's rows j .. j + n - 1 are read, of a turn that began at row `at`: the rows that follow are near, after the
- * last ones the first. */
-INLINE void set_near(const struct sa_pointed *rows, int p, int at, int j, int n, struct cursor *cursor) {
-    const int turn_end = at + rows->turn < rows->n ? at + rows->turn : rows->n;
-    const char *const *row = rows->row + (turn_end < rows->n ? turn_end : 0);
-    int left = rows->n - turn_end;
-    if (j + n < turn_end) {
-        row = rows->row + p * rows->apart + j + n;
-        left = turn_end - j - n;
-    } else if (p + 1 < rows->places || !left) {
-        row = rows->row + (p + 1 < rows->places ? (p + 1) * rows->apart + at : 0);
-        left = n;
-    }
+INLINE void near_rows(const char *const *row, int n, struct cursor *cursor) {
     cursor->near = row;
-    cursor->near_last = row + (left < n ? left : n) - 1;
+    cursor->near_last = row + n - 1;
     cursor->near_at = 0;
+}
+
+/* Place p's rows j .. j + n - 1 are read, of a turn that began at row `at`: near are at most n of those that come next,
+ * of the same place, of the next one, or of the next turn; after the last ones the first. */
+INLINE void set_near(const struct sa_pointed *rows, int p, int at, int j, int n, struct cursor *cursor) {
+    const int end = at + rows->turn < rows->n ? at + rows->turn : rows->n;
+    if (j + n < end)
+        near_rows(rows->row + p * rows->apart + j + n, end - j - n < n ? end - j - n : n, cursor);
+    else if (p + 1 < rows->places)
+        near_rows(rows->row + (p + 1) * rows->apart + at, n, cursor);
+    else if (end < rows->n)
+        near_rows(rows->row + end, rows->n - end < n ? rows->n - end : n, cursor);
+    else
+        near_rows(rows->row, n, cursor);
 }
 
 /* ---------------------------------------------------------------- scores */

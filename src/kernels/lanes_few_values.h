@@ -73,8 +73,8 @@ INLINE void few_value_tile(const int type, const int n_rows, const int n_vectors
         if (pairs)
             v_part(&sum[i], &sum[i + 1]);
     for (; j + KEYS <= n; j += KEYS) {
-        if (KEYS * bytes < TURN_BYTES && j % (TURN_BYTES / bytes) == 0)
-            fetch_turn(n_rows > 1, cursor);
+        if (KEYS * bytes < FETCH_BYTES && j % (FETCH_BYTES / bytes) == 0)
+            fetch_each(n_rows > 1, cursor);
         UNROLL
         for (int i = 0; i < KEYS; i++) {
             fetch(n_rows > 1, i * bytes, bytes, cursor);
@@ -103,7 +103,13 @@ INLINE void few_value_rest(const int type, const int n_rows, const struct few_jo
         row[j] = (const char *)rest[j];
     }
     const struct few_job floats = {job->p, row, job->n, LANES, job->sums + c, job->width};
-    const struct sa_pointed nothing = {row, 1, 0, 1, 1, LANES, SA_F32, 0, {{row, row, row, row}, 1, SA_LINE_BYTES}};
+    const struct sa_pointed nothing = {.row = row,
+                                       .places = 1,
+                                       .n = 1,
+                                       .turn = 1,
+                                       .d = LANES,
+                                       .type = SA_F32,
+                                       .ahead = {{row, row, row, row}, 1, SA_LINE_BYTES}};
     struct cursor cursor = cursor_of(&nothing);
     set_near(&nothing, 0, 0, 0, 1, &cursor);
     few_value_tile(SA_F32, n_rows, 1, &floats, 0, &cursor);

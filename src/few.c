@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A tile of few rows costs what it takes to read its keys and values, and memory is read fastest from several places in
- * turns. So the blocks of a chunk are worked on side by side: a run of keys of each is scored, then the next run of
- * each; then their weights are found, one block after the other as their maxima say; then values are added, again in
- * turns. Meanwhile the runs that come next are fetched, line by line from all blocks in turns. Each block's sums are
- * its own, so that its bits are those of a block alone. Of a block that is looked at key by key only the strips are
- * read of which some row sees a key.
+ * turns. So the blocks of a chunk are worked on side by side: some keys of each are scored, then the next ones of each;
+ * then their weights are found, one block after the other, since each maximum goes on from the one before; then values
+ * are added, again in turns. Meanwhile what comes a turn later is fetched, a line from each block in turn. Each block's
+ * sums are its own, so that its bits are those of a block alone. Of a block that is looked at key by key only the
+ * strips are read of which some row sees a key.
  */
 #include "few.h"
 
@@ -234,7 +234,7 @@ static struct sa_fetched ahead_of(const struct side *side, int at) {
     return ahead;
 }
 
-/* Of each place n rows, which of the block at place b, or the first, `row` lists. */
+/* n rows of each place, those of the first one as `row` lists them. */
 static struct sa_pointed rows_of(const struct side *side, const struct sa_cache *cache, const char *const *row,
                                  int places, int n) {
     return (struct sa_pointed){.row = row,

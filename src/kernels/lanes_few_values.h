@@ -58,6 +58,7 @@ INLINE void few_value_tile(const int type, const int n_rows, const int n_vectors
                            struct cursor *cursor) {
     enum { KEYS = 4 };
     const bool pairs = in_pairs(type, n_rows, n_vectors);
+    const bool near = n_rows > 1 || job->d > n_vectors * LANES; /* else a row is read at once */
     const int bytes = n_vectors * LANES * type_bytes(type), n = job->n;
     const char *const *row = job->row;
     const float *p = job->p;
@@ -74,10 +75,10 @@ INLINE void few_value_tile(const int type, const int n_rows, const int n_vectors
             v_part(&sum[i], &sum[i + 1]);
     for (; j + KEYS <= n; j += KEYS) {
         if (KEYS * bytes < FETCH_BYTES && j % (FETCH_BYTES / bytes) == 0)
-            fetch_each(n_rows > 1, cursor);
+            fetch_each(near, cursor);
         UNROLL
         for (int i = 0; i < KEYS; i++) {
-            fetch(n_rows > 1, i * bytes, bytes, cursor);
+            fetch(near, i * bytes, bytes, cursor);
             few_value_key(type, n_rows, n_vectors, p + j + i, row[j + i] + c, sum);
         }
     }

@@ -166,7 +166,8 @@ static int64_t first_block(const struct sa_problem *problem, struct sa_item item
     return sa_viewer_next(&viewer, begin, N_BLOCKS);
 }
 
-/* What an item begins with, unless the one before it goes through the same keys. */
+/* The keys and values that an item begins with, unless the one before it goes through the same. Its q and o are fetched
+ * while those before them are packed and written. */
 static void add_first_keys(struct sa_ahead *after, const struct sa_problem *problem, const struct sa_splits *splits,
                            struct sa_item item, struct sa_item before) {
     const struct sa_seq *seq = &problem->seqs[item.seq];
@@ -182,15 +183,6 @@ static void add_first_keys(struct sa_ahead *after, const struct sa_problem *prob
         return;
     add_set(after, first_keys(&seq->k, item.kv_head, keys));
     add_set(after, first_keys(&seq->v, item.kv_head, keys));
-}
-
-/* Its q and o are fetched while those before them are packed and written. */
-static struct sa_ahead needed_after(const struct sa_problem *problem, const struct sa_splits *splits,
-                                    struct sa_item item, const struct sa_item *next) {
-    struct sa_ahead after = {.n_sets = 0};
-    if (next)
-        add_first_keys(&after, problem, splits, *next, item);
-    return after;
 }
 
 /* ---------------------------------------------------------------- the item */
@@ -281,7 +273,8 @@ void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *proble
                const struct sa_partials *partials, struct sa_item item, const struct sa_item *next,
                struct sa_workspace *space) {
     struct sa_tile t = {.kernels = kernels, .problem = problem, .space = space, .seq = &problem->seqs[item.seq]};
-    t.after = needed_after(problem, splits, item, next);
+    if (next)
+        add_first_keys(&t.after, problem, splits, *next, item);
     if (item.split == SA_WHOLE)
         attend_whole(&t, item);
     else

@@ -123,8 +123,8 @@ struct sa_stairs {
 };
 
 /* Rows that will be needed next, to be fetched into the second-level cache meanwhile, a column of cache lines at a
- * time: bytes 64 i to 64 i + 63 of all rows of a set. A call fetches the columns first, first + step, ... of all sets
- * one after the other. */
+ * time: bytes 64 i to 64 i + 63 of all rows of a set; of rows that follow each other as many neighbouring lines. A call
+ * fetches the columns first, first + step, ... of all sets one after the other. */
 struct sa_lines {
     const char *data;
     ptrdiff_t stride; /* bytes */

@@ -277,7 +277,7 @@ INLINE void few_score_tile(const int type, const int n_rows, const int n_units, 
 }
 
 INLINE void few_score_places(const int type, const int n_rows, const float *qt, const struct sa_pointed *k, float *s) {
-    const int most = type == SA_F32 ? 2 : FEW_UNITS;
+    const int most = sa_few_tile(LANES, type_bytes(type)) / LANES;
     const int n_units = FEW_SUMS / n_rows < most ? FEW_SUMS / n_rows : most;
     const int n = n_units * LANES;
     struct cursor cursor = cursor_of(k);

@@ -12,7 +12,8 @@ struct value_job {
     const struct sa_ahead *ahead;
 };
 
-/* A cache line of each of n rows, to be fetched one row a key. */
+/* A cache line of each of n rows, or n neighbouring ones of rows that follow each other, where the processor's own
+ * prefetchers join in; to be fetched one a key. */
 struct column {
     const char *at;
     ptrdiff_t stride;
@@ -103,7 +104,8 @@ INLINE struct column column_of(const struct sa_ahead *ahead, int i) {
     for (int set = 0; set < ahead->n_sets; set++) {
         const struct sa_lines *rows = &ahead->sets[set];
         const int n_columns = (rows->bytes + SA_LINE_BYTES - 1) / SA_LINE_BYTES;
-        if (at < n_columns && rows->stride == n_columns * SA_LINE_BYTES)
+        const bool follow = rows->stride == n_columns * SA_LINE_BYTES;
+        if (at < n_columns && follow)
             return (struct column){rows->data + (ptrdiff_t)at * rows->n * SA_LINE_BYTES, SA_LINE_BYTES, rows->n};
         if (at < n_columns)
             return (struct column){rows->data + at * SA_LINE_BYTES, rows->stride, rows->n};

@@ -20,9 +20,11 @@ enum {
 #else
 #define EACH_FEW_SIZE(X, name, type) X(name, type, 1) X(name, type, 2) X(name, type, 4) X(name, type, 8)
 #endif
+#ifndef EACH_FEW
 #define EACH_FEW(X)                                                                                                    \
     EACH_FEW_SIZE(X, f32, SA_F32)                                                                                      \
     EACH_FEW_SIZE(X, bf16, SA_BF16) EACH_FEW_SIZE(X, f16, SA_F16) EACH_FEW_SIZE(X, i8, SA_I8)
+#endif
 #define FEW_CASE(type, n) ((type)*16 + (n))
 
 INLINE int few_size(int n_rows) {
@@ -150,7 +152,7 @@ INLINE const char *row_of_unit(const struct unit *unit, const int i) {
 INLINE void few_score_add(const int n_rows, const float *qt, vf x, vf *sum) {
     UNROLL
     for (int r = 0; r < n_rows; r++)
-        sum[r] = v_fma_few(v_set1(qt[r]), x, sum[r]);
+        sum[r] = v_term_few(v_set1(qt[r]), x, sum[r]);
 }
 
 /* Are elements, or pairs of which each is the upper half of a float, turned in registers, as words of 4 bytes? For many
@@ -272,8 +274,11 @@ INLINE void few_score_tile(const int type, const int n_rows, const int n_units, 
         move_unit(bytes, &unit[u]);
     }
     UNROLL
-    for (int i = 0; i < n_units * n_rows; i++)
+    for (int i = 0; i < n_units * n_rows; i++) {
+        if (OF_PAIRS)
+            sum[i] = sum[i] * v_set1(qt[i % n_rows]);
         v_store(s + i % n_rows * FEW_STRIDE + i / n_rows * LANES, sum[i]);
+    }
 }
 
 INLINE void few_score_places(const int type, const int n_rows, const float *qt, const struct sa_pointed *k, float *s) {
@@ -304,72 +309,6 @@ static void lanes_few_scores(const float *qt, int n_rows, struct sa_pointed k, f
     case FEW_CASE(type, n): few_scores_##name##x##n(qt, &k, s); break;
     switch (FEW_CASE(k.type, few_size(n_rows))) { EACH_FEW(SCORE_FEW) }
 #undef SCORE_FEW
-}
-
-static void lanes_few_scale(int n_rows, int n_keys, const float *scale, float *s) {
-    for (int r = 0; r < n_rows; r++, s += FEW_STRIDE)
-        for (int j = 0; j < n_keys; j += LANES)
-            v_store(s + j, v_load(s + j) * v_load(scale + j));
-}
-
-/* ---------------------------------------------------------------- weights */
-
-INLINE float few_maximum(int n_keys, const float *s) {
-    _Alignas(64) float each[LANES];
-    vf max = v_load(s);
-    for (int j = LANES; j < n_keys; j += LANES)
-        max = v_max(v_load(s + j), max);
-    v_store(each, max);
-    for (int i = 1; i < LANES; i++)
-        each[0] = each[i] > each[0] ? each[i] : each[0];
-    return each[0];
-}
-
-/* The tree of kernels.h with its keys side by side. */
-INLINE float few_sum16(const float *p) {
-    strip a, b;
-    memcpy(&a, p, sizeof a);
-    memcpy(&b, p + STRIP_ROWS, sizeof b);
-    a = a + b;
-    const half t4 = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
-    return (t4[0] + t4[2]) + (t4[1] + t4[3]);
-}
-
-INLINE float few_weights_row(int n_keys, float *s, float shift) {
-    enum { AT_ONCE = SA_SUM_KEYS / LANES };
-    const vf m = v_set1(shift);
-    float sum = 0.0f;
-    for (int j = 0; j < n_keys; j += SA_SUM_KEYS) {
-        vf p[AT_ONCE];
-        UNROLL
-        for (int i = 0; i < AT_ONCE; i++)
-            p[i] = v_load(s + j + i * LANES) - m;
-        exp2_each(AT_ONCE, p);
-        UNROLL
-        for (int i = 0; i < AT_ONCE; i++)
-            v_store(s + j + i * LANES, p[i]);
-        sum = sum + few_sum16(s + j);
-    }
-    return sum;
-}
-
-/* Rows of the group that the tile does not have keep what they have. */
-static void lanes_few_weights(int n_rows, int n_keys, float *s, float *m, float *l, float *alpha) {
-    _Alignas(64) float mb[SA_GROUP_ROWS], shift[SA_GROUP_ROWS], sum[SA_GROUP_ROWS];
-    for (int r = 0; r < SA_GROUP_ROWS; r++) {
-        mb[r] = r < n_rows ? few_maximum(n_keys, s + r * FEW_STRIDE) : -INFINITY;
-        sum[r] = 0.0f;
-    }
-    for (int lane = 0; lane < SA_GROUP_ROWS; lane += LANES) {
-        vf m_new = v_max(v_load(m + lane), v_load(mb + lane)), to = finite_max(m_new);
-        v_store(shift + lane, to);
-        v_store(alpha + lane, exp2_nonpositive(v_load(m + lane) - to));
-        v_store(m + lane, m_new);
-    }
-    for (int r = 0; r < n_rows; r++)
-        sum[r] = few_weights_row(n_keys, s + r * FEW_STRIDE, shift[r]);
-    for (int lane = 0; lane < SA_GROUP_ROWS; lane += LANES)
-        v_store(l + lane, v_fma_few(v_load(l + lane), v_load(alpha + lane), v_load(sum + lane)));
 }
 
 #endif

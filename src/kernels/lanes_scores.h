@@ -22,7 +22,7 @@ INLINE void score_step(const int n_keys, const int n_vectors, const float *qt, c
         vf key = v_set1(k[i * stride]);
         UNROLL
         for (int v = 0; v < n_vectors; v++)
-            sum[i * n_vectors + v] = v_fma(q[v], key, sum[i * n_vectors + v]);
+            sum[i * n_vectors + v] = v_term(q[v], key, sum[i * n_vectors + v]);
     }
     /* Loads of the next step stay behind: clang would hoist all of a turn's and spill them. */
     __asm__ volatile("" ::: "memory");
@@ -48,6 +48,8 @@ INLINE void score_tile(const int n_keys, const int n_vectors, const struct score
     float *s = job->s + j * W;
     UNROLL
     for (int i = 0; i < n_keys * n_vectors; i++) {
+        if (OF_PAIRS)
+            sum[i] = sum[i] * v_load(qt + d * W + i % n_vectors * LANES);
         v_store(s + i / n_vectors * W + i % n_vectors * LANES, sum[i]);
         best[i % n_vectors] = v_max(best[i % n_vectors], sum[i]);
     }
@@ -87,42 +89,6 @@ static void lanes_scores(const float *qt, int g0, int g1, struct sa_rows k, floa
     const int middle = tiling.n_large * tiling.size;
     score_tiles(&job, n_vectors, tiling.size, 0, middle);
     score_tiles(&job, n_vectors, tiling.size - 1, middle, k.n);
-}
-
-/* Lanes of a vector of which key j has its bit set: it becomes the sign. */
-INLINE vmask visible_bits(const uint32_t *bits, int lane, int j) {
-    typedef uint32_t lane_words __attribute__((vector_size(4 * LANES)));
-    const int32_t *at = (const int32_t *)bits + j / 32 * SA_GROUP_ROWS + lane % SA_GROUP_ROWS;
-    return v_less_i((vi)((lane_words)v_load_i(at) << (31 - j % 32)), v_set1_i(0));
-}
-
-/* Lanes of a vector that see key j. */
-INLINE vmask visible(struct sa_lane_keys keys, int lane, int j) {
-    if (keys.bits)
-        return visible_bits(keys.bits, lane, j);
-    vi key = v_set1_i(j);
-    vmask in_window = m_not(v_less_i(key, v_load_i(keys.lo + lane)));
-    vmask in_sink = v_less_i(key, v_load_i(keys.sink + lane));
-    return m_and(m_or(in_window, in_sink), v_less_i(key, v_load_i(keys.hi + lane)));
-}
-
-static void lanes_mask(int g, int n_keys, int first_key, struct sa_lane_keys keys, float *s, float *mb) {
-    for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES) {
-        vf best = v_load(mb + lane);
-        for (int j = 0; j < n_keys; j++) {
-            float *at = s + j * W + lane;
-            vf score = v_select(visible(keys, lane, first_key + j), v_load(at), v_set1(-INFINITY));
-            v_store(at, score);
-            best = v_max(best, score);
-        }
-        v_store(mb + lane, best);
-    }
-}
-
-static void lanes_scores_none(int g, int n_keys, float *s) {
-    for (int j = 0; j < n_keys; j++)
-        for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES)
-            v_store(s + j * W + lane, v_set1(-INFINITY));
 }
 
 #endif

@@ -32,7 +32,7 @@ INLINE void value_step(const int n_dims, const int n_vectors, const int lo, cons
         vf value = v_set1(v[c]);
         UNROLL
         for (int i = lo; i < hi; i++)
-            sum[c * n_vectors + i] = v_fma(w[i], value, sum[c * n_vectors + i]);
+            sum[c * n_vectors + i] = v_term(w[i], value, sum[c * n_vectors + i]);
     }
 }
 
@@ -142,42 +142,6 @@ static void lanes_values(const float *p, int g0, int g1, const struct sa_stairs 
     const int middle = tiling.n_large * tiling.size;
     value_tiles(&job, n_vectors, tiling.size, 0, middle, 0);
     value_tiles(&job, n_vectors, tiling.size - 1, middle, v.d, tiling.n_large);
-}
-
-/* x * 0 is NaN for what is not finite, and NaN stays. Elements that have scales are whole numbers. */
-static bool lanes_finite(struct sa_rows rows) {
-    if (rows.scale)
-        return lanes_finite((struct sa_rows){rows.scale, 1, rows.n, 1, NULL});
-    vf sum[4] = {v_set1(0.0f), v_set1(0.0f), v_set1(0.0f), v_set1(0.0f)};
-    float rest = 0.0f;
-    for (int j = 0; j < rows.n; j++) {
-        const float *row = rows.data + j * rows.stride;
-        int c = 0;
-        for (; c + 4 * LANES <= rows.d; c += 4 * LANES)
-            UNROLL
-        for (int i = 0; i < 4; i++)
-            sum[i] = v_fma(v_load_any(row + c + i * LANES), v_set1(0.0f), sum[i]);
-        for (; c + LANES <= rows.d; c += LANES)
-            sum[0] = v_fma(v_load_any(row + c), v_set1(0.0f), sum[0]);
-        for (; c < rows.d; c++)
-            rest += row[c] * 0.0f;
-    }
-    vf all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-    return !m_any(m_not(v_equal(all, all))) && rest == rest;
-}
-
-/* One dimension after the other: only blocks with NaN or inf at the edge of what is seen come here. */
-static void lanes_values_masked(const float *p, int g, struct sa_rows v, int first_key, struct sa_lane_keys keys,
-                                const float *alpha, float *o) {
-    for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES)
-        for (int c = 0; c < v.d; c++) {
-            float *at = o + c * W + lane;
-            vf sum = v_set1(0.0f);
-            for (int j = 0; j < v.n; j++)
-                sum = v_fma_where(visible(keys, lane, first_key + j), v_load(p + j * W + lane),
-                                  v_set1(v.data[j * v.stride + c]), sum);
-            v_store(at, v_fma(v_load(at), v_load(alpha + lane), sum));
-        }
 }
 
 #endif

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bench_values.h"
+#include "isa.h"
 
 static const char help[] =
     "usage: bench [options]\n"
@@ -20,7 +21,7 @@ static const char help[] =
     "                     smoke.txt callers.txt\n"
     "  --shape LINE       one shape, e.g. 'mine heads=12 nq=512 d=64 causal'; see perf/README.md\n"
     "  --threads N,...    team sizes; 0, the default: as many as the engine chooses by itself\n"
-    "  --isa NAME,...     generic, avx2, avx512; default: the fastest this machine has\n"
+    "  --isa NAME,...     generic, avx2, avx512, avx512_bf16; default: the fastest this machine has\n"
     "  --binding NAME     none, close, spread; default: the engine's\n"
     "  --repeats N        rounds over all shapes (7)\n"
     "  --seconds S        time given to each shape, all rounds together (1); one call a round is the least\n"
@@ -39,13 +40,12 @@ static const char help[] =
 
 /* ---------------------------------------------------------------- names */
 
-static const char *const isa_names[] = {"default", "generic", "avx2", "avx512"};
-static const char *const binding_names[] = {"default", "none", "close", "spread"};
-enum { N_NAMES = BENCH_PARSE_NAMES };
+static const char *const binding_names[] = {"default", "none", "close", "spread", NULL};
+enum { N_BINDINGS = 4 };
 
-const char *bench_isa_name(int isa) { return isa >= 0 && isa < N_NAMES ? isa_names[isa] : "unknown"; }
+const char *bench_isa_name(int isa) { return isa >= 0 && isa < N_ISA_NAMES ? isa_names[isa] : "unknown"; }
 const char *bench_binding_name(int binding) {
-    return binding >= 0 && binding < N_NAMES ? binding_names[binding] : "unknown";
+    return binding >= 0 && binding < N_BINDINGS ? binding_names[binding] : "unknown";
 }
 
 /* ---------------------------------------------------------------- the command line */

@@ -18,8 +18,8 @@ bool bench_parse_double(const char *text, double low, double high, double *value
     return end != text && *end == 0 && *value >= low && *value <= high;
 }
 
-bool bench_parse_name(const char *const names[BENCH_PARSE_NAMES], const char *text, int *index) {
-    for (*index = 0; *index < BENCH_PARSE_NAMES; (*index)++)
+bool bench_parse_name(const char *const *names, const char *text, int *index) {
+    for (*index = 0; names[*index]; (*index)++)
         if (strcmp(names[*index], text) == 0)
             return true;
     return false;

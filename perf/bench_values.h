@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { BENCH_MAX_LIST = 16, BENCH_PARSE_NAMES = 4 };
+enum { BENCH_MAX_LIST = 16 };
 
 struct bench_list {
     int at[BENCH_MAX_LIST];
@@ -15,7 +15,7 @@ struct bench_list {
 
 bool bench_parse_int(const char *text, int low, int high, int *value);
 bool bench_parse_double(const char *text, double low, double high, double *value);
-bool bench_parse_name(const char *const names[BENCH_PARSE_NAMES], const char *text, int *index);
+bool bench_parse_name(const char *const *names, const char *text, int *index); /* NULL behind the last name */
 
 /* Items with commas between them: numbers from low to high or, unless it is NULL, some of `names`. */
 bool bench_parse_list(const char *text, int low, int high, const char *const *names, struct bench_list *list);

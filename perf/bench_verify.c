@@ -153,7 +153,7 @@ double bench_check(const struct bench_case *c, sa_engine *engine) {
     double worst = 0, *scratch = calloc(2 * (size_t)c->shape->d_v, sizeof *scratch);
     if (!scratch)
         return perror("bench"), -1;
-    struct reference_row exact = {.o = scratch, .bound = scratch + c->shape->d_v};
+    struct reference_row exact = {.o = scratch, .bound = scratch + c->shape->d_v, .pairs = reference_has_pairs(engine)};
     const bool good = look_at_rows(c, &exact, &worst);
     free(scratch);
     return good ? worst : -1;

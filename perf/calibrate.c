@@ -10,6 +10,7 @@
 #include "bench_stats.h"
 #include "calibrate_fit.h"
 #include "cost.h"
+#include "isa.h"
 #include "kernels/kernels.h"
 #include "validate.h"
 
@@ -22,7 +23,7 @@ static const char help[] =
     "\n"
     "  --shapes FILE   shapes to fit to (calibrate.txt); may be repeated\n"
     "  --test FILE     shapes that are only predicted; may be repeated\n"
-    "  --isa NAME      generic, avx2, avx512; default: the fastest this machine has\n"
+    "  --isa NAME      generic, avx2, avx512, avx512_bf16; default: the fastest this machine has\n"
     "  --rounds N      rounds over all shapes (9)\n"
     "  --help          this text\n";
 
@@ -48,9 +49,8 @@ struct subject {
 /* ---------------------------------------------------------------- options */
 
 static bool parse_isa(const char *name, int *isa) {
-    static const char *const names[] = {"default", "generic", "avx2", "avx512"};
-    for (*isa = 0; *isa < 4; (*isa)++)
-        if (strcmp(name, names[*isa]) == 0)
+    for (*isa = 0; *isa < N_ISA_NAMES; (*isa)++)
+        if (strcmp(name, isa_names[*isa]) == 0)
             return true;
     return fprintf(stderr, "calibrate: --isa: '%s' will not do\n", name), false;
 }
@@ -194,12 +194,11 @@ static void weights_of(const struct sa_cost_model *model, double *x) {
 }
 
 static void print_row(const double *x, int isa) {
-    static const char *const names[] = {"", "generic", "avx2", "avx512"};
     double unit = x[SA_COST_PRODUCT] + x[SA_COST_STREAM] / SA_TILE_ROWS, call = x[CALL] > 0 ? x[CALL] : 1e-6;
     printf("The row of src/cost.c:\n\n    {%.4g, %.2g, {", unit, call);
     for (int i = 0; i < SA_N_COST_TERMS; i++)
         printf("%s%.4g", i ? ", " : "", fmax(x[i] / unit, i == SA_COST_TILE ? 1 : 0));
-    printf("}}, /* %s */\n\n", names[isa]);
+    printf("}}, /* %s */\n\n", isa_names[isa]);
 }
 
 /* Where the time of all shapes goes, each counted alike: a term that has no share is not needed. */

@@ -63,6 +63,19 @@ static void set_terms(const struct sa_tile *t, struct sa_item item) {
     }
 }
 
+/* Pairs of bf16 where all of q, k and v are of that type. Not where keys are picked one by one, by what rows see or by
+ * a bias of -inf: which of them are neighbours would then depend on the row. */
+static const struct sa_dots *dots_of(const struct sa_tile *t) {
+    const struct sa_problem *problem = t->problem;
+    const bool all = problem->q_type == SA_BF16 && t->k.type == SA_BF16 && t->v.type == SA_BF16;
+    return all && problem->d_qk % 2 == 0 && !t->seq->sight.any && !t->seq->terms.bias.data ? t->kernels->dots : NULL;
+}
+
+static void take_pairs(struct sa_tile *t) {
+    t->k.type = SA_F32;
+    t->k.d /= 2;
+}
+
 /* Rows of other types go through floats brought near. */
 static void pack_queries(const struct sa_tile *t, struct sa_item item) {
     const struct sa_problem *problem = t->problem;
@@ -78,7 +91,9 @@ static void pack_queries(const struct sa_tile *t, struct sa_item item) {
             t->kernels->widen((struct sa_stored){from, 0, 1, problem->d_qk, problem->q_type}, near, 0);
         rows[r] = problem->q_type != SA_F32 ? near : (const float *)(const void *)from;
     }
-    t->kernels->pack(rows, t->n_rows, problem->d_qk, problem->factor, t->space->qt);
+    t->kernels->pack(rows, t->n_rows, problem->d_qk, t->dots ? 1.0f : problem->factor, t->space->qt);
+    if (t->dots)
+        t->dots->pack(t->n_rows, problem->d_qk, problem->factor, t->space->qt);
 }
 
 static void write_outputs(const struct sa_tile *t, struct sa_item item, const struct sa_state *state) {
@@ -195,7 +210,10 @@ void sa_open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_rows)
     if (t->seq->n_k) {
         t->k = sa_cache_of_head(&t->seq->k, item.kv_head);
         t->v = sa_cache_of_head(&t->seq->v, item.kv_head);
+        t->dots = dots_of(t);
     }
+    if (t->dots)
+        take_pairs(t);
     set_lane_keys(t);
     if (t->seq->sight.any)
         t->viewer = sa_viewer_of(t->problem, t->seq, kv_head, first_row, n_rows);

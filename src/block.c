@@ -43,6 +43,16 @@ static struct sa_rows part_of(const struct sa_rows *rows, int begin, int end) {
                             rows->scale ? rows->scale + begin : NULL};
 }
 
+/* The rows of v, and of weights, that have the keys begin .. end - 1: those, or pairs of them. */
+static int first_value(const struct block *b, int begin) { return b->tile->dots ? begin / 2 : begin; }
+static int end_of_values(const struct block *b, int end) { return b->tile->dots ? (end + 1) / 2 : end; }
+
+static bool are_finite(const struct block *b, int begin, int end) {
+    const struct sa_tile *t = b->tile;
+    return (t->dots ? t->dots->finite
+                    : t->kernels->finite)(part_of(&b->v, first_value(b, begin), end_of_values(b, end)));
+}
+
 static float *s_of(const struct block *b, const struct pass *p, int key) {
     return b->tile->space->s + p->row * SA_BLOCK_KEYS + key * b->tile->kernels->pass_groups * SA_GROUP_ROWS;
 }
@@ -147,12 +157,18 @@ static struct sa_rows rows_of(const struct block *b, const struct sa_cache *cach
  * register tiles, 6 and 4 keys. */
 enum { RUN_KEYS = 48 };
 
+static void score_rows(const struct block *b, const struct pass *p, int g0, int g1, struct sa_rows k, float *s,
+                       float *mb) {
+    const struct sa_tile *t = b->tile;
+    (t->dots ? t->dots->scores : t->kernels->scores)(qt_of(b, p), g0, g1, k, s, mb);
+}
+
 static void score_common(const struct block *b, const struct pass *p, int begin, int end) {
     float *mb = b->tile->space->mb + p->row;
     begin = begin > p->common_begin ? begin : p->common_begin;
     end = end < p->common_end ? end : p->common_end;
     if (begin < end)
-        b->tile->kernels->scores(qt_of(b, p), p->g0, p->g1, part_of(&b->k, begin, end), s_of(b, p, begin), mb);
+        score_rows(b, p, p->g0, p->g1, part_of(&b->k, begin, end), s_of(b, p, begin), mb);
 }
 
 /* Keys that some rows of a group see. */
@@ -160,7 +176,7 @@ static void score_edge(const struct block *b, const struct pass *p, int g, int b
     _Alignas(64) float unmasked[SA_TILE_ROWS] = {0}; /* a maximum over more than each row sees: of no use */
     const struct sa_tile *t = b->tile;
     float *s = s_of(b, p, begin);
-    t->kernels->scores(qt_of(b, p), g, g + 1, part_of(&b->k, begin, end), s, unmasked);
+    score_rows(b, p, g, g + 1, part_of(&b->k, begin, end), s, unmasked);
     t->kernels->mask(g, end - begin, name_of(b, begin), keys_of(b, p, g), s, t->space->mb + p->row);
 }
 
@@ -173,8 +189,7 @@ static void score_keys(const struct block *b, const struct pass *p, int g, int b
         if (from >= to)
             continue;
         if (part == 1)
-            b->tile->kernels->scores(qt_of(b, p), g, g + 1, part_of(&b->k, from, to), s_of(b, p, from),
-                                     b->tile->space->mb + p->row);
+            score_rows(b, p, g, g + 1, part_of(&b->k, from, to), s_of(b, p, from), b->tile->space->mb + p->row);
         else
             score_edge(b, p, g, from, to);
     }
@@ -208,7 +223,7 @@ static void score_alike(const struct block *b, const struct pass *p, int g0, int
     const struct sa_kernels *kernels = b->tile->kernels;
     float *s = s_of(b, p, begin), *mb = b->tile->space->mb + p->row;
     if (who != NOBODY)
-        kernels->scores(qt_of(b, p), g0, g1, part_of(&b->k, begin, end), s, who == EVERYBODY ? mb : unmasked);
+        score_rows(b, p, g0, g1, part_of(&b->k, begin, end), s, who == EVERYBODY ? mb : unmasked);
     for (int g = g0; g < g1; g++)
         if (who == NOBODY)
             kernels->scores_none(g, end - begin, s);
@@ -311,7 +326,7 @@ static void score_block(struct block *b) {
 /* ---------------------------------------------------------------- weights */
 
 /* Meanwhile each group fetches its share of the values. */
-static void weigh_block(const struct block *b, const struct sa_state *state) {
+static void weigh_block(const struct block *b, const struct sa_state *state, bool pairs) {
     const struct sa_tile *t = b->tile;
     for (int i = 0; i < b->n_passes; i++) {
         const struct pass *p = &b->passes[i];
@@ -323,9 +338,12 @@ static void weigh_block(const struct block *b, const struct sa_state *state) {
             const int64_t first = b->at + b->seen_begin;
             const struct sa_lines ahead =
                 sa_lines_of(&t->v, first + n * group / t->n_groups, first + n * (group + 1) / t->n_groups);
-            if (!is_empty(z))
-                t->kernels->weights(g, z->end - z->begin, s_of(b, p, z->begin), t->space->mb + p->row, own.m, own.l,
-                                    t->space->alpha + p->row, ahead);
+            if (is_empty(z))
+                continue;
+            t->kernels->weights(g, z->end - z->begin, s_of(b, p, z->begin), t->space->mb + p->row, own.m, own.l,
+                                t->space->alpha + p->row, ahead);
+            if (pairs)
+                t->dots->pair(g, z->begin, z->end, s_of(b, p, 0));
         }
     }
 }
@@ -340,7 +358,7 @@ static unsigned strips_to_mask(const struct block *b, int group) {
 }
 
 static bool strips_are_finite(const struct block *b, int begin, int end) {
-    return b->tile->kernels->finite(part_of(&b->v, begin, end < b->seen_end ? end : b->seen_end));
+    return are_finite(b, begin, end < b->seen_end ? end : b->seen_end);
 }
 
 /* All at once, one by one only if something is wrong. */
@@ -360,13 +378,12 @@ static void find_doubtful(struct block *b) {
 
 /* Values that some rows do not see are harmless, with a weight of 0, if they are finite. Bias hides keys anywhere. */
 static bool edges_are_finite(const struct block *b, const struct pass *p, int g) {
-    bool (*finite)(struct sa_rows) = b->tile->kernels->finite;
     const struct sa_zones *z = &p->zones[g];
     if (b->view)
         return !(b->doubtful & strips_to_mask(b, p->row / SA_GROUP_ROWS + g));
     if (b->hides)
         return b->finite;
-    return finite(part_of(&b->v, z->seen_begin, z->full_begin)) && finite(part_of(&b->v, z->full_end, z->seen_end));
+    return are_finite(b, z->seen_begin, z->full_begin) && are_finite(b, z->full_end, z->seen_end);
 }
 
 /* False if the groups cannot go side by side: their keys do not form stairs, or values at an edge are not finite. */
@@ -374,13 +391,20 @@ static bool form_stairs(const struct block *b, const struct pass *p, struct sa_s
     bool fit = true;
     for (int g = p->g0; g < p->g1; g++) {
         const struct sa_zones *z = &p->zones[g];
-        keys->begin[g] = z->seen_begin;
-        keys->end[g] = z->seen_end;
+        keys->begin[g] = first_value(b, z->seen_begin);
+        keys->end[g] = end_of_values(b, z->seen_end);
         fit = fit && !is_empty(z) && edges_are_finite(b, p, g) && keys->begin[g] <= keys->end[p->g0];
         if (g > p->g0)
             fit = fit && keys->begin[g - 1] <= keys->begin[g] && keys->end[g - 1] <= keys->end[g];
     }
     return fit;
+}
+
+static void add_rows(const struct block *b, const struct pass *p, int g0, int g1, const struct sa_stairs *keys,
+                     float *o, const struct sa_ahead *ahead) {
+    const struct sa_tile *t = b->tile;
+    (t->dots ? t->dots->values : t->kernels->values)(s_of(b, p, 0), g0, g1, keys, b->v, t->space->alpha + p->row, o,
+                                                     ahead);
 }
 
 static void add_group(const struct block *b, const struct pass *p, int g, const struct sa_stairs *keys, float *o,
@@ -391,7 +415,10 @@ static void add_group(const struct block *b, const struct pass *p, int g, const 
     if (is_empty(&p->zones[g]))
         return;
     if (edges_are_finite(b, p, g))
-        kernels->values(s_of(b, p, 0), g, g + 1, keys, b->v, alpha, o, ahead);
+        add_rows(b, p, g, g + 1, keys, o, ahead);
+    else if (b->tile->dots)
+        b->tile->dots->values_masked(s_of(b, p, begin), g, part_of(&b->v, begin, end), name_of(b, 2 * begin),
+                                     keys_of(b, p, g), alpha, o);
     else if (b->hides) {
         sa_find_bias(b->tile, b->at + begin, end - begin, p->row + g * SA_GROUP_ROWS);
         kernels->values_biased(s_of(b, p, begin), g, part_of(&b->v, begin, end), name_of(b, begin), keys_of(b, p, g),
@@ -402,10 +429,9 @@ static void add_group(const struct block *b, const struct pass *p, int g, const 
 }
 
 static void add_pass(const struct block *b, const struct pass *p, float *o, const struct sa_ahead *ahead) {
-    const struct sa_tile *t = b->tile;
     struct sa_stairs keys;
     if (form_stairs(b, p, &keys))
-        t->kernels->values(s_of(b, p, 0), p->g0, p->g1, &keys, b->v, t->space->alpha + p->row, o, ahead);
+        add_rows(b, p, p->g0, p->g1, &keys, o, ahead);
     else
         for (int g = p->g0; g < p->g1; g++)
             add_group(b, p, g, &keys, o, ahead);
@@ -456,10 +482,11 @@ bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_sta
         sa_clear_state(tile, state);
     b.k = rows_of(&b, &tile->k);
     score_block(&b);
-    weigh_block(&b, state);
-    b.v = rows_of(&b, &tile->v);
+    weigh_block(&b, state, tile->dots != NULL);
+    b.v = tile->dots ? sa_pairs_of(tile->dots, tile->space, &tile->v, at, b.seen_begin, b.seen_end)
+                     : rows_of(&b, &tile->v);
     find_doubtful(&b);
-    b.finite = b.hides && tile->kernels->finite(part_of(&b.v, b.seen_begin, b.seen_end));
+    b.finite = b.hides && are_finite(&b, b.seen_begin, b.seen_end);
     if (b.v.scale)
         scale_weights(&b);
     add_block(&b, state);
@@ -500,6 +527,6 @@ bool sa_weigh_block(const struct sa_tile *tile, int64_t at, const float m[SA_TIL
     memcpy(scratch->m, m, SA_TILE_ROWS * sizeof *m);
     memset(scratch->l, 0, SA_TILE_ROWS * sizeof *scratch->l);
     b.seen_end = b.seen_begin; /* no values are needed */
-    weigh_block(&b, scratch);
+    weigh_block(&b, scratch, false);
     return true;
 }

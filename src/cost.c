@@ -6,14 +6,16 @@
 #include "kernels/kernels.h"
 
 /* ---------------------------------------------------------------- the models
- * Rows of perf/calibrate, in the order of sa_isa. The AVX-512 one is estimated: the AVX2 one with a unit of its own,
- * and what memory takes left as it is. A tile costs something even if it sees nothing: its first weight is at least 1.
+ * Rows of perf/calibrate, in the order of sa_isa. Those of AVX-512 are estimated: the AVX2 one with a unit of its
+ * own, and what memory takes left as it is; that dots of bf16 are faster is left out. A tile costs something even if it
+ * sees nothing: its first weight is at least 1.
  */
 
 static const struct sa_cost_model models[] = {
     {4.757e-9, 1e-6, {3907, 0.2317, 0.0151, 0, 6.943, 0, 0.5807, 1, 0.0151, 0.1348, 1.057}},         /* generic */
     {2.247e-11, 1e-6, {1, 20.59, 8.621, 18.39, 7.81, 18.82, 0.4049, 0.7059, 7.526, 1.277, 0.7027}},  /* avx2 */
     {2.1e-11, 1e-6, {1.07, 22.03, 9.225, 19.68, 7.81, 18.82, 0.4049, 0.7059, 8.053, 1.277, 0.7027}}, /* avx512 */
+    {2.1e-11, 1e-6, {1.07, 22.03, 9.225, 19.68, 7.81, 18.82, 0.4049, 0.7059, 8.053, 1.277, 0.7027}}, /* avx512_bf16 */
 };
 enum { N_MODELS = sizeof models / sizeof models[0] };
 

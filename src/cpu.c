@@ -12,7 +12,7 @@
 
 #include "kernels/kernels.h"
 
-static const char *const isa_names[] = {"default", "generic", "avx2", "avx512"};
+static const char *const isa_names[] = {"default", "generic", "avx2", "avx512", "avx512_bf16"};
 enum { N_ISAS = sizeof isa_names / sizeof isa_names[0] };
 
 const char *sa_isa_name(int isa) { return isa >= 0 && isa < N_ISAS ? isa_names[isa] : NULL; }
@@ -41,6 +41,7 @@ bool sa_cpu_runs(int isa) {
     case SA_ISA_AVX512:
         return sa_cpu_runs(SA_ISA_AVX2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    case SA_ISA_AVX512_BF16: return sa_cpu_runs(SA_ISA_AVX512) && __builtin_cpu_supports("avx512bf16");
 #endif
     default: return false;
     }

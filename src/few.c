@@ -12,6 +12,8 @@
 #include <math.h>
 #include <string.h>
 
+#include <sa/sa.h>
+
 #include "near.h"
 #include "terms.h"
 
@@ -323,6 +325,10 @@ static bool side_is_even(const struct side *side) {
     return even;
 }
 
+static void (*few_scores_of(const struct sa_tile *t))(const float *, int, struct sa_pointed, float *) {
+    return t->dots ? t->dots->few_scores : t->kernels->few_scores;
+}
+
 /* n rows, at most SA_RUN_KEYS of them, by way of copies behind the sums; the last one repeated as often as it takes to
  * fill register tiles. */
 static void score_copies(const struct side *side, const struct block *b, int at, int n) {
@@ -334,15 +340,15 @@ static void score_copies(const struct side *side, const struct block *b, int at,
         row[j] = memcpy(to, b->row[at + (j < n ? j : n - 1)], (size_t)t->k.d_bytes);
     struct sa_pointed keys = rows_of(side, &t->k, row, 1, (n + tile - 1) / tile * tile);
     keys.stride = stride;
-    t->kernels->few_scores(t->space->qt, t->n_rows, keys, s_of(b, 0) + b->begin + at);
+    few_scores_of(t)(t->space->qt, t->n_rows, keys, s_of(b, 0) + b->begin + at);
 }
 
 static void score(struct side *side) {
     const struct sa_tile *t = side->tile;
     const int whole = side_is_even(side) ? side->n_keys - side->n_keys % key_tile(t) : 0;
     if (whole)
-        t->kernels->few_scores(t->space->qt, t->n_rows, rows_of(side, &t->k, side->blocks[0].row, side->n, whole),
-                               s_of(&side->blocks[0], 0) + side->blocks[0].begin);
+        few_scores_of(t)(t->space->qt, t->n_rows, rows_of(side, &t->k, side->blocks[0].row, side->n, whole),
+                         s_of(&side->blocks[0], 0) + side->blocks[0].begin);
     for (int i = 0; i < side->n; i++) {
         for (int at = whole, n; at < side->n_keys; at += n) {
             n = side->n_keys - at < SA_RUN_KEYS ? side->n_keys - at : SA_RUN_KEYS;
@@ -350,6 +356,13 @@ static void score(struct side *side) {
         }
         finish_scores(&side->blocks[i]);
     }
+}
+
+/* Weights to pairs of them, where they stand. */
+static void pair_weights(const struct block *b) {
+    const int n = rounded_up(b->end) - b->begin;
+    for (int r = 0; r < b->tile->n_rows; r++)
+        b->tile->kernels->narrow(s_of(b, r) + b->begin, n, SA_BF16, s_of(b, r) + b->begin / 2);
 }
 
 static void weigh(struct side *side, const struct sa_state *state) {
@@ -360,6 +373,8 @@ static void weigh(struct side *side, const struct sa_state *state) {
                                 alpha_of(b));
         if (t->v.scales)
             scale(b, &t->v);
+        if (t->dots)
+            pair_weights(b);
     }
 }
 
@@ -392,8 +407,36 @@ static void add_picked(const struct side *side, const struct block *b, const str
     add_run(side, b, picked, r, n_rows, b->begin, b->begin + n);
 }
 
+/* Pairs of keys, both of which these rows see. */
+static void add_pairs(const struct side *side, const struct block *b, const char *const *row, int r, int n_rows,
+                      int begin, int end) {
+    const struct sa_tile *t = side->tile;
+    if (begin < end)
+        t->dots->few_values(s_of(b, r) + begin / 2, n_rows, rows_of(side, &t->v, row, 1, end - begin), sums_of(b, r));
+}
+
+/* A key whose neighbour they do not see. */
+static void add_half(const struct side *side, const struct block *b, int r, int n_rows, int key) {
+    const char *pair[2] = {sa_zero_row(), sa_zero_row()};
+    pair[key % 2] = *values_of(side, b, key);
+    add_pairs(side, b, pair, r, n_rows, key / 2 * 2, key / 2 * 2 + 2);
+}
+
+static void add_span_of_pairs(const struct side *side, const struct block *b, int r, int n_rows, int begin, int end) {
+    const int first = (begin + 1) / 2 * 2, last = end / 2 * 2;
+    if (begin < end && begin < first)
+        add_half(side, b, r, n_rows, begin);
+    if (first < last)
+        add_pairs(side, b, values_of(side, b, first), r, n_rows, first, last);
+    if (begin < end && last < end)
+        add_half(side, b, r, n_rows, last);
+}
+
 static void add_span(const struct side *side, const struct block *b, int r, int n_rows, int begin, int end) {
-    add_run(side, b, values_of(side, b, begin), r, n_rows, begin, end);
+    if (side->tile->dots)
+        add_span_of_pairs(side, b, r, n_rows, begin, end);
+    else
+        add_run(side, b, values_of(side, b, begin), r, n_rows, begin, end);
 }
 
 static void add_seen(const struct side *side, const struct block *b, int r, int n_rows) {
@@ -442,8 +485,8 @@ static void add_alone(const struct side *side, const struct block *b) {
 static void add_all(const struct side *side) {
     const struct sa_tile *t = side->tile;
     const struct block *b = &side->blocks[0];
-    t->kernels->few_values(s_of(b, 0), t->n_rows, rows_of(side, &t->v, values_of(side, b, 0), side->n, SA_BLOCK_KEYS),
-                           sums_of(b, 0));
+    (t->dots ? t->dots->few_values : t->kernels->few_values)(
+        s_of(b, 0), t->n_rows, rows_of(side, &t->v, values_of(side, b, 0), side->n, SA_BLOCK_KEYS), sums_of(b, 0));
 }
 
 static void add(const struct side *side, const struct sa_state *state) {

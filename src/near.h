@@ -26,12 +26,20 @@ struct sa_lines sa_lines_of(const struct sa_cache *cache, int64_t begin, int64_t
 struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space, const struct sa_cache *cache,
                           int64_t at, int begin, int end, bool again);
 
+/* Of bf16, the same as pairs for the kernels' dots: row j is tokens at + 2 j and at + 2 j + 1, of which only those from
+ * `begin` to `end` - 1 are read; the others are 0. A copy. */
+struct sa_rows sa_pairs_of(const struct sa_dots *dots, struct sa_workspace *space, const struct sa_cache *cache,
+                           int64_t at, int begin, int end);
+
 /* The same for strips of 16 tokens, n tokens in all, as if they stood side by side: key 16 i is token
  * at + 16 strip[i]. They are brought near in any case. */
 struct sa_rows sa_strip_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space,
                                 const struct sa_cache *cache, int64_t at, const uint8_t *strip, int n);
 
-/* row[i] = where token begin + i stands, for all of begin .. end - 1; somewhere harmless where nobody sees the page. */
+/* Somewhere harmless: a row of zeros of any type. */
+const char *sa_zero_row(void);
+
+/* row[i] = where token begin + i stands, for all of begin .. end - 1; sa_zero_row() where nobody sees the page. */
 void sa_point_rows(const struct sa_cache *cache, int64_t begin, int64_t end, const char **row);
 
 /* Their scales as floats. Pages that nobody sees have 0. */

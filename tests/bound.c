@@ -2,7 +2,6 @@
 #include "bound.h"
 
 #include <math.h>
-#include <stdbool.h>
 
 #include "elements.h"
 
@@ -23,7 +22,7 @@ static double score_roundings(int d_qk, int k_type, const struct bound_key *key)
 }
 
 static double score_subnormals(int d_qk, int k_type, const struct bound_key *key) {
-    return 0x1p-148 * (key->k_sum + (k_type == SA_I8 ? d_qk * (1 + fabs(key->scale)) : d_qk));
+    return 0x1p-148 * (key->k_sum + (k_type == SA_I8 ? d_qk * (1 + fabs(key->scale)) : d_qk)) + 0x1p-125 * key->flushed;
 }
 
 /* expm1: scores so large that t is not small still get a true bound. */
@@ -47,8 +46,9 @@ double bound_o(int64_t n_k, int v_type, int o_type, const struct bound_sums *sum
     const double chain = n_k < 256 ? (double)n_k : 256;
     const double roundings = chain + 11 + scaled + 28 * bound_levels(n_k) + l_roundings(n_k);
     const double flushed = (double)n_k * (0x1p-125 * sums->v_max + (scaled ? 0x1p-142 : 0x1p-148));
+    const double pairs = sums->pairs ? 0x1p-8 * (sums->p_v + sums->p_t_v) + (double)n_k * 0x1p-125 : 0;
     const double of_float =
-        SLACK * (sums->p_t_v + sums->p_t * fabs(sums->o) + roundings * BOUND_U * sums->p_v + flushed);
+        SLACK * (sums->p_t_v + sums->p_t * fabs(sums->o) + roundings * BOUND_U * sums->p_v + flushed + pairs);
     const struct element_rounding last = element_rounding(o_type);
     return of_float + last.relative * (fabs(sums->o) + of_float) + last.absolute;
 }

@@ -30,12 +30,20 @@
  *               subnormal in the chain counts |scale| times
  *     values    a weight times the scale of its value, rounded: u sum p |v| more. Where this product is subnormal it is
  *               off by 2^-150 times an element of at most 128: 2^-143 a key
+ *
+ * Pairs of bf16, multiplied as such (SA_ISA_AVX512_BF16): the same chains, with the scale at the end of that of a
+ * score, and
+ *
+ *     weights   rounded to bf16 where they meet v: 2^-8 of each, in o only
+ *     flushed   subnormal elements, sums and weights count as 0: 2^-126 of each element's partner and of each sum
+ *
  *     o         rounded from the float to SA_BF16, half a unit in the last of 8 bits: 2^-8 |o|, or of subnormal numbers
  *               2^-134; to SA_F16, of 11 bits, 2^-11 |o| and 2^-25. |o| is that of the float
  */
 #ifndef SA_BOUND_H
 #define SA_BOUND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define BOUND_U     0x1p-24
@@ -50,6 +58,7 @@ struct bound_key {
     double distance; /* m - s[j], and what else adds so many u */
     double k_sum;    /* sum_c |k[j][c]| */
     double scale;    /* of int8 elements */
+    double flushed;  /* of pairs of bf16: |scale| (sum_c |q[c]| + sum_c |k[c]| + d), else 0 */
     double terms;    /* |softcap * tanh(s / softcap)| + |ALiBi| + |bias|, of those that there are */
 };
 
@@ -65,6 +74,7 @@ double bound_sink(double sink, double most);
 /* What an element of o consists of: p_v = sum p[j] |v[j]|, p_t_v = sum p[j] t[j] |v[j]|, p_t = sum p[j] t[j]. */
 struct bound_sums {
     double p_v, p_t_v, p_t, o, v_max;
+    bool pairs; /* of bf16 */
 };
 
 /* Bound of an element of o. v_type, o_type: sa_type. */

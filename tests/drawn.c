@@ -26,6 +26,8 @@ void drawn_types(struct drawn *drawn) {
     b->v_type = types[roll(dice) % 4];
     b->o_type = types[roll(dice) % 3];
     b->scale_type = types[roll(dice) % 3];
+    if (roll_one_in(dice, 5)) /* which some instruction set has products for */
+        b->q_type = b->k_type = b->v_type = SA_BF16;
     if (roll_one_in(dice, 3))
         b->flags |= SA_SCALES_PER_HEAD;
 }
@@ -276,7 +278,7 @@ static void check_row(const struct drawn *drawn, int64_t i, int64_t token, int h
 void drawn_check(struct drawn *drawn, sa_engine *engine, int64_t most) {
     sa_batch *b = &drawn->batch;
     double values[2 * 576];
-    struct reference_row row = {.o = values, .bound = values + 576};
+    struct reference_row row = {.o = values, .bound = values + 576, .pairs = reference_has_pairs(engine)};
     drawn_forget(drawn);
     must(sa_batch_forward(engine, b) == SA_OK, "%s", sa_last_reason());
     for (int64_t i = 0; i < b->n_sequences; i++) {

@@ -8,12 +8,12 @@
 #include "cpu.h"
 #include "kernels/kernels.h"
 
-/* The i-th of the kernels this processor runs, NULL behind the last. */
+/* The i-th of the kernels this processor runs, NULL behind the last. Those that are others' with dots are left out. */
 static inline const struct sa_kernels *kernel_at(int i) {
     int n;
     const struct sa_kernels *const *table = sa_kernels_table(&n);
     for (int k = 0; k < n; k++)
-        if (sa_cpu_runs(table[k]->isa) && i-- == 0)
+        if (sa_cpu_runs(table[k]->isa) && !table[k]->dots && i-- == 0)
             return table[k];
     return NULL;
 }

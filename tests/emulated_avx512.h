@@ -171,5 +171,58 @@ EMULATED void emulated_mask_storeu_ps(void *p, __mmask16 k, __m512 a) {
 #define _mm512_mask_storeu_ps(p, k, a)  emulated_mask_storeu_ps(p, k, a)
 #define _mm512_mask_store_ps(p, k, a)   emulated_mask_storeu_ps(p, k, a)
 
+/* ---------------------------------------------------------------- pairs of bf16, as Intel's manual has them
+ * Two multiply-adds, the second elements first; subnormal operands and results are zeros of their sign. */
+
+#include <immintrin.h> /* for the type */
+
+EMULATED __m512 emulated_flushed(__m512 a) {
+    const emulated_ints bits = (emulated_ints)a, sign = bits & (int32_t)0x80000000;
+    const emulated_ints subnormal = (bits & 0x7fffffff) < 0x00800000;
+    return (__m512)((subnormal & sign) | (~subnormal & bits));
+}
+
+/* A call, or the compiler takes minutes over kernels that are made of it. */
+static __attribute__((noinline, unused)) __m512 emulated_dpbf16_ps(__m512 sum, emulated_ints a, emulated_ints b) {
+    const __m512 a0 = (__m512)(a << 16), b0 = (__m512)(b << 16);
+    const __m512 a1 = (__m512)(a & (int32_t)0xffff0000), b1 = (__m512)(b & (int32_t)0xffff0000);
+    sum = emulated_flushed(simde_mm512_fmadd_ps(emulated_flushed(a1), emulated_flushed(b1), emulated_flushed(sum)));
+    return emulated_flushed(simde_mm512_fmadd_ps(emulated_flushed(a0), emulated_flushed(b0), sum));
+}
+
+/* To nearest, ties to even; a NaN stays one, quiet. */
+EMULATED __m256i emulated_cvtneps_pbh(__m512 a) {
+    const emulated_ints bits = (emulated_ints)emulated_flushed(a), upper = bits >> 16;
+    const emulated_ints is_nan = (bits & 0x7fffffff) > 0x7f800000;
+    const emulated_ints rounded = (bits + 0x7fff + (upper & 1)) >> 16;
+    return (__m256i) __builtin_convertvector((is_nan & (upper | 0x40)) | (~is_nan & rounded), emulated_shorts);
+}
+
+typedef short emulated_words __attribute__((vector_size(64), may_alias));
+
+EMULATED __mmask32 emulated_cmpeq_epi16(__m512i a, __m512i b) {
+    const emulated_words x = (emulated_words)a, y = (emulated_words)b;
+    __mmask32 k = 0;
+    for (int i = 0; i < 32; i++)
+        k |= (__mmask32)(x[i] == y[i]) << i;
+    return k;
+}
+
+EMULATED __m512i emulated_maskz_and(__mmask16 k, __m512i a, __m512i b) {
+    emulated_ints r = (emulated_ints)a & (emulated_ints)b;
+    for (int i = 0; i < 16; i++)
+        r[i] = k >> i & 1 ? r[i] : 0;
+    return (__m512i)r;
+}
+
+#undef _mm512_dpbf16_ps
+#undef _mm512_cvtne2ps_pbh
+#undef _mm512_cmpeq_epi16_mask
+#undef _mm512_maskz_and_epi32
+#define _mm512_dpbf16_ps(sum, a, b)     emulated_dpbf16_ps(sum, (emulated_ints)(a), (emulated_ints)(b))
+#define _mm512_cvtne2ps_pbh(a, b)       ((__m512bh)emulated_join(emulated_cvtneps_pbh(b), emulated_cvtneps_pbh(a)))
+#define _mm512_cmpeq_epi16_mask(a, b)   emulated_cmpeq_epi16(a, b)
+#define _mm512_maskz_and_epi32(k, a, b) emulated_maskz_and(k, a, b)
+
 #undef EMULATED
 #endif

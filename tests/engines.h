@@ -14,15 +14,21 @@
 /* A Check loop over the instruction sets: tcase_add_loop_test(tcase, test, ISA_FIRST, ISA_END), the test's _i is it.
  * Programs around the emulated AVX-512 kernels (emulated.cmake) leave the others to the programs without. */
 #if defined(TEST_AVX512_IS_EMULATED)
-#define AVX512_TEXT "avx512 (emulated)"
-enum { ISA_FIRST = SA_ISA_AVX512, ISA_END };
+#define EMULATED_TEXT " (emulated)"
+enum { ISA_FIRST = SA_ISA_AVX512 };
 #else
-#define AVX512_TEXT "avx512"
-enum { ISA_FIRST = SA_ISA_GENERIC, ISA_END = SA_ISA_AVX512 + 1 };
+#define EMULATED_TEXT ""
+enum { ISA_FIRST = SA_ISA_GENERIC };
 #endif
+enum { ISA_END = SA_ISA_AVX512_BF16 + 1 };
 
 static inline const char *isa_text(int isa) {
-    return isa == SA_ISA_AVX512 ? AVX512_TEXT : isa == SA_ISA_AVX2 ? "avx2" : "generic";
+    switch (isa) {
+    case SA_ISA_AVX2: return "avx2";
+    case SA_ISA_AVX512: return "avx512" EMULATED_TEXT;
+    case SA_ISA_AVX512_BF16: return "avx512_bf16" EMULATED_TEXT;
+    default: return "generic";
+    }
 }
 
 /* The generic kernels may emulate their arithmetic: fewer cases for them. */

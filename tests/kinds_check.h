@@ -10,7 +10,7 @@
 
 /* Engines for every instruction set there is, of 1 and of 3 threads; NULL where there is none. */
 struct kinds_engines {
-    sa_engine *of[SA_ISA_AVX512 + 1][2];
+    sa_engine *of[ISA_END][2];
     int first, last; /* the slowest and the fastest there is */
 };
 

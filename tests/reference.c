@@ -170,7 +170,29 @@ static void adjust(const sa_batch *b, const sa_sequence *seq, int64_t token, int
     key->bound.terms += fabs(reference_bias(b, seq, token, head, key->j));
 }
 
-static int64_t list_visible(const sa_batch *b, const sa_sequence *seq, int64_t token, int head, struct key *keys) {
+/* Do positions as they count by themselves, and a window, say all of who sees what? */
+static bool seen_by_window(const sa_batch *b, const sa_sequence *seq) {
+    const bool window = b->flags & SA_WINDOW, right = b->flags & SA_CAUSAL || (window && b->window_right >= 0);
+    const bool limits = right || (window && b->window_left >= 0), positions = seq->q_positions || seq->k_positions;
+    return !(limits && positions) && !(right && seq->n_prefix_keys > 0) && !seq->n_tree_keys && !seq->k_documents &&
+           !seq->blocks.full.begin && !seq->blocks.partial.begin && !seq->mask.data;
+}
+
+bool reference_in_pairs(const sa_batch *b, const sa_sequence *seq) {
+    const bool of_bf16 = b->q_type == SA_BF16 && b->k_type == SA_BF16 && b->v_type == SA_BF16;
+    return of_bf16 && b->d_qk % 2 == 0 && !seq->bias.data && seen_by_window(b, seq);
+}
+
+/* What may count as 0 in the products of a key that pairs of bf16 make. */
+static double flushed(const sa_batch *b, const struct vectors *vectors) {
+    double sum = b->d_qk;
+    for (int c = 0; c < b->d_qk; c++)
+        sum += fabs(vectors->q[c]) + fabs(vectors->k[c]);
+    return sum * fabs(scale_of(b));
+}
+
+static int64_t list_visible(const sa_batch *b, const sa_sequence *seq, int64_t token, int head, bool pairs,
+                            struct key *keys) {
     const int kv_head = head / (b->n_query_heads / n_kv_heads(b));
     struct vectors vectors;
     int64_t n = 0;
@@ -180,6 +202,7 @@ static int64_t list_visible(const sa_batch *b, const sa_sequence *seq, int64_t t
             keys[n] = (struct key){
                 .j = j, .v = reference_v(b, seq, j, kv_head), .v_scale = scale_at(b, seq, true, j, kv_head)};
             multiply(b, seq, kv_head, &vectors, &keys[n]);
+            keys[n].bound.flushed = pairs ? flushed(b, &vectors) : 0;
             adjust(b, seq, token, head, &keys[n++]);
         }
     return n;
@@ -233,7 +256,7 @@ static void report(const struct key *keys, int64_t n, int64_t n_k, double p_t, s
 
 static void mix(const sa_batch *b, const struct key *keys, int64_t n, int64_t n_k, double p_t, int c,
                 struct reference_row *row) {
-    struct bound_sums sums = {.p_t = p_t};
+    struct bound_sums sums = {.p_t = p_t, .pairs = row->pairs};
     const int at = c * element_bytes(b->v_type);
     for (int64_t j = 0; j < n; j++) {
         const double v = keys[j].v_scale * element_value(b->v_type, keys[j].v + at);
@@ -253,7 +276,9 @@ bool reference_row(const sa_batch *batch, int64_t sequence, int64_t token, int h
     double p_t = 0;
     if (!keys)
         return false;
-    const int64_t n = row->n_visible = list_visible(batch, seq, token, head, keys);
+    const bool asked = row->pairs;
+    row->pairs = asked && reference_in_pairs(batch, seq);
+    const int64_t n = row->n_visible = list_visible(batch, seq, token, head, row->pairs, keys);
     find_max(batch, keys, n, row);
     row->lse = -HUGE_VAL;
     row->lse_bound = 0;
@@ -263,6 +288,7 @@ bool reference_row(const sa_batch *batch, int64_t sequence, int64_t token, int h
         mix(batch, keys, n, seq->n_k, p_t, c, row);
     if (row->weights)
         report(keys, n, seq->n_k, p_t, row);
+    row->pairs = asked;
     free(keys);
     return true;
 }

@@ -23,6 +23,7 @@ struct reference_row {
     double *weights;       /* [n_k]: exp(s - lse), 0 of keys that are not seen */
     double *weight_bounds; /* [n_k] */
     int64_t n_visible;     /* keys the row sees */
+    bool pairs;            /* given: pairs of bf16 are multiplied as such, where reference_in_pairs() */
 };
 
 /* Does query head `head` of query token i see key j? reference_visible(): does any query head? */
@@ -38,6 +39,14 @@ double reference_bias(const sa_batch *batch, const sa_sequence *seq, int64_t i, 
 
 /* An element of a grid of elements of that sa_type; masks are of SA_I8. */
 const void *reference_in_grid(const sa_grid *grid, int type, int64_t i, int head, int64_t j);
+
+/* Can the sequence be computed with products of pairs of bf16, and does the engine have them? See sa_batch_forward().
+ */
+bool reference_in_pairs(const sa_batch *batch, const sa_sequence *seq);
+static inline bool reference_has_pairs(sa_engine *engine) {
+    sa_engine_info info = {.struct_size = sizeof info};
+    return sa_engine_get_info(engine, &info) == SA_OK && info.isa == SA_ISA_AVX512_BF16;
+}
 
 /* Computes a row into `row`. False: no memory. */
 bool reference_row(const sa_batch *batch, int64_t sequence, int64_t token, int head, struct reference_row *row);

@@ -158,6 +158,7 @@ START_TEST(sa_max_isa_is_read) {
     } cases[] = {{"generic", SA_ISA_GENERIC},
                  {"avx2", SA_ISA_AVX2},
                  {"avx512", SA_ISA_AVX512},
+                 {"avx512_bf16", SA_ISA_AVX512_BF16},
                  {"default", 0},
                  {"", 0},
                  {"AVX2", 0},
@@ -226,7 +227,7 @@ START_TEST(wrong_options_are_refused_by_name) {
         {{.binding = -1}, "binding"},
         {{.binding = 4}, "binding"},
         {{.max_isa = -1}, "max_isa"},
-        {{.max_isa = SA_ISA_AVX512 + 1}, "max_isa"},
+        {{.max_isa = SA_ISA_AVX512_BF16 + 1}, "max_isa"},
         {{.reserved = 1}, "reserved"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -273,11 +274,11 @@ END_TEST
 /* ---------------------------------------------------------------- kernels */
 
 START_TEST(names_of_instruction_sets) {
-    for (int isa = SA_ISA_GENERIC; isa <= SA_ISA_AVX512; isa++)
+    for (int isa = SA_ISA_GENERIC; isa <= SA_ISA_AVX512_BF16; isa++)
         ck_assert_int_eq(sa_isa_of_name(sa_isa_name(isa)), isa);
     ck_assert_str_eq(sa_isa_name(SA_ISA_DEFAULT), "default");
     ck_assert_ptr_null(sa_isa_name(-1));
-    ck_assert_ptr_null(sa_isa_name(SA_ISA_AVX512 + 1));
+    ck_assert_ptr_null(sa_isa_name(SA_ISA_AVX512_BF16 + 1));
     ck_assert_int_eq(sa_isa_of_name("default"), -1);
 }
 END_TEST
@@ -308,12 +309,12 @@ static enum sa_cpu_cap cap_of(int isa, int option, int environment) {
 }
 
 START_TEST(the_fastest_allowed_kernels_are_chosen) {
-    for (int option = 0; option <= SA_ISA_AVX512; option++)
-        for (int environment = 0; environment <= SA_ISA_AVX512; environment++) {
+    for (int option = 0; option <= SA_ISA_AVX512_BF16; option++)
+        for (int environment = 0; environment <= SA_ISA_AVX512_BF16; environment++) {
             int most = !option || (environment && environment < option) ? environment : option;
             struct sa_cpu_choice choice = sa_cpu_choose(option, environment);
             ck_assert_ptr_eq(choice.kernels, fastest_at_most(most));
-            ck_assert_int_eq(choice.faster, choice.kernels->isa == SA_ISA_AVX512 ? 0 : choice.kernels->isa + 1);
+            ck_assert_int_eq(choice.faster, choice.kernels->isa == SA_ISA_AVX512_BF16 ? 0 : choice.kernels->isa + 1);
             if (choice.faster)
                 ck_assert_int_eq(choice.why, cap_of(choice.faster, option, environment));
             ck_assert((choice.faster == 0) == (choice.why == SA_CPU_CAP_NONE));
@@ -323,8 +324,9 @@ END_TEST
 
 START_TEST(no_processor_runs_what_is_not_there) {
     ck_assert(sa_cpu_runs(SA_ISA_GENERIC));
-    ck_assert(!sa_cpu_runs(SA_ISA_DEFAULT) && !sa_cpu_runs(-1) && !sa_cpu_runs(SA_ISA_AVX512 + 1));
+    ck_assert(!sa_cpu_runs(SA_ISA_DEFAULT) && !sa_cpu_runs(-1) && !sa_cpu_runs(SA_ISA_AVX512_BF16 + 1));
     ck_assert(!sa_cpu_runs(SA_ISA_AVX512) || sa_cpu_runs(SA_ISA_AVX2));
+    ck_assert(!sa_cpu_runs(SA_ISA_AVX512_BF16) || sa_cpu_runs(SA_ISA_AVX512));
 }
 END_TEST
 

@@ -179,7 +179,8 @@ START_TEST(sixteen_bits_are_their_floats) {
         drawn.batch.k_type = types[i % 3];
         drawn.batch.v_type = types[i / 3 % 3];
         add_ragged(&drawn, &dice, _i);
-        check_against_floats(&drawn, engine, "16 bits");
+        if (!has_bits_of_its_own(&drawn, _i))
+            check_against_floats(&drawn, engine, "16 bits");
         drawn_free(&drawn);
     }
     sa_engine_destroy(engine);

@@ -45,7 +45,8 @@
  *     Bits           The bits of a row of o, lse, row_max and weights depend on that row's q, the keys and values it
  *                    sees, what is added to their scores and the options of the batch, those of key_mass on the rows
  *                    that count: not on the number of threads, the other sequences, their order or the caller, nor
- *                    on the instruction set. (Payloads of NaNs are not part of this promise.)
+ *                    on the instruction set, with one exception: SA_ISA_AVX512_BF16 has others where all of q, k and
+ *                    v are SA_BF16, see sa_batch_forward(). (Payloads of NaNs are not part of this promise.)
  *
  * 4. Which field is for what. All of it goes together, but where a field says otherwise
  *
@@ -113,15 +114,16 @@ typedef struct sa_engine sa_engine;
  * for k and v only and needs scales. SA_F64 is answered with SA_UNSUPPORTED. Whatever the types, elements are converted
  * to SA_F32, which is exact, and all arithmetic is that of SA_F32; an element of o is rounded once to its type (to
  * nearest, ties to even; beyond the largest number of SA_F16 lies inf). So the bits of a call on 16-bit tensors are
- * those of the same call on their SA_F32 copies. */
+ * those of the same call on their SA_F32 copies, but where pairs of SA_BF16 are multiplied, see sa_batch_forward(). */
 typedef enum sa_type { SA_F32 = 0, SA_BF16 = 1, SA_F16 = 2, SA_F64 = 3, SA_I8 = 4 } sa_type;
 
 /* Instruction sets, slowest first. */
 typedef enum sa_isa {
-    SA_ISA_DEFAULT = 0, /* the fastest this machine has, capped by the environment variable SA_MAX_ISA */
-    SA_ISA_GENERIC = 1, /* portable C; on x86-64 without FMA it is exact, hence slow */
-    SA_ISA_AVX2 = 2,    /* x86-64: AVX2 and FMA */
-    SA_ISA_AVX512 = 3   /* x86-64: AVX-512 F, BW, DQ, VL */
+    SA_ISA_DEFAULT = 0,    /* the fastest this machine has, capped by the environment variable SA_MAX_ISA */
+    SA_ISA_GENERIC = 1,    /* portable C; on x86-64 without FMA it is exact, hence slow */
+    SA_ISA_AVX2 = 2,       /* x86-64: AVX2 and FMA */
+    SA_ISA_AVX512 = 3,     /* x86-64: AVX-512 F, BW, DQ, VL; the fastest that has the bits of all others */
+    SA_ISA_AVX512_BF16 = 4 /* the same and BF16: products of pairs of SA_BF16, see sa_batch_forward() */
 } sa_isa;
 
 /* Where the team's threads stand. If OMP_PROC_BIND, OMP_PLACES or GOMP_CPU_AFFINITY is set, the OpenMP runtime binds
@@ -409,6 +411,14 @@ typedef struct sa_batch {
  * values 1 to the 40 and n_k 2^-142 to the whole; rounding o adds 2^-8 |o| + 2^-134 (SA_BF16) or 2^-11 |o| + 2^-25
  * (SA_F16).
  *
+ * Pairs: SA_ISA_AVX512_BF16 multiplies elements of q, k and v two by two and adds both products to a SA_F32, in
+ * sequences where all three are SA_BF16 and d_qk is even, there is no bias, and only causality, a window and sink keys
+ * say what is seen: no mask, documents, tree, blocks, prefix, or positions where these count. Then weights are rounded
+ * to bf16 where they meet v, not in row sums; products are scaled after they are added up, so that q k itself must be
+ * below 2^127; and subnormal elements, weights and sums count as 0. That adds 2^-8 sum_j p[j] |v[j]| + n_k 2^-125 to
+ * the bound and 2^-125 |scale| sum_c (|q[c]| + |k[j][c]| + 1) to t[j]. The bits of a row depend on as little as ever,
+ * but are those of the processor's instruction. max_isa = SA_ISA_AVX512, or SA_MAX_ISA, does without.
+ *
  * Sums are formed in blocks of 256 keys, chunks of 1024 and a tree of chunks, all at fixed positions, so that in
  * practice the error is that of a few hundred keys at any length. tests/bound.h derives the terms. */
 SA_API sa_status sa_batch_forward(sa_engine *engine, const sa_batch *batch);
@@ -506,7 +516,8 @@ typedef struct sa_merge_request {
  *
  * Of partials of calls the rows' bits are those of one call over all of these keys, however they are cut, on whatever
  * instruction sets and machines of one byte order the parts were computed: what the calls left are the results that one
- * call would have at the same places of its tree of chunks, and they are merged in the same order. Only the last of
+ * call would have at the same places of its tree of chunks, and they are merged in the same order. (All of them or none
+ * on SA_ISA_AVX512_BF16, if it multiplies pairs of the sequence.) Only the last of
  * them may end within a chunk of keys; keys that lie in none count as not seen.
  *
  * o and lse may be those of one of the partials, with the same strides and type: the result takes their place.

@@ -103,7 +103,7 @@ def bindings_of(n, n_cores, n_cpus):
 
 def of_lower_isa(n, effect):
     """AVX-512 can cost clock speed; the portable kernel is never worth a try."""
-    if effect.kernel != "avx512":
+    if not effect.kernel.startswith("avx512"):
         return []
     return [Configuration(f"{count_text(n)}, avx2", (("OMP_NUM_THREADS", str(n)),), max_isa="avx2")]
 

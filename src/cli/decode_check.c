@@ -31,10 +31,13 @@ static void compare(const struct decode *decode, const sa_batch *prefill, struct
 }
 
 static bool prefill(sa_engine *engine, const struct decode *decode, sa_batch *batch, struct decode_check *check) {
+    sa_engine_info info = {.struct_size = sizeof info};
     if (!decode_forward(engine, batch))
         return false;
     compare(decode, batch, check);
-    return rows_compare(batch, &check->rows);
+    if (sa_engine_get_info(engine, &info) != SA_OK)
+        return complain("%s", sa_last_reason());
+    return rows_compare(batch, info.isa, &check->rows);
 }
 
 /* The inputs as far as they were decoded, with other outputs. */

@@ -4,9 +4,9 @@
 
 #include <sa/sa.h>
 
-static inline const char *isa_name(int isa) {
-    return isa == SA_ISA_AVX512 ? "avx512" : isa == SA_ISA_AVX2 ? "avx2" : "generic";
-}
+#include "isa.h"
+
+static inline const char *isa_name(int isa) { return isa_names[isa > 0 && isa < N_ISA_NAMES ? isa : SA_ISA_GENERIC]; }
 
 static inline const char *binding_name(int binding) {
     return binding == SA_BIND_CLOSE ? "close" : binding == SA_BIND_SPREAD ? "spread" : "none";

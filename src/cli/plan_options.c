@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "isa.h"
 #include "plan.h"
 
 static const char help[] =
@@ -22,7 +23,8 @@ static const char help[] =
     "      --threads N        size of the team; default: OMP_NUM_THREADS, or one per core; with --topology one per "
     "core\n"
     "      --speeds LIST      speed of each thread, e.g. 8x1.0,16x0.55; default: what the topology tells\n"
-    "      --isa NAME         generic, avx2, avx512: whose cost model; default: the fastest this machine has\n"
+    "      --isa NAME         generic, avx2, avx512, avx512_bf16: whose cost model; default: the fastest this machine "
+    "has\n"
     "      --svg FILE         the timeline as a picture: threads as rows, items coloured by sequence\n"
     "      --png FILE\n"
     "      --csv FILE         one line a batch\n"
@@ -77,11 +79,10 @@ static int parse_speeds(struct plan_options *o, const char *text) {
 }
 
 static int parse_isa(struct plan_options *o, const char *text) {
-    static const char *const names[] = {"generic", "avx2", "avx512"};
-    for (int i = 0; i < 3; i++)
-        if (strcmp(text, names[i]) == 0)
-            return o->max_isa = SA_ISA_GENERIC + i, DONE;
-    return misuse("plan", "--isa is '%s', expected generic, avx2 or avx512", text);
+    for (int isa = SA_ISA_GENERIC; isa < N_ISA_NAMES; isa++)
+        if (strcmp(text, isa_names[isa]) == 0)
+            return o->max_isa = isa, DONE;
+    return misuse("plan", "--isa is '%s', expected generic, avx2, avx512 or avx512_bf16", text);
 }
 
 static int parse_option(struct plan_options *o, int option) {

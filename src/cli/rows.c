@@ -56,10 +56,11 @@ static bool check_row(const sa_batch *b, int64_t row, struct reference_row *exac
 }
 
 /* Spread over all rows, the first and the last among them; the stride is odd so that it meets different heads. */
-static bool compare_rows(const sa_batch *batch, struct rows_check *check) {
+static bool compare_rows(const sa_batch *batch, int isa, struct rows_check *check) {
     int64_t n = count_rows(batch), picked = n < SAMPLED_ROWS ? n : SAMPLED_ROWS;
     double *values = malloc(2 * (size_t)batch->d_v * sizeof *values);
-    struct reference_row exact = {.o = values, .bound = values ? values + batch->d_v : NULL};
+    struct reference_row exact = {
+        .o = values, .bound = values ? values + batch->d_v : NULL, .pairs = isa == SA_ISA_AVX512_BF16};
     bool enough = values || complain("no memory for the reference");
     for (; enough && check->n_rows < picked; check->n_rows++) {
         int64_t row = picked > 1 ? (int64_t)((double)check->n_rows / (double)(picked - 1) * (double)(n - 1)) : 0;
@@ -133,9 +134,9 @@ static bool compare_mass(const sa_batch *b, struct rows_check *check) {
     return true;
 }
 
-bool rows_compare(const sa_batch *batch, struct rows_check *check) {
+bool rows_compare(const sa_batch *batch, int isa, struct rows_check *check) {
     *check = (struct rows_check){.good = true};
-    return compare_rows(batch, check) && compare_weights(batch, check) && compare_mass(batch, check);
+    return compare_rows(batch, isa, check) && compare_weights(batch, check) && compare_mass(batch, check);
 }
 
 /* ---------------------------------------------------------------- what is said about it */

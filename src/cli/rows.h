@@ -16,8 +16,8 @@ struct rows_check {
     bool good;
 };
 
-/* Complains and returns false if there is no memory. */
-bool rows_compare(const sa_batch *batch, struct rows_check *check);
+/* isa: the sa_isa that computed it. Complains and returns false if there is no memory. */
+bool rows_compare(const sa_batch *batch, int isa, struct rows_check *check);
 
 /* "64 rows, 16 of weights against float64: largest error 1e-7, at most 0.01 of the bound: good", without a newline. */
 void rows_print(const struct rows_check *check);

@@ -26,7 +26,7 @@ static bool attend_and_check(struct run_batch *run, struct run_report *report) {
     bool good = run_store(engine, run) && attend(engine, run, report);
     sa_engine_destroy(engine);
     report->check.good = true;
-    if (!good || (run->options->check && !rows_compare(&run->batch, &report->check)))
+    if (!good || (run->options->check && !rows_compare(&run->batch, report->engine.isa, &report->check)))
         return false;
     report->peak = peak_flops(report->engine.n_threads, report->engine.isa, PEAK_SECONDS);
     return true;

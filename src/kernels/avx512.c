@@ -7,4 +7,5 @@
 
 #include "kernels/lanes.h"
 
-LANES_TABLE(sa_kernels_avx512, "avx512", SA_ISA_AVX512);
+LANES_TABLE(sa_kernels_avx512, "avx512", SA_ISA_AVX512, NULL);
+LANES_TABLE(sa_kernels_avx512_bf16, "avx512_bf16", SA_ISA_AVX512_BF16, &sa_dots_avx512_bf16);

@@ -144,6 +144,52 @@ struct sa_state {
     float *o;     /* [d_v][W] */
 };
 
+/*
+ * Where an instruction multiplies pairs of bf16 and adds both products to a float, q, k and v of bf16 need not become
+ * floats. A word of two elements then stands where a float stands in the arrays and kernels above:
+ *
+ *     qt  [d_qk / 2][W]  dimensions 2 c and 2 c + 1 of a query, d_qk being even; behind them a row of factors [W]
+ *     k   rows of d_qk / 2 words, in place
+ *     p   [128][W]       weights of the keys 2 j and 2 j + 1, rounded to bf16, to nearest, ties to even
+ *     v   rows of d_v words, element c of the keys 2 j and 2 j + 1: a copy; a key that nobody sees is 0 there
+ *
+ * Then, in place of what is said above:
+ *     score       s = chain over c = 0 .. d_qk / 2 - 1, starting from 0, of x + q[2c+1] k[2c+1], rounded, + q[2c]
+ * k[2c], rounded; times scale * log2(e), rounded output      sum = the same chain over the pairs of keys of a block of
+ * which some key is visible, the second key of each first Products of bf16 are exact, so that a fused multiply-add and
+ * one that is not make no difference, but subnormal operands and results count as 0. That is what the manual of the
+ * instruction says. Row sums are those of the weights before they are rounded.
+ */
+struct sa_dots {
+    /* From what pack() left with a factor of 1, in place. n_rows: those of the tile. */
+    void (*pack)(int n_rows, int d, float factor, float *qt);
+
+    /* As in sa_kernels; k.d in words. */
+    void (*scores)(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb);
+
+    /* The weights of one group of the keys begin .. end - 1, both multiples of 16, to pairs: from s[j] to s[j / 2]. */
+    void (*pair)(int g, int begin, int end, float *s);
+
+    /* Rows 2 j and 2 j + 1, of d elements of bf16 each, to row j of words, for n of these. */
+    void (*pair_rows)(const char *const *rows, int n, int d, float *to, ptrdiff_t to_stride);
+
+    /* As in sa_kernels, all keys, begins and ends in pairs. */
+    void (*values)(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v, const float *alpha,
+                   float *o, const struct sa_ahead *ahead);
+    bool (*finite)(struct sa_rows rows);
+
+    /* As in sa_kernels, for the pairs of v, the first of which has the keys first_key and first_key + 1; what a row
+     * does not see counts as 0. */
+    void (*values_masked)(const float *p, int g, struct sa_rows v, int first_key, struct sa_lane_keys keys,
+                          const float *alpha, float *o);
+
+    /* As in sa_kernels; k is SA_F32, which stands for words. */
+    void (*few_scores)(const float *qt, int n_rows, struct sa_pointed k, float *s);
+
+    /* As in sa_kernels, but p[r][j] are pairs; v.n and v.turn, which count keys, are even. */
+    void (*few_values)(const float *p, int n_rows, struct sa_pointed v, float *sums);
+};
+
 struct sa_kernels {
     const char *name; /* "avx512", ... */
     int isa;          /* sa_isa */
@@ -234,12 +280,16 @@ struct sa_kernels {
 
     /* rows[r][c] = o[c][r] / l[r] for r < n_rows; 0 where l is 0; never -0. The whole tile. */
     void (*finish)(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]);
+
+    const struct sa_dots *dots; /* NULL: there are none */
 };
 
 extern const struct sa_kernels sa_kernels_generic;
 #if defined(__x86_64__)
 extern const struct sa_kernels sa_kernels_avx2;
 extern const struct sa_kernels sa_kernels_avx512;
+extern const struct sa_dots sa_dots_avx512_bf16;
+extern const struct sa_kernels sa_kernels_avx512_bf16; /* those of AVX-512 with these dots */
 #endif
 
 /* All kernels this library was built with, slowest first; *n is their number. */

@@ -58,7 +58,7 @@
 #include "kernels/lanes_masks.h"
 #include "kernels/lanes_terms.h"
 
-#define LANES_TABLE(table, its_name, its_isa)                                                                          \
+#define LANES_TABLE(table, its_name, its_isa, its_dots)                                                                \
     const struct sa_kernels table = {.name = its_name,                                                                 \
                                      .isa = its_isa,                                                                   \
                                      .lanes = LANES,                                                                   \
@@ -85,6 +85,7 @@
                                      .few_weights = lanes_few_weights,                                                 \
                                      .few_values = lanes_few_values,                                                   \
                                      .few_add = lanes_few_add,                                                         \
-                                     .finish = lanes_finish}
+                                     .finish = lanes_finish,                                                           \
+                                     .dots = its_dots}
 
 #endif

@@ -6,6 +6,7 @@ static const struct sa_kernels *const table[] = {
 #if defined(__x86_64__)
     &sa_kernels_avx2,
     &sa_kernels_avx512,
+    &sa_kernels_avx512_bf16,
 #endif
 };
 

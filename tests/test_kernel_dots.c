@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: MIT */
+/* Products of pairs of bf16, bit for bit as the contract says (sa_dots in kernels.h): two multiply-adds each, the
+ * second elements first, subnormal numbers as zeros. Neither a row nor the list of their addresses is read beyond its
+ * end. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <sa/sa.h>
+
+#include "cpu.h"
+#include "elements.h"
+#include "fenced.h"
+#include "kernels/kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+enum { MAX_D = 576, MAX_KEYS = SA_BLOCK_KEYS, MAX_PAIRS = MAX_KEYS / 2, W = SA_TILE_ROWS, MAX_PLACES = 4 };
+
+static const int counts[] = {1, 2, 3, 4, 5, 7, 8, 13, 64, 128}, dims[] = {1, 2, 3, 4, 5, 8, 15, 16, 17, 40, 64, 288};
+enum { N_COUNTS = sizeof counts / sizeof counts[0], N_DIMS = sizeof dims / sizeof dims[0] };
+
+/* NULL, said aloud: this machine has none. */
+static const struct sa_kernels *kernels_with_dots(void) {
+    int n;
+    const struct sa_kernels *const *table = sa_kernels_table(&n);
+    for (int i = 0; i < n; i++)
+        if (table[i]->dots && sa_cpu_runs(table[i]->isa))
+            return table[i];
+    printf("skipped: this machine lacks avx512_bf16\n");
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- as the manual has it */
+
+static float flushed(float x) { return fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : x; }
+
+static float half_of(float pair, int i) { return float_of(i ? bits_of(pair) & 0xffff0000u : bits_of(pair) << 16); }
+
+static float pair_of(uint16_t first, uint16_t second) { return float_of((uint32_t)second << 16 | first); }
+
+static float dot_of_manual(float a, float b, float sum) {
+    for (int i = 1; i >= 0; i--)
+        sum = flushed(fmaf(flushed(half_of(a, i)), flushed(half_of(b, i)), flushed(sum)));
+    return sum;
+}
+
+#if defined(TEST_AVX512_IS_EMULATED) || !defined(__x86_64__)
+#define dot dot_of_manual
+#else
+/* The instruction itself, should a processor differ from the manual: what is tested is what the kernels make of it. */
+__attribute__((target("avx512f,avx512bf16"))) static float dot(float a, float b, float sum) {
+    const __m512bh x = (__m512bh)_mm512_castps_si512(_mm512_set1_ps(a));
+    const __m512bh y = (__m512bh)_mm512_castps_si512(_mm512_set1_ps(b));
+    return _mm512_cvtss_f32(_mm512_dpbf16_ps(_mm512_set1_ps(sum), x, y));
+}
+#endif
+
+/* Not a promise of the library's, hence no failure: it is said aloud. */
+static void compare_with_manual(struct dice *dice) {
+    int n_other = 0;
+    for (int i = 0; i < 10000; i++) {
+        float pair[2], sum = roll_unit(dice);
+        for (int k = 0; k < 2; k++)
+            pair[k] = pair_of((uint16_t)(bits_of(roll_unit(dice)) >> 16), (uint16_t)(bits_of(roll_unit(dice)) >> 16));
+        n_other += bits_of(dot(pair[0], pair[1], sum)) != bits_of(dot_of_manual(pair[0], pair[1], sum));
+    }
+    if (n_other)
+        printf("this processor adds up pairs otherwise than Intel's manual says, in %d of 10000 cases\n", n_other);
+}
+
+static uint16_t rounded(float x) {
+    uint16_t bits;
+    element_store(SA_BF16, (double)flushed(x), &bits);
+    return bits;
+}
+
+static float joined(float first, float second) { return pair_of(rounded(first), rounded(second)); }
+
+/* ---------------------------------------------------------------- numbers */
+
+/* Mostly between -1 and 1, some subnormal, some zeros. */
+static float roll_number(struct dice *dice) {
+    const float x = roll_unit(dice);
+    return roll_one_in(dice, 16) ? x * 0x1p-126f : roll_one_in(dice, 16) ? x * 0.0f : x;
+}
+
+static float roll_pair(struct dice *dice) {
+    uint16_t half[2];
+    for (int i = 0; i < 2; i++)
+        element_store(SA_BF16, (double)roll_number(dice), &half[i]);
+    return pair_of(half[0], half[1]);
+}
+
+static void roll_pairs(struct dice *dice, float *to, int n) {
+    for (int i = 0; i < n; i++)
+        to[i] = roll_pair(dice);
+}
+
+static void roll_numbers(struct dice *dice, float *to, int n) {
+    for (int i = 0; i < n; i++)
+        to[i] = roll_number(dice);
+}
+
+static _Alignas(64) float qt[MAX_D * W], s[MAX_KEYS * W], before[MAX_KEYS * W], o[MAX_D * W], o_before[MAX_D * W],
+    mb[W], alpha[W];
+
+/* ---------------------------------------------------------------- what makes pairs */
+
+START_TEST(queries_become_pairs) {
+    const struct sa_kernels *kernels = kernels_with_dots();
+    struct dice dice = {1};
+    static float row[W][MAX_D];
+    const float *rows[W];
+    for (int i = 0; i < W; i++)
+        rows[i] = row[i];
+    for (int i = 0; kernels && i < N_DIMS; i++) {
+        const int d = 2 * dims[i], n_rows = (int)roll_between(&dice, 1, W);
+        for (int r = 0; r < n_rows; r++)
+            for (int c = 0; c < d; c++)
+                row[r][c] = half_of(roll_pair(&dice), 1);
+        kernels->pack(rows, n_rows, d, 1.0f, qt);
+        kernels->dots->pack(n_rows, d, 0.3f, qt);
+        for (int r = 0; r < n_rows; r++) {
+            for (int c = 0; c < d / 2; c++)
+                must(bits_of(qt[c * W + r]) == bits_of(joined(row[r][2 * c], row[r][2 * c + 1])), "q %d of row %d", c,
+                     r);
+            must(qt[d / 2 * W + r] == 0.3f, "the factor of row %d", r);
+        }
+    }
+}
+END_TEST
+
+START_TEST(weights_become_pairs) {
+    const struct sa_kernels *kernels = kernels_with_dots();
+    struct dice dice = {2};
+    for (int round = 0; kernels && round < 200; round++) {
+        const int g = (int)roll_between(&dice, 0, 3), begin = 16 * (int)roll_between(&dice, 0, 15);
+        const int end = (int)roll_between(&dice, begin / 16 + 1, 16) * 16;
+        roll_numbers(&dice, before, MAX_KEYS * W);
+        before[begin * W + g * 16] = NAN;
+        before[begin * W + g * 16 + 1] = INFINITY;
+        before[begin * W + g * 16 + 2] = float_of(0x3f808000); /* a tie */
+        before[begin * W + g * 16 + 3] = float_of(0x3f818000);
+        before[begin * W + g * 16 + 4] = float_of(0x7f7fffff);
+        memcpy(s, before, sizeof s);
+        kernels->dots->pair(g, begin, end, s);
+        for (int j = begin; j < end; j += 2)
+            for (int r = 16 * g; r < 16 * g + 16; r++) {
+                const float got = s[j / 2 * W + r], wanted = joined(before[j * W + r], before[(j + 1) * W + r]);
+                for (int i = 0; i < 2; i++)
+                    must(same_float(half_of(got, i), half_of(wanted, i)), "weight %d of row %d", j + i, r);
+            }
+    }
+}
+END_TEST
+
+/* Any bits, two of them infinite at times. */
+START_TEST(rows_become_pairs) {
+    const struct sa_kernels *kernels = kernels_with_dots();
+    struct dice dice = {3};
+    struct fenced memory = fenced_map(6 * MAX_D);
+    static float to[3 * (MAX_D + 16)];
+    for (int i = 0; kernels && i < N_DIMS; i++) {
+        const int d = dims[i];
+        uint16_t *all = (uint16_t *)(void *)memory.end - 6 * d;
+        const char *rows[6];
+        for (int c = 0; c < 6 * d; c++)
+            all[c] = (uint16_t)roll(&dice);
+        for (int j = 0; j < 6; j++)
+            rows[j] = (const char *)(all + (j * 5 % 6) * d);
+        kernels->dots->pair_rows(rows, 3, d, to, d + 16);
+        for (int j = 0; j < 3; j++)
+            for (int c = 0; c < d; c++) {
+                uint16_t half[2];
+                memcpy(&half[0], rows[2 * j] + 2 * c, 2);
+                memcpy(&half[1], rows[2 * j + 1] + 2 * c, 2);
+                must(bits_of(to[j * (d + 16) + c]) == bits_of(pair_of(half[0], half[1])), "element %d of pair %d", c,
+                     j);
+            }
+    }
+    fenced_unmap(&memory);
+}
+END_TEST
+
+START_TEST(what_is_not_finite_is_found) {
+    const struct sa_kernels *kernels = kernels_with_dots();
+    static const uint16_t bad[] = {0x7f80, 0xff80, 0x7fc0, 0xff81};
+    struct dice dice = {4};
+    struct fenced memory = fenced_map(4 * MAX_D);
+    for (int i = 0; kernels && i < N_DIMS; i++)
+        for (int at = 0; at < 4 * dims[i]; at++) {
+            float *first = memory.end - 4 * dims[i];
+            const struct sa_rows rows = {first, dims[i], 4, dims[i], NULL};
+            roll_pairs(&dice, first, 4 * dims[i]);
+            must(kernels->dots->finite(rows), "all are finite");
+            const uint16_t *one = &bad[roll(&dice) % 4], other = 0x7f7f;
+            first[at] = roll_one_in(&dice, 2) ? pair_of(*one, other) : pair_of(other, *one);
+            must(!kernels->dots->finite(rows), "%#x at %d of 4 x %d", *one, at, dims[i]);
+        }
+    fenced_unmap(&memory);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- queries in the lanes */
+
+static void check_scores(const struct sa_dots *dots, struct sa_rows k, int g0, int g1) {
+    for (int r = 0; r < W; r++)
+        mb[r] = -INFINITY;
+    memcpy(s, before, sizeof s);
+    dots->scores(qt, g0, g1, k, s, mb);
+    for (int r = 16 * g0; r < 16 * g1; r++) {
+        float most = -INFINITY;
+        for (int j = 0; j < k.n; j++) {
+            float sum = 0.0f;
+            for (int c = 0; c < k.d; c++)
+                sum = dot(qt[c * W + r], k.data[j * k.stride + c], sum);
+            sum *= qt[k.d * W + r];
+            must(bits_of(s[j * W + r]) == bits_of(sum), "score of row %d, key %d of %d, %d words", r, j, k.n, k.d);
+            most = sum > most ? sum : most;
+        }
+        must(mb[r] == most, "the largest score of row %d", r);
+    }
+}
+
+static void check_values(const struct sa_dots *dots, struct sa_rows v, int g0, int g1) {
+    struct sa_stairs keys;
+    const struct sa_lines lines = {(const char *)v.data, v.stride * 4, v.n, v.d * 4};
+    const struct sa_ahead ahead = {{lines, lines}, v.n % 2 ? 2 : 0, g0, 1};
+    for (int g = 0; g < SA_TILE_GROUPS; g++) {
+        keys.begin[g] = v.n % 2 ? 0 : g * v.n / 11;
+        keys.end[g] = v.n - (v.n % 2 ? 0 : (3 - g) * v.n / 9);
+    }
+    memcpy(s, before, sizeof s);
+    memcpy(o, o_before, sizeof o);
+    dots->values(s, g0, g1, &keys, v, alpha, o, &ahead);
+    for (int r = 16 * g0; r < 16 * g1; r++)
+        for (int c = 0; c < v.d; c++) {
+            float sum = 0.0f;
+            for (int j = keys.begin[r / 16]; j < keys.end[r / 16]; j++)
+                sum = dot(s[j * W + r], v.data[j * v.stride + c], sum);
+            sum = fmaf(o_before[c * W + r], alpha[r], sum);
+            must(same_float(o[c * W + r], sum), "dimension %d of %d of row %d, %d pairs", c, v.d, r, v.n);
+        }
+}
+
+START_TEST(scores_and_values) {
+    const struct sa_kernels *kernels = kernels_with_dots();
+    struct dice dice = {5};
+    struct fenced memory = fenced_map(MAX_PAIRS * (MAX_D / 2 + 20));
+    if (kernels)
+        compare_with_manual(&dice);
+    roll_pairs(&dice, before, MAX_KEYS * W);
+    roll_numbers(&dice, o_before, MAX_D * W);
+    roll_numbers(&dice, alpha, W);
+    for (int i = 0; kernels && i < N_COUNTS; i++)
+        for (int k = 0; k < N_DIMS; k++)
+            for (int g0 = 0; g0 < 4; g0++) {
+                const int n = counts[i], d = dims[k], g1 = (int)roll_between(&dice, g0 + 1, 4);
+                const ptrdiff_t stride = d + roll_between(&dice, 0, 20), extent = (n - 1) * stride + d;
+                const struct sa_rows rows = {memory.end - extent, stride, n, d, NULL};
+                roll_pairs(&dice, memory.end - extent, (int)extent);
+                roll_pairs(&dice, qt, d * W);
+                roll_numbers(&dice, qt + d * W, W);
+                check_scores(kernels->dots, rows, g0, g1);
+                check_values(kernels->dots, rows, g0, g1);
+            }
+    fenced_unmap(&memory);
+}
+END_TEST
+
+static bool sees(const struct sa_lane_keys *keys, int r, int j) {
+    return (j < keys->sink[r] || keys->lo[r] <= j) && j < keys->hi[r];
+}
+
+/* NaN and inf where a row does not look, in either element. */
+START_TEST(values_that_some_rows_do_not_see) {
+    const struct sa_kernels *kernels = kernels_with_dots();
+    struct dice dice = {6};
+    static float v[MAX_PAIRS * 40];
+    static int32_t lo[W], hi[W], sink[W];
+    const struct sa_lane_keys keys = {lo, hi, sink, NULL};
+    roll_pairs(&dice, before, MAX_KEYS * W);
+    roll_numbers(&dice, o_before, MAX_D * W);
+    roll_numbers(&dice, alpha, W);
+    for (int round = 0; kernels && round < 60; round++) {
+        const int n = (int)roll_between(&dice, 1, 40), d = (int)roll_between(&dice, 1, 40), first = 2 * (round % 5);
+        const int g = (int)roll_between(&dice, 0, 3);
+        roll_pairs(&dice, v, n * d);
+        for (int i = 0; i < n * d / 4; i++)
+            v[roll(&dice) % (uint64_t)(n * d)] =
+                roll_one_in(&dice, 2) ? pair_of(0x7fc0, 0x3f80) : pair_of(0x3f80, 0xff80);
+        for (int r = 0; r < W; r++) {
+            sink[r] = (int32_t)roll_between(&dice, 0, first + (n < 6 ? n : 6));
+            lo[r] = (int32_t)roll_between(&dice, sink[r], first + n);
+            hi[r] = (int32_t)roll_between(&dice, lo[r], first + 2 * n);
+        }
+        memcpy(s, before, sizeof s);
+        memcpy(o, o_before, sizeof o);
+        kernels->dots->values_masked(s, g, (struct sa_rows){v, d, n, d, NULL}, first, keys, alpha, o);
+        for (int r = 16 * g; r < 16 * g + 16; r++)
+            for (int c = 0; c < d; c++) {
+                float sum = 0.0f;
+                for (int j = 0; j < n; j++) {
+                    const uint32_t seen = (sees(&keys, r, first + 2 * j) ? 0xffffu : 0) |
+                                          (sees(&keys, r, first + 2 * j + 1) ? 0xffff0000u : 0);
+                    sum = dot(s[j * W + r], float_of(bits_of(v[j * d + c]) & seen), sum);
+                }
+                sum = fmaf(o_before[c * W + r], alpha[r], sum);
+                must(same_float(o[c * W + r], sum), "round %d, dimension %d of row %d", round, c, r);
+            }
+    }
+}
+END_TEST
+
+/* ---------------------------------------------------------------- few rows */
+
+enum { PLACE = SA_FEW_ROWS * SA_FEW_STRIDE };
+static _Alignas(64) float few_s[MAX_PLACES * PLACE], sums[MAX_PLACES * SA_FEW_ROWS * (MAX_D + 32)];
+
+/* Rows that end at a fence, and the list of their addresses, which does so too: n of each place, `turn` in turn. */
+struct few {
+    struct fenced memory, list;
+    struct sa_pointed rows;
+};
+
+static void make_few(struct few *few, struct dice *dice, int places, int n, int turn, int d, int type) {
+    const int bytes = d * (type == SA_F32 ? 4 : 2), all = places * n;
+    char *first = (char *)few->memory.end - all * bytes;
+    const char **row = (const char **)(void *)few->list.end - all;
+    for (int i = 0; i < all * bytes / 2; i++) {
+        const float pair = roll_pair(dice);
+        memcpy(first + 2 * i, &pair, 2);
+    }
+    for (int j = 0; j < all; j++)
+        row[j] = first + j * bytes;
+    few->rows = (struct sa_pointed){row, places, n, n, turn, d, type, bytes, {{row, row, row, row}, n, bytes}};
+}
+
+static void check_few_scores(const struct few *few, const struct sa_dots *dots, int n_rows) {
+    const int n = few->rows.n, d = few->rows.d;
+    dots->few_scores(qt, n_rows, few->rows, few_s);
+    for (int r = 0; r < n_rows; r++)
+        for (int j = 0; j < few->rows.places * n; j++) {
+            float sum = 0.0f, k;
+            for (int c = 0; c < d; c++) {
+                memcpy(&k, few->rows.row[j] + 4 * c, sizeof k);
+                sum = dot(qt[c * W + r], k, sum);
+            }
+            must(bits_of(few_s[j / n * PLACE + r * SA_FEW_STRIDE + j % n]) == bits_of(sum * qt[d * W + r]),
+                 "%d rows, %d x %d keys of %d words: score %d of row %d", n_rows, few->rows.places, n, d, j, r);
+        }
+}
+
+static void check_few_values(const struct few *few, const struct sa_dots *dots, int n_rows) {
+    const int n = few->rows.n, d = few->rows.d, width = sa_near_stride(d);
+    memset(sums, 0, sizeof sums);
+    for (int i = 0; i < few->rows.places; i++)
+        sums[i * SA_FEW_ROWS * width] = 1.0f; /* they go on from what is there */
+    dots->few_values(few_s, n_rows, few->rows, sums);
+    for (int i = 0; i < few->rows.places * n_rows * d; i++) {
+        const int c = i % d, r = i / d % n_rows, p = i / d / n_rows;
+        float sum = c == 0 && r == 0;
+        for (int j = 0; j < n; j += 2) {
+            uint16_t half[2];
+            memcpy(&half[0], few->rows.row[p * n + j] + 2 * c, 2);
+            memcpy(&half[1], few->rows.row[p * n + j + 1] + 2 * c, 2);
+            sum = dot(few_s[p * PLACE + r * SA_FEW_STRIDE + j / 2], pair_of(half[0], half[1]), sum);
+        }
+        must(same_float(sums[(p * SA_FEW_ROWS + r) * width + c], sum),
+             "%d rows, %d x %d keys of %d: dimension %d of row %d", n_rows, few->rows.places, n, d, c, r);
+    }
+}
+
+static int few_places(int n) { return SA_RUN_KEYS / n < MAX_PLACES ? SA_RUN_KEYS / n : MAX_PLACES; }
+
+START_TEST(few_rows) {
+    const struct sa_kernels *kernels = kernels_with_dots();
+    struct dice dice = {7};
+    struct few few = {.memory = fenced_map(SA_RUN_KEYS * MAX_D),
+                      .list = fenced_map(SA_RUN_KEYS * sizeof(char *) / sizeof(float))};
+    for (int i = 0; kernels && i < N_DIMS; i++)
+        for (int n_rows = 1; n_rows <= SA_FEW_ROWS; n_rows++) {
+            const int tile = sa_few_tile(kernels->lanes, 4), tiles = (int)roll_between(&dice, 1, SA_RUN_KEYS / tile);
+            const int n = 2 * (int)roll_between(&dice, 1, SA_RUN_KEYS / 2);
+            roll_pairs(&dice, qt, dims[i] * W);
+            roll_numbers(&dice, qt + dims[i] * W, W);
+            make_few(&few, &dice, few_places(tiles * tile), tiles * tile, (int)roll_between(&dice, 1, tiles) * tile,
+                     dims[i], SA_F32);
+            check_few_scores(&few, kernels->dots, n_rows);
+            roll_pairs(&dice, few_s, MAX_PLACES * PLACE);
+            make_few(&few, &dice, few_places(n), n, 2 * (int)roll_between(&dice, 1, n / 2), 2 * dims[i], SA_BF16);
+            check_few_values(&few, kernels->dots, n_rows);
+        }
+    fenced_unmap(&few.memory);
+    fenced_unmap(&few.list);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("kernel dots");
+    TCase *tcase = add_case(suite, "dots");
+    tcase_add_test(tcase, queries_become_pairs);
+    tcase_add_test(tcase, weights_become_pairs);
+    tcase_add_test(tcase, rows_become_pairs);
+    tcase_add_test(tcase, what_is_not_finite_is_found);
+    tcase_add_test(tcase, scores_and_values);
+    tcase_add_test(tcase, values_that_some_rows_do_not_see);
+    tcase_add_test(tcase, few_rows);
+    return run_suite(suite);
+}

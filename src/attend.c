@@ -63,14 +63,7 @@ static void set_terms(const struct sa_tile *t, struct sa_item item) {
     }
 }
 
-/* Pairs of bf16 where all of q, k and v are of that type. Not where keys are picked one by one, by what rows see or by
- * a bias of -inf: which of them are neighbours would then depend on the row. */
-static const struct sa_dots *dots_of(const struct sa_tile *t) {
-    const struct sa_problem *problem = t->problem;
-    const bool all = problem->q_type == SA_BF16 && t->k.type == SA_BF16 && t->v.type == SA_BF16;
-    return all && problem->d_qk % 2 == 0 && !t->seq->sight.any && !t->seq->terms.bias.data ? t->kernels->dots : NULL;
-}
-
+/* To everything that only moves them, pairs of elements of k are floats. */
 static void take_pairs(struct sa_tile *t) {
     t->k.type = SA_F32;
     t->k.d /= 2;
@@ -210,7 +203,7 @@ void sa_open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_rows)
     if (t->seq->n_k) {
         t->k = sa_cache_of_head(&t->seq->k, item.kv_head);
         t->v = sa_cache_of_head(&t->seq->v, item.kv_head);
-        t->dots = dots_of(t);
+        t->dots = sa_in_pairs(t->problem, t->seq) ? t->kernels->dots : NULL;
     }
     if (t->dots)
         take_pairs(t);

@@ -117,6 +117,13 @@ static bool may_hide(const struct sa_problem *p) {
     return any;
 }
 
+static int64_t count_in_pairs(const struct sa_problem *p) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < p->n_seqs; i++)
+        n += sa_in_pairs(p, &p->seqs[i]);
+    return n;
+}
+
 void sa_describe_call(struct sa_text *text, const struct sa_engine *engine, const struct sa_call *call) {
     const struct sa_problem *p = &call->problem;
     sa_batch_info info = sa_describe_batch_info(engine, call);
@@ -137,8 +144,10 @@ void sa_describe_call(struct sa_text *text, const struct sa_engine *engine, cons
     else
         add(text, "threads     %d of %d%s\n", info.n_threads, engine->team.shape.n_threads,
             info.n_threads < engine->team.shape.n_threads ? ": there are no more items" : "");
-    add(text, "kernel      %s\n", engine->cpu.kernels->name);
-    add(text, "workspace   %lld bytes, %zu a thread", (long long)info.workspace_bytes,
+    add(text, "kernel      %s", engine->cpu.kernels->name);
+    if (engine->cpu.kernels->dots)
+        add(text, ", pairs of bf16 in %lld of %lld sequences", (long long)count_in_pairs(p), (long long)p->n_seqs);
+    add(text, "\nworkspace   %lld bytes, %zu a thread", (long long)info.workspace_bytes,
         sa_workspace_bytes(p->d_qk, p->d_v));
     if (info.n_splits)
         add(text, " and %zu for results of parts", sa_call_partials_bytes(call));

@@ -122,6 +122,13 @@ struct sa_problem {
     int64_t *progress;       /* NULL, or the caller's counter of finished pairs */
 };
 
+/* Can kernels that have dots multiply its elements in pairs? All of them must be bf16. Not where keys are picked one by
+ * one, by what rows see or by a bias of -inf: which of them are neighbours would then depend on the row. */
+static inline bool sa_in_pairs(const struct sa_problem *problem, const struct sa_seq *seq) {
+    return problem->q_type == SA_BF16 && seq->k.type == SA_BF16 && seq->v.type == SA_BF16 && problem->d_qk % 2 == 0 &&
+           !seq->sight.any && !seq->terms.bias.data;
+}
+
 /* Rows of a (sequence, kv head) are ordered by token, then query head: row r is token r / group, head r % group, so
  * that the query heads that share a kv head stand side by side in the lanes. */
 static inline int64_t sa_seq_rows(const struct sa_problem *problem, const struct sa_seq *seq) {

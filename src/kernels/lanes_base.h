@@ -41,6 +41,11 @@ enum { OF_PAIRS = 0 };
 #define v_term_few v_fma_few
 #endif
 
+/* *sum = v_term(a, b, *sum), for a sum that stays in its register. */
+#ifndef v_add_term
+#define v_add_term(sum, a, b) (*(sum) = v_term(a, b, *(sum)))
+#endif
+
 /* Lane 0 of row r of a tile in an array of n x W floats a pass. */
 INLINE ptrdiff_t of_row(int r, int n) { return (ptrdiff_t)(r / W) * n * W + r % W; }
 

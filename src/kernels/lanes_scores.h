@@ -10,8 +10,8 @@ struct score_job {
     float *s, *mb;
 };
 
-/* One dimension of a register tile. */
-INLINE void score_step(const int n_keys, const int n_vectors, const float *qt, const float *k, ptrdiff_t stride,
+/* One dimension of a register tile. row: bytes from its first key to each. */
+INLINE void score_step(const int n_keys, const int n_vectors, const float *qt, const char *k, const ptrdiff_t *row,
                        vf *sum) {
     vf q[MAX_VECTORS];
     UNROLL
@@ -19,55 +19,66 @@ INLINE void score_step(const int n_keys, const int n_vectors, const float *qt, c
         q[v] = v_load(qt + v * LANES);
     UNROLL
     for (int i = 0; i < n_keys; i++) {
-        vf key = v_set1(k[i * stride]);
+        vf key = v_set1(*(const float *)(const void *)(k + row[i]));
         UNROLL
         for (int v = 0; v < n_vectors; v++)
-            sum[i * n_vectors + v] = v_term(q[v], key, sum[i * n_vectors + v]);
+            v_add_term(&sum[i * n_vectors + v], q[v], key);
     }
     /* Loads of the next step stay behind: clang would hoist all of a turn's and spill them. */
     __asm__ volatile("" ::: "memory");
 }
 
-/* A register tile: keys j .. j + n_keys - 1 x n_vectors vectors. Several dimensions a turn: the processor foresees the
- * end of a loop of 32 turns, not always of one of 64. */
-INLINE void score_tile(const int n_keys, const int n_vectors, const struct score_job *job, int j, vf *best) {
-    const ptrdiff_t stride = job->k.stride;
-    const float *k = job->k.data + j * stride, *qt = job->qt;
-    const int d = job->k.d;
-    vf sum[MAX_SUMS];
+/* A register tile: n_keys keys from k on x n_vectors vectors, `steps` dimensions a turn. Several: the processor
+ * foresees the end of a loop of 32 turns, not always of one of 64. */
+INLINE void score_tile(const int n_keys, const int n_vectors, const int steps, const float *qt, const char *k,
+                       const ptrdiff_t *row, int d, float *s, float *mb) {
+    vf sum[MAX_SUMS], best[MAX_VECTORS];
     UNROLL
     for (int i = 0; i < n_keys * n_vectors; i++)
         sum[i] = v_set1(0.0f);
-    int c = 0;
-    for (; c + SCORE_STEPS <= d; c += SCORE_STEPS)
+    for (int turns = d / steps; turns; turns--, k += steps * sizeof(float), qt += steps * W)
         UNROLL
-    for (int step = 0; step < SCORE_STEPS; step++)
-        score_step(n_keys, n_vectors, qt + (c + step) * W, k + c + step, stride, sum);
-    for (; c < d; c++)
-        score_step(n_keys, n_vectors, qt + c * W, k + c, stride, sum);
-    float *s = job->s + j * W;
+    for (int step = 0; step < steps; step++)
+        score_step(n_keys, n_vectors, qt + step * W, k + step * sizeof(float), row, sum);
+    UNROLL
+    for (int v = 0; v < n_vectors; v++)
+        best[v] = v_load(mb + v * LANES);
     UNROLL
     for (int i = 0; i < n_keys * n_vectors; i++) {
         if (OF_PAIRS)
-            sum[i] = sum[i] * v_load(qt + d * W + i % n_vectors * LANES);
+            sum[i] = sum[i] * v_load(qt + i % n_vectors * LANES);
         v_store(s + i / n_vectors * W + i % n_vectors * LANES, sum[i]);
         best[i % n_vectors] = v_max(best[i % n_vectors], sum[i]);
+        keep_memory(s); /* one by one: stores in a row keep the next tile's sums from being begun */
     }
+    UNROLL
+    for (int v = 0; v < n_vectors; v++)
+        v_store(mb + v * LANES, best[v]);
 }
 
 /* Tiles of one size over keys j .. end - 1. One function for each shape of tile: gcc allocates registers well for one
- * such loop in a function, badly for several. */
+ * such loop in a function, badly for several. It would also add what each step adds to an address to every key's place,
+ * for as many registers, if it knew where these come from. All dimensions in whole turns or one by one: what is between
+ * the loop and the stores costs a twentieth. */
 #define SCORE_FUNCTION(n_keys, n_vectors)                                                                              \
     static __attribute__((noinline)) void score_##n_keys##x##n_vectors(const struct score_job *job, int j, int end) {  \
-        vf best[n_vectors];                                                                                            \
+        const struct score_job own = *job; /* not loaded again for each tile */                                        \
+        const ptrdiff_t stride = own.k.stride * (ptrdiff_t)sizeof(float);                                              \
+        const char *k = (const char *)own.k.data + j * stride;                                                         \
+        float *s = own.s + j * W;                                                                                      \
+        ptrdiff_t row[n_keys];                                                                                         \
         UNROLL                                                                                                         \
-        for (int v = 0; v < n_vectors; v++)                                                                            \
-            best[v] = v_load(job->mb + v * LANES);                                                                     \
-        for (; j < end; j += n_keys)                                                                                   \
-            score_tile(n_keys, n_vectors, job, j, best);                                                               \
-        UNROLL                                                                                                         \
-        for (int v = 0; v < n_vectors; v++)                                                                            \
-            v_store(job->mb + v * LANES, best[v]);                                                                     \
+        for (int i = 0; i < n_keys; i++) {                                                                             \
+            row[i] = i * stride;                                                                                       \
+            if (i)                                                                                                     \
+                keep_address(row[i]);                                                                                  \
+        }                                                                                                              \
+        if (own.k.d % SCORE_STEPS == 0)                                                                                \
+            for (; j < end; j += n_keys, k += n_keys * stride, s += n_keys * W)                                        \
+                score_tile(n_keys, n_vectors, SCORE_STEPS, own.qt, k, row, own.k.d, s, own.mb);                        \
+        else                                                                                                           \
+            for (; j < end; j += n_keys, k += n_keys * stride, s += n_keys * W)                                        \
+                score_tile(n_keys, n_vectors, 1, own.qt, k, row, own.k.d, s, own.mb);                                  \
     }
 EACH_TILE(SCORE_FUNCTION)
 #undef SCORE_FUNCTION

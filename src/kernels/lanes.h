@@ -13,6 +13,7 @@
  *     SCORE_STEPS                   dimensions a turn of the score loop takes
  *     v_load v_store v_set1 v_fma   aligned memory, broadcast, fused multiply-add
  *     v_fma_few                     the same, or a function that does it
+ *     v_fma_onto                    the same, c being a sum that stays in its register
  *     v_load_any v_store_any        memory of any alignment
  *     v_max v_min                   a > b ? a : b, a < b ? a : b: the second operand if either is NaN
  *     v_div

@@ -161,10 +161,12 @@ INLINE bool few_in_words(const int type, const int n_rows) {
     return type == SA_F32 || (type == SA_BF16 && n_rows <= 2);
 }
 
-/* 16 bytes of each row. */
+/* 16 bytes of each row. Elements of many rows of q, kept for the next unit, would drive sums out of the registers. */
 INLINE void few_score_words(const int type, const int n_rows, struct unit *unit, const float *qt, vf *sum) {
     const char *row[LANES];
     vf word[4];
+    if (n_rows > 2)
+        keep_address(qt);
     UNROLL
     for (int i = 0; i < LANES; i++)
         row[i] = row_of_unit(unit, i);
@@ -183,9 +185,22 @@ INLINE void few_score_words(const int type, const int n_rows, struct unit *unit,
     move_unit(16, unit);
 }
 
+/* 16 bytes of each row at a time, n_bytes of each unit at once. */
+INLINE void few_score_in_words(const int type, const int n_rows, const int n_units, const int n_bytes,
+                               struct unit *unit, const float *qt, vf *sum, struct cursor *cursor) {
+    UNROLL
+    for (int u = 0; u < n_units; u++) {
+        UNROLL
+        for (int at = 0; at < n_bytes; at += 16) {
+            fetch(true, (u * n_bytes + at) * LANES, 16 * LANES, cursor);
+            few_score_words(type, n_rows, &unit[u], qt + at / type_bytes(type) * W, sum + u * n_rows);
+        }
+    }
+}
+
 /* 32 bytes of smaller ones are turned as such, through memory, so that each dimension of all keys stands together; they
  * are widened when they are used. */
-INLINE void few_turn(const int type, const struct unit *unit, char *turned) {
+INLINE void few_turn(const int type, struct unit *unit, char *turned) {
     const char *row[LANES];
     UNROLL
     for (int i = 0; i < LANES; i++)
@@ -194,6 +209,7 @@ INLINE void few_turn(const int type, const struct unit *unit, char *turned) {
         v_turn_bytes(row, 0, turned);
     else
         v_turn_halves(row, 0, turned);
+    move_unit(32, unit);
 }
 
 /* Where dimension c went. */
@@ -202,40 +218,69 @@ INLINE const char *few_turned(const int type, const char *turned, int c) {
     return turned + number * LANES * type_bytes(type);
 }
 
-/* Each dimension for all keys, so that enough sums are under way. */
-INLINE void few_score_turned(const int type, const int n_rows, const int n_units, struct unit *unit, const float *qt,
-                             char *turned, vf *sum) {
+INLINE void few_turn_each(const int type, const int n_units, struct unit *unit, char *turned) {
     UNROLL
-    for (int u = 0; u < n_units; u++) {
+    for (int u = 0; u < n_units; u++)
         few_turn(type, &unit[u], turned + u * FEW_TURNED);
-        move_unit(32, &unit[u]);
-    }
     keep_memory(turned);
+}
+
+/* Each dimension for all keys, so that enough sums are under way. If there is more it is turned meanwhile, unit by
+ * unit. */
+INLINE void few_score_turned(const int type, const int n_rows, const int n_units, struct unit *unit, const float *qt,
+                             const char *turned, const bool more, char *next, vf *sum, struct cursor *cursor) {
+    const int n = 32 / type_bytes(type), share = n / n_units;
     UNROLL_32
-    for (int c = 0; c < 32 / type_bytes(type); c++) {
+    for (int c = 0; c < n; c++) {
+        if (c % share == 0)
+            fetch(true, c / share * LANES * 32, LANES * 32, cursor);
+        if (more && c % share == 0)
+            few_turn(type, &unit[c / share], next + c / share * FEW_TURNED);
         UNROLL
         for (int u = 0; u < n_units; u++)
             few_score_add(n_rows, qt + c * W, v_of(type, few_turned(type, turned + u * FEW_TURNED, c)),
                           sum + u * n_rows);
     }
+    if (more)
+        keep_memory(next);
 }
 
-/* n_bytes of each row. */
-INLINE void few_score_step(const int type, const int n_rows, const int n_units, const int n_bytes, struct unit *unit,
-                           const float *qt, char *turned, vf *sum, struct cursor *cursor) {
-    if (few_in_words(type, n_rows)) {
-        UNROLL
-        for (int u = 0; u < n_units; u++) {
-            UNROLL
-            for (int at = 0; at < n_bytes; at += 16) {
-                fetch(true, (u * n_bytes + at) * LANES, 16 * LANES, cursor);
-                few_score_words(type, n_rows, &unit[u], qt + at / type_bytes(type) * W, sum + u * n_rows);
-            }
+/* 32 bytes of each row at a time, n_steps times. Chains of multiply-adds that wait for themselves leave time to turn
+ * what comes next; those of many rows do not, and fill the registers. */
+INLINE void few_score_in_turns(const int type, const int n_rows, const int n_units, int n_steps, struct unit *unit,
+                               const float *qt, vf *sum, struct cursor *cursor) {
+    const bool ahead = n_rows <= 2;
+    _Alignas(64) char both[2][FEW_UNITS * FEW_TURNED];
+    char *turned = both[0], *next = both[1];
+    if (ahead && n_steps)
+        few_turn_each(type, n_units, unit, turned);
+    for (; n_steps; n_steps--, qt += 32 / type_bytes(type) * W) {
+        if (!ahead)
+            few_turn_each(type, n_units, unit, turned);
+        few_score_turned(type, n_rows, n_units, unit, qt, turned, ahead && n_steps > 1, next, sum, cursor);
+        if (ahead) {
+            char *const done = turned;
+            turned = next;
+            next = done;
         }
-    } else {
-        fetch(true, 0, n_units * LANES * n_bytes, cursor);
-        few_score_turned(type, n_rows, n_units, unit, qt, turned, sum);
     }
+}
+
+/* Whole steps of the rows. Returns the bytes that are left of each. Units take turns as soon as they can, so that
+ * chains do not wait for themselves; those of f32 take a line at a time, since memory is what they wait for. */
+INLINE int few_score_steps(const int type, const int n_rows, const int n_units, int n_bytes, struct unit *unit,
+                           const float *qt, vf *sum, struct cursor *cursor) {
+    const int bytes = type_bytes(type);
+    int left = n_bytes;
+    if (!few_in_words(type, n_rows)) {
+        few_score_in_turns(type, n_rows, n_units, left / 32, unit, qt, sum, cursor);
+        return left % 32;
+    }
+    for (; type == SA_F32 && left >= SA_LINE_BYTES; left -= SA_LINE_BYTES, qt += SA_LINE_FLOATS * W)
+        few_score_in_words(type, n_rows, n_units, SA_LINE_BYTES, unit, qt, sum, cursor);
+    for (; left >= 16; left -= 16, qt += 16 / bytes * W)
+        few_score_in_words(type, n_rows, n_units, 16, unit, qt, sum, cursor);
+    return left;
 }
 
 /* A dimension of rows that are shorter than a step, or what is left of them. */
@@ -249,23 +294,17 @@ INLINE void few_score_one(const int type, const int n_rows, const struct unit *u
 /* Register tile: n_units vectors of keys. */
 INLINE void few_score_tile(const int type, const int n_rows, const int n_units, const float *qt,
                            const struct sa_pointed *k, const char *const *row, float *s, struct cursor *cursor) {
-    const int bytes = type_bytes(type), step = type == SA_F32 ? SA_LINE_BYTES : 32;
-    _Alignas(64) char turned[FEW_UNITS * FEW_TURNED];
+    const int bytes = type_bytes(type);
     struct unit unit[FEW_UNITS];
     vf sum[FEW_SUMS];
-    int left = k->d * bytes;
     UNROLL
     for (int i = 0; i < n_units * n_rows; i++)
         sum[i] = v_set1(0.0f);
     UNROLL
     for (int u = 0; u < n_units; u++)
         unit[u] = unit_of(row[u * LANES], k->stride);
-    for (; left >= step; left -= step, qt += step / bytes * W) {
-        few_score_step(type, n_rows, n_units, step, unit, qt, turned, sum, cursor);
-    }
-    for (; few_in_words(type, n_rows) && left >= 16; left -= 16, qt += 16 / bytes * W) {
-        few_score_step(type, n_rows, n_units, 16, unit, qt, turned, sum, cursor);
-    }
+    int left = few_score_steps(type, n_rows, n_units, k->d * bytes, unit, qt, sum, cursor);
+    qt += (k->d - left / bytes) * W;
     ROLLED
     for (; left; left -= bytes, qt += W)
         UNROLL

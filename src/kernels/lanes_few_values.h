@@ -12,6 +12,11 @@ struct few_job {
     int width; /* floats from a row of sums to the next */
 };
 
+/* What is used once or twice may be read by the multiply-add itself. */
+INLINE void few_value_add(const int n_rows, vf weight, vf value, vf *sum) {
+    *sum = n_rows > 2 ? v_fma_onto(weight, value, *sum) : v_fma_few(weight, value, *sum);
+}
+
 /* One vector of v after the other is widened and used, the registers being full of sums. */
 INLINE void few_value_step(const int type, const int n_rows, const int n_vectors, const float *p, const char *v,
                            vf *sum) {
@@ -20,7 +25,7 @@ INLINE void few_value_step(const int type, const int n_rows, const int n_vectors
         const vf value = v_of(type, v + i * LANES * type_bytes(type));
         UNROLL
         for (int r = 0; r < n_rows; r++)
-            sum[r * n_vectors + i] = v_fma_few(v_set1(p[r * FEW_STRIDE]), value, sum[r * n_vectors + i]);
+            few_value_add(n_rows, v_set1(p[r * FEW_STRIDE]), value, &sum[r * n_vectors + i]);
     }
 }
 
@@ -39,15 +44,14 @@ INLINE void few_value_pairs(const int n_rows, const int n_vectors, const float *
     }
 }
 
-INLINE bool in_pairs(const int type, const int n_rows, const int n_vectors) {
-    return type == SA_BF16 && n_rows <= 2 && n_vectors % 2 == 0;
-}
+INLINE bool in_pairs(const int type, const int n_vectors) { return type == SA_BF16 && n_vectors % 2 == 0; }
 
 /* A key. */
 INLINE void few_value_key(const int type, const int n_rows, const int n_vectors, const float *p, const char *v,
                           vf *sum) {
-    keep_address(v);
-    if (in_pairs(type, n_rows, n_vectors))
+    if (n_vectors > 2)
+        keep_address(v);
+    if (in_pairs(type, n_vectors))
         few_value_pairs(n_rows, n_vectors, p, v, sum);
     else
         few_value_step(type, n_rows, n_vectors, p, v, sum);
@@ -57,7 +61,7 @@ INLINE void few_value_key(const int type, const int n_rows, const int n_vectors,
 INLINE void few_value_tile(const int type, const int n_rows, const int n_vectors, const struct few_job *job, int c,
                            struct cursor *cursor) {
     enum { KEYS = 4 };
-    const bool pairs = in_pairs(type, n_rows, n_vectors);
+    const bool pairs = in_pairs(type, n_vectors);
     const bool near = n_rows > 1 || job->d > n_vectors * LANES; /* else a row is read at once */
     const int bytes = n_vectors * LANES * type_bytes(type), n = job->n;
     const char *const *row = job->row;

@@ -32,6 +32,10 @@ INLINE vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 /* See lanes_base.h. Written out, since gcc would move the sums of a register tile about. */
 INLINE void v_add_term(vf *sum, vf a, vf b) { __asm__("vfmadd231ps %2, %1, %0" : "+x"(*sum) : "x"(a), "x"(b)); }
 #define v_add_term v_add_term
+INLINE vf v_fma_onto(vf a, vf b, vf c) {
+    v_add_term(&c, a, b);
+    return c;
+}
 INLINE vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 INLINE vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); }
 INLINE vf v_div(vf a, vf b) { return _mm256_div_ps(a, b); }

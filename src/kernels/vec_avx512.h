@@ -30,7 +30,8 @@ INLINE vf v_keep(vf a) {
     return a;
 }
 INLINE vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
-#define v_fma_few v_fma
+#define v_fma_few  v_fma
+#define v_fma_onto v_fma
 INLINE vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 INLINE vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
 INLINE vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }

@@ -68,6 +68,8 @@ INLINE vf v_fma(vf a, vf b, vf c) {
 static __attribute__((noinline)) vf v_fma_few(vf a, vf b, vf c) { return v_fma(a, b, c); }
 #endif
 
+#define v_fma_onto v_fma_few
+
 INLINE vmask m_and(vmask a, vmask b) { return a & b; }
 INLINE vmask m_or(vmask a, vmask b) { return a | b; }
 INLINE vmask m_not(vmask a) { return ~a; }

@@ -204,9 +204,9 @@ void sa_open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_rows)
         t->k = sa_cache_of_head(&t->seq->k, item.kv_head);
         t->v = sa_cache_of_head(&t->seq->v, item.kv_head);
         t->dots = sa_in_pairs(t->problem, t->seq) ? t->kernels->dots : NULL;
+        if (t->dots)
+            take_pairs(t);
     }
-    if (t->dots)
-        take_pairs(t);
     set_lane_keys(t);
     if (t->seq->sight.any)
         t->viewer = sa_viewer_of(t->problem, t->seq, kv_head, first_row, n_rows);

@@ -12,8 +12,6 @@
 #include <math.h>
 #include <string.h>
 
-#include <sa/sa.h>
-
 #include "near.h"
 #include "terms.h"
 
@@ -358,13 +356,6 @@ static void score(struct side *side) {
     }
 }
 
-/* Weights to pairs of them, where they stand. */
-static void pair_weights(const struct block *b) {
-    const int n = rounded_up(b->end) - b->begin;
-    for (int r = 0; r < b->tile->n_rows; r++)
-        b->tile->kernels->narrow(s_of(b, r) + b->begin, n, SA_BF16, s_of(b, r) + b->begin / 2);
-}
-
 static void weigh(struct side *side, const struct sa_state *state) {
     const struct sa_tile *t = side->tile;
     for (int i = 0; i < side->n; i++) {
@@ -374,7 +365,8 @@ static void weigh(struct side *side, const struct sa_state *state) {
         if (t->v.scales)
             scale(b, &t->v);
         if (t->dots)
-            pair_weights(b);
+            t->dots->few_pair(t->n_rows, rounded_up(b->end) - b->begin, s_of(b, 0) + b->begin,
+                              s_of(b, 0) + b->begin / 2);
     }
 }
 

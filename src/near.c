@@ -37,7 +37,7 @@ struct sa_lines sa_lines_of(const struct sa_cache *cache, int64_t begin, int64_t
  * and drive each other out: with 8 heads of 128 AVX2 reached 55 % of the peak in place, 72 % on copies. */
 static bool collide(ptrdiff_t stride) { return stride != 0 && stride % 2048 == 0; }
 
-/* Pairs of bf16 may stand as such do. */
+/* Two bf16 that are taken for a float may not be: then they go through a copy. */
 static bool is_aligned(const struct sa_cache *cache) {
     return ((uintptr_t)cache->data | (uintptr_t)cache->token | (uintptr_t)(cache->table ? cache->page : 0)) % 4 == 0;
 }

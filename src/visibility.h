@@ -14,7 +14,8 @@ struct sa_rule {
 
 #define SA_UNLIMITED (INT64_C(1) << 40)
 
-/* Keys 0 .. sink - 1 and lo .. hi - 1, with 0 <= sink <= lo <= hi <= n_k. */
+/* Keys 0 .. sink - 1 and lo .. hi - 1, with 0 <= sink < lo <= hi <= n_k, or sink = 0: one stretch is never told as two.
+ */
 struct sa_span {
     int64_t sink, lo, hi;
 };
@@ -29,6 +30,7 @@ static inline struct sa_span sa_visible(const struct sa_rule *rule, int64_t posi
     struct sa_span span;
     span.hi = sa_clamp(position + rule->right + 1, 0, n_k);
     span.lo = sa_clamp(position - rule->left, 0, span.hi);
+    span.lo = rule->sink < span.lo ? span.lo : 0;
     span.sink = rule->sink < span.lo ? rule->sink : span.lo;
     return span;
 }

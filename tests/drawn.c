@@ -32,6 +32,22 @@ void drawn_types(struct drawn *drawn) {
         b->flags |= SA_SCALES_PER_HEAD;
 }
 
+void drawn_own(struct drawn *drawn, int isa) {
+    if (isa == SA_ISA_AVX512_BF16)
+        drawn->batch.q_type = drawn->batch.k_type = drawn->batch.v_type = SA_BF16;
+}
+
+void drawn_widen(struct drawn *drawn, const sa_sequence *s) {
+    const sa_batch *b = &drawn->batch;
+    for (int64_t j = 0; j < s->n_k && b->v_type != SA_F16 && b->v_type != SA_I8; j++)
+        for (int h = 0; h < b->n_kv_heads; h++)
+            for (int c = 0; c < b->d_v; c++) {
+                char *at = (char *)(uintptr_t)reference_v(b, s, j, h) + c * element_bytes(b->v_type);
+                const int power = (int)roll_between(&drawn->dice, -30, 30);
+                element_store(b->v_type, ldexp(element_value(b->v_type, at), power), at);
+            }
+}
+
 void *drawn_map(struct drawn *drawn, size_t bytes) {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), mapped = (bytes + page - 1) / page * page;
     must(drawn->n_maps < DRAWN_MAPS, "too many tensors");

@@ -34,6 +34,13 @@ struct drawn drawn_batch(uint64_t seed, int n_query_heads, int n_kv_heads, int d
  * Ahead of drawn_add(). */
 void drawn_types(struct drawn *drawn);
 
+/* What an instruction set has kernels of its own for: bf16 throughout on SA_ISA_AVX512_BF16. Ahead of drawn_add(). */
+void drawn_own(struct drawn *drawn, int isa);
+
+/* Multiplies each value of a sequence by a power of two of its own, so that sums tell in which order they were formed.
+ */
+void drawn_widen(struct drawn *drawn, const sa_sequence *s);
+
 /* Adds a sequence with random tensors of the batch's types; layout -1: a random one for each tensor. Values are uniform
  * in -1 .. 1, times `size` for q. lse is wanted. */
 sa_sequence *drawn_add(struct drawn *drawn, int64_t n_q, int64_t n_k, int layout, float size);

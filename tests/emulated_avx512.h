@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* AVX-512 for processors that have AVX2 and FMA: the intrinsics of <immintrin.h> become SIMDe's emulations. Included
- * ahead of src/kernels/avx512.c by the compiler (-include), which is thereby compiled as it stands; for tests only.
+ * ahead of src/kernels/avx512.c and avx512_bf16.c by the compiler (-include), which are thereby compiled as they stand;
+ * for tests only.
  *
  * SIMDe does not have every intrinsic. One that it lacks ends in "target specific option mismatch" (gcc) or "needs
  * target feature avx512f" (clang): it goes here, and what it does with NaNs, masks and memory into test_emulated.c. */

@@ -23,8 +23,8 @@ __attribute__((constructor)) static void skip_where_pointless(void) {
     __builtin_cpu_init();
     const char *why = NULL;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
-        why = "this machine has AVX-512, nothing needs to be emulated";
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bf16"))
+        why = "this machine has AVX-512 and its BF16, nothing needs to be emulated";
     else if (!really("avx2") || !really("fma"))
         why = "this machine lacks AVX2 or FMA, which the emulation is made of";
     if (!why)

@@ -13,6 +13,7 @@ START_TEST(sizes_around_the_edges) {
         struct dice dice = {(uint64_t)i};
         int64_t most = _i == SA_ISA_GENERIC ? 257 : 2049;
         struct drawn drawn = drawn_batch((uint64_t)i, 2, 1, 8 + i % 5, 12);
+        drawn_own(&drawn, _i);
         drawn_add(&drawn, drawn_edge(&dice, 257), drawn_edge(&dice, most), -1, 3);
         if (i % 2)
             drawn.batch.flags = SA_CAUSAL;
@@ -40,6 +41,7 @@ START_TEST(heads_that_share_keys) {
     sa_engine *engine = engine_with(_i, 2);
     for (int i = 0; engine && i < 16; i++) {
         struct drawn drawn = drawn_batch((uint64_t)i, heads[i / 2][0], heads[i / 2][1], 24, 16);
+        drawn_own(&drawn, _i);
         drawn_add(&drawn, i % 2 ? 1 : 37, 70, -1, 3);
         drawn.batch.flags = SA_CAUSAL;
         drawn_check(&drawn, engine, 150);
@@ -56,6 +58,7 @@ START_TEST(any_rule_on_a_ragged_batch) {
         int kv_heads = (int)roll_between(&dice, 1, 3);
         struct drawn drawn = drawn_batch((uint64_t)i, kv_heads * (int)roll_between(&dice, 1, 4), kv_heads,
                                          (int)roll_between(&dice, 1, 40), (int)roll_between(&dice, 1, 40));
+        drawn_own(&drawn, _i);
         int n = (int)roll_between(&dice, 1, DRAWN_SEQS);
         for (int s = 0; s < n; s++)
             drawn_add(&drawn, roll_between(&dice, 0, 130), roll_between(&dice, 0, 330), -1, 4);
@@ -72,6 +75,7 @@ START_TEST(any_rule_over_chunks) {
     for (int i = 0; engine && i < isa_cases(_i, 40); i++) {
         struct dice dice = {(uint64_t)(2000 + i)};
         struct drawn drawn = drawn_batch((uint64_t)i, 2, 1, 8, 8);
+        drawn_own(&drawn, _i);
         drawn_add(&drawn, roll_between(&dice, 1, 200), roll_between(&dice, 900, _i == SA_ISA_GENERIC ? 2500 : 18000),
                   -1, 6);
         drawn_rules(&drawn);
@@ -90,6 +94,7 @@ START_TEST(rows_that_stand_badly) {
         struct dice dice = {(uint64_t)(3000 + i)};
         const int *d = dims[i % 6];
         struct drawn drawn = drawn_batch((uint64_t)i, d[0], d[0], d[1], d[2]);
+        drawn_own(&drawn, _i);
         drawn_add(&drawn, roll_between(&dice, 1, 70), roll_between(&dice, 1, 600), i % 4 ? PACKED : BACKWARDS, 0.5f);
         drawn_rules(&drawn);
         drawn_poison(&drawn, 0, -1, NAN);

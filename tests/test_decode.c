@@ -15,14 +15,20 @@ static const int dims[] = {64, 128, 1, 3, 8, 17, 33, 65, 96, 130, 20, 200};
 enum { N_GROUPS = sizeof groups / sizeof groups[0], N_DIMS = sizeof dims / sizeof dims[0] };
 
 /* One sequence; its keys are paged or not. */
-static struct drawn draw(int i, struct dice *dice, int64_t most) {
+static struct drawn draw(int i, int isa, struct dice *dice, int64_t most) {
     const int kv_heads = (int)roll_between(dice, 1, 2);
     struct drawn drawn = drawn_batch((uint64_t)i, kv_heads * groups[i % N_GROUPS], kv_heads, dims[i % N_DIMS],
                                      dims[roll(dice) % N_DIMS]);
     drawn_types(&drawn);
-    sa_sequence *s =
-        drawn_add(&drawn, N_Q, roll_one_in(dice, 3) ? drawn_edge(dice, most) : roll_between(dice, 1, most), -1, 2);
+    if (i % 2)
+        drawn_own(&drawn, isa);
+    sa_sequence *s = drawn_add(&drawn, N_Q, roll_one_in(dice, 3) ? drawn_edge(dice, most) : roll_between(dice, 1, most),
+                               -1, i % 3 ? 2 : 80); /* weights down to subnormal ones */
     drawn_rules(&drawn);
+    if (roll_one_in(dice, 3)) /* sink keys and a window that meet */
+        drawn.batch.n_sink_keys = roll_between(dice, 0, s->n_k);
+    if (i % 4 > 1)
+        drawn_widen(&drawn, s);
     s->lse = (sa_output){s->lse.data, 1, N_Q};
     s->q_offset = s->flags & SA_SEQ_Q_OFFSET ? s->q_offset : s->n_k - s->n_q;
     s->flags = SA_SEQ_Q_OFFSET;
@@ -98,7 +104,7 @@ START_TEST(few_rows_are_rows_of_a_prefill) {
     sa_engine *engine = engine_with(_i, 2);
     for (int i = 0; engine && i < isa_cases(_i, 60); i++) {
         struct dice dice = {(uint64_t)(100 + i)};
-        struct drawn drawn = draw(i, &dice, most_keys(_i, i));
+        struct drawn drawn = draw(i, _i, &dice, most_keys(_i, i));
         check_slices(&drawn, engine, &dice);
         drawn_free(&drawn);
     }
@@ -129,7 +135,7 @@ START_TEST(few_rows_meet_nan_and_inf_as_many_do) {
     sa_engine *engine = engine_with(_i, 2);
     for (int i = 0; engine && i < isa_cases(_i, 60); i++) {
         struct dice dice = {(uint64_t)(200 + i)};
-        struct drawn drawn = draw(i, &dice, most_keys(_i, i + 1));
+        struct drawn drawn = draw(i, _i, &dice, most_keys(_i, i + 1));
         spoil(&drawn, &dice);
         check_slices(&drawn, engine, &dice);
         drawn_free(&drawn);
@@ -158,11 +164,77 @@ START_TEST(one_query_against_the_reference) {
 }
 END_TEST
 
+/* ---------------------------------------------------------------- what once went wrong, in pairs of bf16 */
+
+static uint16_t bf16(double x) {
+    uint16_t bits;
+    element_store(SA_BF16, x, &bits);
+    return bits;
+}
+
+/* The first of nine equal queries (1, 0) against keys (k[j], 0), and alone. */
+static void must_be_the_first_of_nine(sa_engine *engine, sa_batch b, int n_keys, const double *keys,
+                                      const double *values) {
+    enum { MOST = 9 };
+    uint16_t q[MOST * 2], k[MOST * 2] = {0}, v[MOST] = {0};
+    float o[2][MOST];
+    for (int j = 0; j < MOST; j++) {
+        q[2 * j] = bf16(1);
+        q[2 * j + 1] = 0;
+        k[2 * j] = bf16(j < n_keys ? keys[j] : 0);
+        v[j] = bf16(j < n_keys ? values[j] : 0);
+    }
+    b.q_type = b.k_type = b.v_type = SA_BF16;
+    b.n_sequences = b.n_query_heads = b.d_v = 1;
+    b.d_qk = 2;
+    for (int few = 0; few < 2; few++) {
+        const sa_sequence s = {.n_q = few ? 1 : MOST,
+                               .n_k = n_keys,
+                               .q = {q, 0, 0},
+                               .k = {k, 0, 0},
+                               .v = {v, 0, 0},
+                               .o = {o[few], 0, 0},
+                               .q_offset = n_keys - 1,
+                               .flags = SA_SEQ_Q_OFFSET};
+        b.sequences = &s;
+        run(&b, engine);
+    }
+    must(bits_of(o[0][0]) == bits_of(o[1][0]), "alone %.9g, the first of nine %.9g", (double)o[1][0], (double)o[0][0]);
+}
+
+/* A weight that is subnormal, and would not be if it were rounded. */
+START_TEST(a_weight_of_nearly_nothing) {
+    sa_engine *engine = engine_with(_i, 1);
+    for (int i = 0; engine && i < 64; i++) {
+        const double keys[] = {0, 1}, values[] = {0, 0x1p126};
+        const sa_batch b = {SA_BATCH_HEAD, .scale = -87.34f + (float)i * 0x1p-12f};
+        must_be_the_first_of_nine(engine, b, 2, keys, values);
+    }
+    sa_engine_destroy(engine);
+}
+END_TEST
+
+/* Sink keys up to where the window begins, between the two of a pair: which of them comes first shows. */
+START_TEST(sink_keys_that_meet_a_window) {
+    sa_engine *engine = engine_with(_i, 1);
+    for (int left = 0; engine && left < 6; left++)
+        for (int n_sinks = 0; n_sinks < 7; n_sinks++) {
+            const double keys[6] = {0}, values[] = {0x1p24, 0, 1, 2, 0, 3};
+            const sa_batch b = {SA_BATCH_HEAD, .flags = SA_WINDOW, .window_left = left, .window_right = -1,
+                                .n_sink_keys = n_sinks};
+            must_be_the_first_of_nine(engine, b, 6, keys, values);
+        }
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("decode");
     TCase *tcase = add_case(suite, "decode");
     tcase_add_loop_test(tcase, few_rows_are_rows_of_a_prefill, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, few_rows_meet_nan_and_inf_as_many_do, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, one_query_against_the_reference, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(tcase, a_weight_of_nearly_nothing, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(tcase, sink_keys_that_meet_a_window, ISA_FIRST, ISA_END);
     return run_suite(suite);
 }

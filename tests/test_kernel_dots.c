@@ -157,6 +157,29 @@ START_TEST(weights_become_pairs) {
 }
 END_TEST
 
+/* In place, as the engine has it, and with NaN behind the last. */
+START_TEST(weights_of_few_rows_become_pairs) {
+    const struct sa_kernels *kernels = kernels_with_dots();
+    struct dice dice = {8};
+    for (int round = 0; kernels && round < 200; round++) {
+        const int n_rows = (int)roll_between(&dice, 1, SA_FEW_ROWS), begin = 16 * (int)roll_between(&dice, 0, 15);
+        const int n = 16 * (int)roll_between(&dice, 1, 16 - begin / 16);
+        roll_numbers(&dice, before, SA_FEW_ROWS * SA_FEW_STRIDE);
+        before[begin] = float_of(0x007fffff); /* would be normal, rounded before it is flushed */
+        memcpy(s, before, sizeof s);
+        for (int r = 0; r < n_rows; r++)
+            s[r * SA_FEW_STRIDE + begin + n] = NAN;
+        kernels->dots->few_pair(n_rows, n, s + begin, s + begin / 2);
+        for (int r = 0; r < n_rows; r++)
+            for (int j = 0; j < n; j += 2) {
+                const float *two = before + r * SA_FEW_STRIDE + begin + j;
+                must(bits_of(s[r * SA_FEW_STRIDE + (begin + j) / 2]) == bits_of(joined(two[0], two[1])),
+                     "%d weights from %d on: %d of row %d", n, begin, j, r);
+            }
+    }
+}
+END_TEST
+
 /* Any bits, two of them infinite at times. */
 START_TEST(rows_become_pairs) {
     const struct sa_kernels *kernels = kernels_with_dots();
@@ -404,6 +427,7 @@ int main(void) {
     TCase *tcase = add_case(suite, "dots");
     tcase_add_test(tcase, queries_become_pairs);
     tcase_add_test(tcase, weights_become_pairs);
+    tcase_add_test(tcase, weights_of_few_rows_become_pairs);
     tcase_add_test(tcase, rows_become_pairs);
     tcase_add_test(tcase, what_is_not_finite_is_found);
     tcase_add_test(tcase, scores_and_values);

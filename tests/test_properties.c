@@ -4,12 +4,14 @@
 #include <math.h>
 
 #include "agree.h"
+#include "elements.h"
 #include "reference.h"
 
 /* A ragged batch under some rule. */
-static struct drawn mixed(uint64_t seed, int64_t longest) {
+static struct drawn mixed(uint64_t seed, int64_t longest, int isa) {
     struct dice dice = {seed};
     struct drawn drawn = drawn_batch(seed, 6, 2, 24, 17);
+    drawn_own(&drawn, isa);
     for (int s = 0; s < DRAWN_SEQS; s++)
         drawn_add(&drawn, roll_between(&dice, 0, 200), roll_between(&dice, 0, longest), -1, 4);
     drawn_rules(&drawn);
@@ -20,7 +22,7 @@ static struct drawn mixed(uint64_t seed, int64_t longest) {
 
 START_TEST(threads_do_not_matter) {
     for (uint64_t seed = 0; seed < 6; seed++) {
-        struct drawn drawn = mixed(seed, 2500);
+        struct drawn drawn = mixed(seed, 2500, SA_ISA_AVX2);
         float *wanted = NULL;
         size_t n;
         for (int threads = 1; threads <= 8; threads++) {
@@ -42,7 +44,7 @@ END_TEST
 
 START_TEST(instruction_sets_do_not_matter) {
     for (uint64_t seed = 10; seed < 40; seed++) {
-        struct drawn drawn = mixed(seed, seed % 10 ? 150 : 2200);
+        struct drawn drawn = mixed(seed, seed % 10 ? 150 : 2200, SA_ISA_AVX2);
         drawn_must_agree(&drawn, (int)seed);
         drawn_free(&drawn);
     }
@@ -53,7 +55,7 @@ END_TEST
 START_TEST(company_does_not_matter) {
     sa_engine *engine = engine_with(_i, 2);
     for (uint64_t seed = 50; engine && seed < 58; seed++) {
-        struct drawn drawn = mixed(seed, 400), alone = drawn;
+        struct drawn drawn = mixed(seed, 400, _i), alone = drawn;
         size_t n, one, at = 0;
         float *together = drawn_compute(&drawn, engine, &n);
         for (int s = 0; s < DRAWN_SEQS; s++) {
@@ -83,6 +85,7 @@ START_TEST(chunks_of_queries_do_not_matter) {
     sa_engine *engine = engine_with(_i, 2);
     for (int chunk = 1; engine && chunk < 140; chunk += 1 + chunk / 2) {
         struct drawn drawn = drawn_batch((uint64_t)chunk, 6, 2, 20, 12);
+        drawn_own(&drawn, _i);
         sa_sequence *whole = drawn_add(&drawn, 140, _i == SA_ISA_GENERIC ? 300 : 2100, PACKED, 4);
         drawn_rules(&drawn);
         whole->q_offset = whole->flags & SA_SEQ_Q_OFFSET ? whole->q_offset : whole->n_k - whole->n_q;
@@ -95,7 +98,7 @@ START_TEST(chunks_of_queries_do_not_matter) {
             *whole = all;
             whole->n_q = 140 - begin < chunk ? 140 - begin : chunk;
             whole->q_offset = all.q_offset + begin;
-            whole->q.data = (const float *)all.q.data + begin * 6 * 20;
+            whole->q.data = (const char *)all.q.data + begin * 6 * 20 * element_bytes(drawn.batch.q_type);
             whole->o.data = (float *)all.o.data + begin * 6 * 12;
             whole->lse = (sa_output){(float *)all.lse.data + begin, 1, 140};
             ck_assert(sa_batch_forward(engine, &drawn.batch) == SA_OK);

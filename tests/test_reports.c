@@ -155,9 +155,11 @@ START_TEST(the_same_bits) {
     for (int isa = ISA_FIRST; isa < ISA_END; isa++)
         for (int threads = 1; threads <= 4; threads++) {
             sa_engine *engine = engine_with(isa, threads);
-            if (!engine || has_bits_of_its_own(&d, isa)) {
-                sa_engine_destroy(engine);
+            if (!engine)
                 break;
+            if (threads == 1 && !first && has_bits_of_its_own(&d, isa)) {
+                drop(&wanted);
+                first = true;
             }
             for (int64_t i = 0; i < d.batch.n_sequences; i++)
                 forget(&d, &d.seqs[i]);

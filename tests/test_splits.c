@@ -108,8 +108,9 @@ static void set_rule(struct drawn *drawn, int rule) {
 }
 
 /* One sequence for all rules and numbers of queries: to draw the keys takes longer than to compute with them. */
-static void check_length(const struct teams *teams, int64_t n_k, int group) {
-    struct drawn drawn = drawn_batch((uint64_t)(n_k + group), group, 1, 3, 5);
+static void check_length(const struct teams *teams, int isa, int64_t n_k, int group) {
+    struct drawn drawn = drawn_batch((uint64_t)(n_k + group), group, 1, isa == SA_ISA_AVX512_BF16 ? 4 : 3, 5);
+    drawn_own(&drawn, isa);
     sa_sequence *seq = drawn_add(&drawn, 3, n_k, PACKED, 4);
     for (int rule = 0; rule < N_RULES; rule++)
         for (seq->n_q = 1; seq->n_q <= 3; seq->n_q++) {
@@ -135,7 +136,7 @@ START_TEST(split_is_unsplit_at_the_edges_of_the_tree) {
     const bool opened = open_teams(&teams, _i);
     for (int i = 0; opened && i < N_LENGTHS; i++)
         for (int group = 1; group <= 8 && lengths[i] <= most; group += group == 1 ? 3 : 4)
-            check_length(&teams, lengths[i], group);
+            check_length(&teams, _i, lengths[i], group);
     close_teams(&teams);
 }
 END_TEST
@@ -158,6 +159,7 @@ START_TEST(split_is_unsplit_in_any_batch) {
         const int kv_heads = (int)roll_between(&dice, 1, 2);
         struct drawn drawn = drawn_batch((uint64_t)i, kv_heads * (int)roll_between(&dice, 1, 5), kv_heads,
                                          (int)roll_between(&dice, 1, 20), (int)roll_between(&dice, 1, 20));
+        drawn_own(&drawn, _i);
         for (int s = 0; s < 3; s++)
             drawn_add(&drawn, roll_between(&dice, 0, roll_one_in(&dice, 2) ? 3 : 60), roll_between(&dice, 0, 12000), -1,
                       4);

@@ -46,7 +46,8 @@
  *                    sees, what is added to their scores and the options of the batch, those of key_mass on the rows
  *                    that count: not on the number of threads, the other sequences, their order or the caller, nor
  *                    on the instruction set, with one exception: SA_ISA_AVX512_BF16 has others where all of q, k and
- *                    v are SA_BF16, see sa_batch_forward(). (Payloads of NaNs are not part of this promise.)
+ *                    v are SA_BF16 and nothing like a mask or a bias is given, even one that changes nothing, see
+ *                    "Pairs" at sa_batch_forward(). (Payloads of NaNs are not part of this promise.)
  *
  * 4. Which field is for what. All of it goes together, but where a field says otherwise
  *
@@ -392,12 +393,12 @@ typedef struct sa_batch {
  * Edge values, on every instruction set: NaN or inf in k, v or their scales at a position that is not visible or beyond
  * n_k never reaches an output bit; NaN in a visible q or k element gives NaN in that row, in a visible v element in
  * that column; a +inf score gives NaN in that row, also in its row_max, unless softcap has made a number of it. Scores
- * are exact up to 2^127 / log2(e), those of int8 keys with and without the key's scale, all with and without any bias:
- * -inf is the only sentinel. A key that a bias of -inf hides is not visible, whatever its score is; bias at a key that
- * is not visible is never an influence. Where no key is visible but there is a sink, o is 0 and lse the sink's logit.
- * Zeros in o are +0, but for negative numbers that became zero by being rounded to 16 bits. Subnormal inputs and
- * outputs are honoured; weights below 2^-126 of the row's largest may count as anything below it, those below 2^-127 as
- * 0.
+ * are exact up to 2^127 / log2(e), those of int8 keys with and without the key's scale, all with and without any bias
+ * (but see "Pairs" below, for subnormal numbers too): -inf is the only sentinel. A key that a bias of -inf hides is not
+ * visible, whatever its score is; bias at a key that is not visible is never an influence. Where no key is visible but
+ * there is a sink, o is 0 and lse the sink's logit. Zeros in o are +0, but for negative numbers that became zero by
+ * being rounded to 16 bits. Subnormal inputs and outputs are honoured; weights below 2^-126 of the row's largest may
+ * count as anything below it, those below 2^-127 as 0.
  *
  * Error against exact arithmetic, per element of o, to first order in u = 2^-24, with p[j] the exact weights,
  * z[j] = |scale| sum_c |q[c] k[j][c]|, and L = 0 up to 1024 keys and one more for every factor of 8:
@@ -414,10 +415,10 @@ typedef struct sa_batch {
  * Pairs: SA_ISA_AVX512_BF16 multiplies elements of q, k and v two by two and adds both products to a SA_F32, in
  * sequences where all three are SA_BF16 and d_qk is even, there is no bias, and only causality, a window and sink keys
  * say what is seen: no mask, documents, tree, blocks, prefix, or positions where these count. Then weights are rounded
- * to bf16 where they meet v, not in row sums; products are scaled after they are added up, so that q k itself must be
- * below 2^127; and subnormal elements, weights and sums count as 0. That adds 2^-8 sum_j p[j] |v[j]| + n_k 2^-125 to
- * the bound and 2^-125 |scale| sum_c (|q[c]| + |k[j][c]| + 1) to t[j]. The bits of a row depend on as little as ever,
- * but are those of the processor's instruction. max_isa = SA_ISA_AVX512, or SA_MAX_ISA, does without.
+ * to bf16 where they meet v, not in row sums; products are scaled after they are added up, so that no part of the sum q
+ * k may reach 2^127; and subnormal elements, weights and sums count as 0. That adds 2^-8 sum_j p[j] |v[j]| + n_k 2^-125
+ * to the bound and 2^-125 |scale| sum_c (|q[c]| + |k[j][c]| + 1) to t[j]. Bits depend on nothing else than elsewhere,
+ * but are those of the processor's instruction. max_isa = SA_ISA_AVX512, or SA_MAX_ISA=avx512, does without.
  *
  * Sums are formed in blocks of 256 keys, chunks of 1024 and a tree of chunks, all at fixed positions, so that in
  * practice the error is that of a few hundred keys at any length. tests/bound.h derives the terms. */
@@ -515,10 +516,10 @@ typedef struct sa_merge_request {
  * or +inf in lse[i] gives NaN in that row, a NaN in o[i] of a row that saw keys in that column.
  *
  * Of partials of calls the rows' bits are those of one call over all of these keys, however they are cut, on whatever
- * instruction sets and machines of one byte order the parts were computed: what the calls left are the results that one
- * call would have at the same places of its tree of chunks, and they are merged in the same order. (All of them or none
- * on SA_ISA_AVX512_BF16, if it multiplies pairs of the sequence.) Only the last of
- * them may end within a chunk of keys; keys that lie in none count as not seen.
+ * instruction sets and machines of one byte order the parts were computed (where pairs are multiplied: all on one kind
+ * of processor): what the calls left are the results that one call would have at the same places of its tree of chunks,
+ * and they are merged in the same order. Only the last of them may end within a chunk of keys; keys that lie in none
+ * count as not seen.
  *
  * o and lse may be those of one of the partials, with the same strides and type: the result takes their place.
  * Otherwise no output may overlap an input or the other output. Runs in the calling thread and allocates nothing once

@@ -15,4 +15,5 @@ const struct sa_dots sa_dots_avx512_bf16 = {.pack = dots_pack,
                                             .finite = dots_finite,
                                             .values_masked = dots_values_masked,
                                             .few_scores = lanes_few_scores,
+                                            .few_pair = dots_few_pair,
                                             .few_values = dots_few_values};

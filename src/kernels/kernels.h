@@ -151,14 +151,14 @@ struct sa_state {
  *     qt  [d_qk / 2][W]  dimensions 2 c and 2 c + 1 of a query, d_qk being even; behind them a row of factors [W]
  *     k   rows of d_qk / 2 words, in place
  *     p   [128][W]       weights of the keys 2 j and 2 j + 1, rounded to bf16, to nearest, ties to even
- *     v   rows of d_v words, element c of the keys 2 j and 2 j + 1: a copy; a key that nobody sees is 0 there
+ *     v   rows of d_v words, element c of the keys 2 j and 2 j + 1: a copy, with 0 for keys beside those handed over
  *
- * Then, in place of what is said above:
- *     score       s = chain over c = 0 .. d_qk / 2 - 1, starting from 0, of x + q[2c+1] k[2c+1], rounded, + q[2c]
- * k[2c], rounded; times scale * log2(e), rounded output      sum = the same chain over the pairs of keys of a block of
- * which some key is visible, the second key of each first Products of bf16 are exact, so that a fused multiply-add and
- * one that is not make no difference, but subnormal operands and results count as 0. That is what the manual of the
- * instruction says. Row sums are those of the weights before they are rounded.
+ * Then, in place of what is said above, the chains are made of steps of two fused multiply-adds, the second elements of
+ * a pair first, in which subnormal operands and results count as 0:
+ *     score       s = chain over c = 0 .. d_qk / 2 - 1, starting from 0; times scale * log2(e), rounded
+ *     output      sum = chain over the pairs of keys of a block with a visible one, from 0; o as above
+ * That is how the instruction is described; where a processor differs, so do the bits. Row sums are those of the
+ * weights before they are rounded. Weights that are subnormal become 0 when they are.
  */
 struct sa_dots {
     /* From what pack() left with a factor of 1, in place. n_rows: those of the tile. */
@@ -185,6 +185,10 @@ struct sa_dots {
 
     /* As in sa_kernels; k is SA_F32, which stands for words. */
     void (*few_scores)(const float *qt, int n_rows, struct sa_pointed k, float *s);
+
+    /* The weights s[r][j] to pairs[r][j / 2], with SA_FEW_STRIDE floats a row; n_keys a multiple of 16. The pairs may
+     * begin where the weights do, or before. */
+    void (*few_pair)(int n_rows, int n_keys, const float *s, float *pairs);
 
     /* As in sa_kernels, but p[r][j] are pairs; v.n and v.turn, which count keys, are even. */
     void (*few_values)(const float *p, int n_rows, struct sa_pointed v, float *sums);

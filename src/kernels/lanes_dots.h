@@ -4,6 +4,7 @@
  *
  *     v_dot(a, b, sum)            sum + a's second elements times b's, then + the first ones
  *     v_pair(first, second)       floats to pairs, rounded to nearest, ties to even
+ *     v_pair_neighbours           the same of 2 LANES floats that follow each other
  *     v_pair_of_rows              LANES elements of two rows to pairs
  *     v_pairs_finite v_pair_where
  */

@@ -3,6 +3,15 @@
 #ifndef SA_LANES_DOTS_FEW_H
 #define SA_LANES_DOTS_FEW_H
 
+/* What follows the last sixteen is not looked at; a pair is written where weights were that are done with. */
+static void dots_few_pair(int n_rows, int n_keys, const float *s, float *pairs) {
+    for (int r = 0; r < n_rows; r++, s += FEW_STRIDE, pairs += FEW_STRIDE)
+        for (int j = 0; j < n_keys; j += 2 * LANES) {
+            const vf upper = j + LANES < n_keys ? v_load(s + j + LANES) : v_set1(0.0f);
+            v_store_any(pairs + j / 2, v_pair_neighbours(v_load(s + j), upper));
+        }
+}
+
 /* Some pairs of keys of a place. */
 struct dots_job {
     const float *p;
@@ -56,10 +65,13 @@ INLINE void dots_few_tile(const int n_rows, const int n_vectors, const struct do
 
 /* Dimensions that fill no vector, as a copy. */
 INLINE void dots_few_rest(const int n_rows, const struct dots_job *job, int c, struct cursor *cursor) {
-    char rest[SA_RUN_KEYS][2 * LANES] = {{0}};
+    const size_t bytes = (size_t)(job->d - c) * 2;
+    char rest[SA_RUN_KEYS][2 * LANES];
     const char *row[SA_RUN_KEYS];
-    for (int j = 0; j < 2 * job->n; j++)
-        row[j] = memcpy(rest[j], job->row[j] + 2 * c, (size_t)(job->d - c) * 2);
+    for (int j = 0; j < 2 * job->n; j++) {
+        memset(rest[j], 0, sizeof rest[j]);
+        row[j] = memcpy(rest[j], job->row[j] + 2 * c, bytes);
+    }
     const struct dots_job copies = {job->p, row, job->n, LANES, job->sums + c, job->width};
     dots_few_tile(n_rows, 1, &copies, 0, cursor);
 }

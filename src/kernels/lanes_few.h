@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Tiles of few rows, as in decoding: each row of k and v serves so few queries that reading it is what costs. So the
  * keys stand in the lanes for the scores, the dimensions for the values, and rows are read in the order of memory while
- * the next ones are fetched. The bits are those of the other kernels. Included by lanes.h; values in
+ * the next ones are fetched. The bits are those of the other kernels. Included by lanes.h and lanes_dots.h; values in
  * lanes_few_values.h. */
 #ifndef SA_LANES_FEW_H
 #define SA_LANES_FEW_H

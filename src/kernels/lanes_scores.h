@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Scores: dot products of a run of keys with the rows of a pass. Included by lanes.h. */
+/* Scores: dot products of a run of keys with the rows of a pass. Included by lanes.h and lanes_dots.h. */
 #ifndef SA_LANES_SCORES_H
 #define SA_LANES_SCORES_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which lanes see a key. Included by lanes.h. */
+/* Which lanes see a key. Included by lanes.h and lanes_dots.h. */
 #ifndef SA_LANES_SEES_H
 #define SA_LANES_SEES_H
 

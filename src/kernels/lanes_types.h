@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Elements of any type as floats. Included by lanes.h. */
+/* Elements of any type as floats. Included by lanes.h and lanes_dots.h. */
 #ifndef SA_LANES_TYPES_H
 #define SA_LANES_TYPES_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Values: weights times the rows of v, summed over the keys of a block. Included by lanes.h. */
+/* Values: weights times the rows of v, summed over the keys of a block. Included by lanes.h and lanes_dots.h. */
 #ifndef SA_LANES_VALUES_H
 #define SA_LANES_VALUES_H
 

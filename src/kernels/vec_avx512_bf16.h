@@ -11,18 +11,25 @@ INLINE vf v_dot(vf a, vf b, vf sum) {
     return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_castps_si512(a), (__m512bh)_mm512_castps_si512(b));
 }
 
-/* Rounded to nearest, ties to even. */
-INLINE vf v_pair(vf first, vf second) {
+/* The lower and the upper half of 32 elements, element by element in turns. */
+INLINE vf v_weave(__m512i halves) {
     const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
                                            21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(second, first)));
+    return _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, halves));
+}
+
+/* Rounded to nearest, ties to even; subnormal numbers become 0. */
+INLINE vf v_pair(vf first, vf second) { return v_weave((__m512i)_mm512_cvtne2ps_pbh(second, first)); }
+
+/* The same of floats that follow each other. */
+INLINE vf v_pair_neighbours(vf lower, vf upper) {
+    return _mm512_castsi512_ps((__m512i)_mm512_cvtne2ps_pbh(upper, lower));
 }
 
 /* 16 elements of each of two rows. */
 INLINE vf v_pair_of_rows(const void *first, const void *second) {
-    const __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256(first)),
-                  high = _mm512_cvtepu16_epi32(_mm256_loadu_si256(second));
-    return _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    const __m512i lower = _mm512_castsi256_si512(_mm256_loadu_si256(first));
+    return v_weave(_mm512_inserti64x4(lower, _mm256_loadu_si256(second), 1));
 }
 
 /* Is neither element of any pair inf or NaN? */

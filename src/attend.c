@@ -64,7 +64,9 @@ static void set_terms(const struct sa_tile *t, struct sa_item item) {
 }
 
 /* To everything that only moves them, pairs of elements of k are floats. */
-static void take_pairs(struct sa_tile *t) {
+static void take_pairs(struct sa_tile *t, const struct sa_dots *dots) {
+    t->dots = dots;
+    t->products = &dots->pairs;
     t->k.type = SA_F32;
     t->k.d /= 2;
 }
@@ -199,13 +201,14 @@ void sa_open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_rows)
     const struct sa_item item = {.kv_head = kv_head};
     t->first_row = first_row;
     t->n_rows = n_rows;
+    t->products = &t->kernels->floats;
+    t->dots = NULL;
     t->n_groups = (t->n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS;
     if (t->seq->n_k) {
         t->k = sa_cache_of_head(&t->seq->k, item.kv_head);
         t->v = sa_cache_of_head(&t->seq->v, item.kv_head);
-        t->dots = sa_in_pairs(t->problem, t->seq) ? t->kernels->dots : NULL;
-        if (t->dots)
-            take_pairs(t);
+        if (t->kernels->dots && sa_in_pairs(t->problem, t->seq))
+            take_pairs(t, t->kernels->dots);
     }
     set_lane_keys(t);
     if (t->seq->sight.any)

@@ -48,9 +48,7 @@ static int first_value(const struct block *b, int begin) { return b->tile->dots 
 static int end_of_values(const struct block *b, int end) { return b->tile->dots ? (end + 1) / 2 : end; }
 
 static bool are_finite(const struct block *b, int begin, int end) {
-    const struct sa_tile *t = b->tile;
-    return (t->dots ? t->dots->finite
-                    : t->kernels->finite)(part_of(&b->v, first_value(b, begin), end_of_values(b, end)));
+    return b->tile->products->finite(part_of(&b->v, first_value(b, begin), end_of_values(b, end)));
 }
 
 static float *s_of(const struct block *b, const struct pass *p, int key) {
@@ -157,18 +155,12 @@ static struct sa_rows rows_of(const struct block *b, const struct sa_cache *cach
  * register tiles, 6 and 4 keys. */
 enum { RUN_KEYS = 48 };
 
-static void score_rows(const struct block *b, const struct pass *p, int g0, int g1, struct sa_rows k, float *s,
-                       float *mb) {
-    const struct sa_tile *t = b->tile;
-    (t->dots ? t->dots->scores : t->kernels->scores)(qt_of(b, p), g0, g1, k, s, mb);
-}
-
 static void score_common(const struct block *b, const struct pass *p, int begin, int end) {
     float *mb = b->tile->space->mb + p->row;
     begin = begin > p->common_begin ? begin : p->common_begin;
     end = end < p->common_end ? end : p->common_end;
     if (begin < end)
-        score_rows(b, p, p->g0, p->g1, part_of(&b->k, begin, end), s_of(b, p, begin), mb);
+        b->tile->products->scores(qt_of(b, p), p->g0, p->g1, part_of(&b->k, begin, end), s_of(b, p, begin), mb);
 }
 
 /* Keys that some rows of a group see. */
@@ -176,7 +168,7 @@ static void score_edge(const struct block *b, const struct pass *p, int g, int b
     _Alignas(64) float unmasked[SA_TILE_ROWS] = {0}; /* a maximum over more than each row sees: of no use */
     const struct sa_tile *t = b->tile;
     float *s = s_of(b, p, begin);
-    score_rows(b, p, g, g + 1, part_of(&b->k, begin, end), s, unmasked);
+    t->products->scores(qt_of(b, p), g, g + 1, part_of(&b->k, begin, end), s, unmasked);
     t->kernels->mask(g, end - begin, name_of(b, begin), keys_of(b, p, g), s, t->space->mb + p->row);
 }
 
@@ -189,7 +181,8 @@ static void score_keys(const struct block *b, const struct pass *p, int g, int b
         if (from >= to)
             continue;
         if (part == 1)
-            score_rows(b, p, g, g + 1, part_of(&b->k, from, to), s_of(b, p, from), b->tile->space->mb + p->row);
+            b->tile->products->scores(qt_of(b, p), g, g + 1, part_of(&b->k, from, to), s_of(b, p, from),
+                                      b->tile->space->mb + p->row);
         else
             score_edge(b, p, g, from, to);
     }
@@ -223,7 +216,7 @@ static void score_alike(const struct block *b, const struct pass *p, int g0, int
     const struct sa_kernels *kernels = b->tile->kernels;
     float *s = s_of(b, p, begin), *mb = b->tile->space->mb + p->row;
     if (who != NOBODY)
-        score_rows(b, p, g0, g1, part_of(&b->k, begin, end), s, who == EVERYBODY ? mb : unmasked);
+        b->tile->products->scores(qt_of(b, p), g0, g1, part_of(&b->k, begin, end), s, who == EVERYBODY ? mb : unmasked);
     for (int g = g0; g < g1; g++)
         if (who == NOBODY)
             kernels->scores_none(g, end - begin, s);
@@ -400,38 +393,29 @@ static bool form_stairs(const struct block *b, const struct pass *p, struct sa_s
     return fit;
 }
 
-static void add_rows(const struct block *b, const struct pass *p, int g0, int g1, const struct sa_stairs *keys,
-                     float *o, const struct sa_ahead *ahead) {
-    const struct sa_tile *t = b->tile;
-    (t->dots ? t->dots->values : t->kernels->values)(s_of(b, p, 0), g0, g1, keys, b->v, t->space->alpha + p->row, o,
-                                                     ahead);
-}
-
 static void add_group(const struct block *b, const struct pass *p, int g, const struct sa_stairs *keys, float *o,
                       const struct sa_ahead *ahead) {
-    const struct sa_kernels *kernels = b->tile->kernels;
-    const float *alpha = b->tile->space->alpha + p->row;
+    const struct sa_tile *t = b->tile;
+    const float *alpha = t->space->alpha + p->row;
     const int begin = keys->begin[g], end = keys->end[g];
+    const int first = name_of(b, t->dots ? 2 * begin : begin);
     if (is_empty(&p->zones[g]))
         return;
     if (edges_are_finite(b, p, g))
-        add_rows(b, p, g, g + 1, keys, o, ahead);
-    else if (b->tile->dots)
-        b->tile->dots->values_masked(s_of(b, p, begin), g, part_of(&b->v, begin, end), name_of(b, 2 * begin),
-                                     keys_of(b, p, g), alpha, o);
+        t->products->values(s_of(b, p, 0), g, g + 1, keys, b->v, alpha, o, ahead);
     else if (b->hides) {
-        sa_find_bias(b->tile, b->at + begin, end - begin, p->row + g * SA_GROUP_ROWS);
-        kernels->values_biased(s_of(b, p, begin), g, part_of(&b->v, begin, end), name_of(b, begin), keys_of(b, p, g),
-                               b->tile->space->terms.bias_row + p->row, alpha, o);
+        sa_find_bias(t, b->at + begin, end - begin, p->row + g * SA_GROUP_ROWS);
+        t->kernels->values_biased(s_of(b, p, begin), g, part_of(&b->v, begin, end), first, keys_of(b, p, g),
+                                  t->space->terms.bias_row + p->row, alpha, o);
     } else
-        kernels->values_masked(s_of(b, p, begin), g, part_of(&b->v, begin, end), name_of(b, begin), keys_of(b, p, g),
-                               alpha, o);
+        t->products->values_masked(s_of(b, p, begin), g, part_of(&b->v, begin, end), first, keys_of(b, p, g), alpha, o);
 }
 
 static void add_pass(const struct block *b, const struct pass *p, float *o, const struct sa_ahead *ahead) {
+    const struct sa_tile *t = b->tile;
     struct sa_stairs keys;
     if (form_stairs(b, p, &keys))
-        add_rows(b, p, p->g0, p->g1, &keys, o, ahead);
+        t->products->values(s_of(b, p, 0), p->g0, p->g1, &keys, b->v, t->space->alpha + p->row, o, ahead);
     else
         for (int g = p->g0; g < p->g1; g++)
             add_group(b, p, g, &keys, o, ahead);

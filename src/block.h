@@ -14,8 +14,9 @@ struct sa_tile {
     const struct sa_problem *problem;
     struct sa_workspace *space;
     const struct sa_seq *seq;
-    struct sa_cache k, v;       /* of the kv head */
-    const struct sa_dots *dots; /* NULL, or q, k and v are multiplied as pairs of bf16; then k is words of SA_F32 */
+    struct sa_cache k, v;               /* of the kv head */
+    const struct sa_products *products; /* of floats, or those of the dots */
+    const struct sa_dots *dots; /* NULL, or q, k and v are multiplied as pairs of bf16; k is words of SA_F32 then */
     int64_t first_row;          /* of the kv head's, see sa_seq_rows() */
     int n_rows, n_groups;
     int64_t first_position, last_position;

@@ -323,10 +323,6 @@ static bool side_is_even(const struct side *side) {
     return even;
 }
 
-static void (*few_scores_of(const struct sa_tile *t))(const float *, int, struct sa_pointed, float *) {
-    return t->dots ? t->dots->few_scores : t->kernels->few_scores;
-}
-
 /* n rows, at most SA_RUN_KEYS of them, by way of copies behind the sums; the last one repeated as often as it takes to
  * fill register tiles. */
 static void score_copies(const struct side *side, const struct block *b, int at, int n) {
@@ -338,15 +334,15 @@ static void score_copies(const struct side *side, const struct block *b, int at,
         row[j] = memcpy(to, b->row[at + (j < n ? j : n - 1)], (size_t)t->k.d_bytes);
     struct sa_pointed keys = rows_of(side, &t->k, row, 1, (n + tile - 1) / tile * tile);
     keys.stride = stride;
-    few_scores_of(t)(t->space->qt, t->n_rows, keys, s_of(b, 0) + b->begin + at);
+    t->products->few_scores(t->space->qt, t->n_rows, keys, s_of(b, 0) + b->begin + at);
 }
 
 static void score(struct side *side) {
     const struct sa_tile *t = side->tile;
     const int whole = side_is_even(side) ? side->n_keys - side->n_keys % key_tile(t) : 0;
     if (whole)
-        few_scores_of(t)(t->space->qt, t->n_rows, rows_of(side, &t->k, side->blocks[0].row, side->n, whole),
-                         s_of(&side->blocks[0], 0) + side->blocks[0].begin);
+        t->products->few_scores(t->space->qt, t->n_rows, rows_of(side, &t->k, side->blocks[0].row, side->n, whole),
+                                s_of(&side->blocks[0], 0) + side->blocks[0].begin);
     for (int i = 0; i < side->n; i++) {
         for (int at = whole, n; at < side->n_keys; at += n) {
             n = side->n_keys - at < SA_RUN_KEYS ? side->n_keys - at : SA_RUN_KEYS;
@@ -372,12 +368,14 @@ static void weigh(struct side *side, const struct sa_state *state) {
 
 /* ---------------------------------------------------------------- values */
 
-/* Rows r .. r + n_rows - 1 of a block, all of which see the keys begin .. end - 1, whose values `row` lists. */
+/* Rows r .. r + n_rows - 1 of a block, all of which see the keys begin .. end - 1, whose values `row` lists; where keys
+ * are paired, whole pairs. */
 static void add_run(const struct side *side, const struct block *b, const char *const *row, int r, int n_rows,
                     int begin, int end) {
     const struct sa_tile *t = side->tile;
+    const float *p = s_of(b, r) + (t->dots ? begin / 2 : begin);
     if (begin < end)
-        t->kernels->few_values(s_of(b, r) + begin, n_rows, rows_of(side, &t->v, row, 1, end - begin), sums_of(b, r));
+        t->products->few_values(p, n_rows, rows_of(side, &t->v, row, 1, end - begin), sums_of(b, r));
 }
 
 static const char *const *values_of(const struct side *side, const struct block *b, int key) {
@@ -399,19 +397,11 @@ static void add_picked(const struct side *side, const struct block *b, const str
     add_run(side, b, picked, r, n_rows, b->begin, b->begin + n);
 }
 
-/* Pairs of keys, both of which these rows see. */
-static void add_pairs(const struct side *side, const struct block *b, const char *const *row, int r, int n_rows,
-                      int begin, int end) {
-    const struct sa_tile *t = side->tile;
-    if (begin < end)
-        t->dots->few_values(s_of(b, r) + begin / 2, n_rows, rows_of(side, &t->v, row, 1, end - begin), sums_of(b, r));
-}
-
 /* A key whose neighbour they do not see. */
 static void add_half(const struct side *side, const struct block *b, int r, int n_rows, int key) {
     const char *pair[2] = {sa_zero_row(), sa_zero_row()};
     pair[key % 2] = *values_of(side, b, key);
-    add_pairs(side, b, pair, r, n_rows, key / 2 * 2, key / 2 * 2 + 2);
+    add_run(side, b, pair, r, n_rows, key / 2 * 2, key / 2 * 2 + 2);
 }
 
 static void add_span_of_pairs(const struct side *side, const struct block *b, int r, int n_rows, int begin, int end) {
@@ -419,7 +409,7 @@ static void add_span_of_pairs(const struct side *side, const struct block *b, in
     if (begin < end && begin < first)
         add_half(side, b, r, n_rows, begin);
     if (first < last)
-        add_pairs(side, b, values_of(side, b, first), r, n_rows, first, last);
+        add_run(side, b, values_of(side, b, first), r, n_rows, first, last);
     if (begin < end && last < end)
         add_half(side, b, r, n_rows, last);
 }
@@ -477,8 +467,8 @@ static void add_alone(const struct side *side, const struct block *b) {
 static void add_all(const struct side *side) {
     const struct sa_tile *t = side->tile;
     const struct block *b = &side->blocks[0];
-    (t->dots ? t->dots->few_values : t->kernels->few_values)(
-        s_of(b, 0), t->n_rows, rows_of(side, &t->v, values_of(side, b, 0), side->n, SA_BLOCK_KEYS), sums_of(b, 0));
+    t->products->few_values(s_of(b, 0), t->n_rows, rows_of(side, &t->v, values_of(side, b, 0), side->n, SA_BLOCK_KEYS),
+                            sums_of(b, 0));
 }
 
 static void add(const struct side *side, const struct sa_state *state) {

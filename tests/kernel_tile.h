@@ -67,7 +67,7 @@ static inline void tile_scores(const struct sa_kernels *kernel, const float *qt,
     for (EACH_PASS(p, kernel, g0, g1)) {
         into_pass(p, pass_s, s, k.n + 1);
         into_pass(p, pass_vectors[0], mb, 1);
-        kernel->scores(into_pass(p, pass_qt, qt, k.d), p.g0, p.g1, k, pass_s, pass_vectors[0]);
+        kernel->floats.scores(into_pass(p, pass_qt, qt, k.d), p.g0, p.g1, k, pass_s, pass_vectors[0]);
         out_of_pass(p, s, pass_s, k.n + 1);
         out_of_pass(p, mb, pass_vectors[0], 1);
     }
@@ -155,8 +155,8 @@ static inline void tile_values(const struct sa_kernels *kernel, const float *s, 
             own.end[g] = keys->end[p.row / SA_GROUP_ROWS + g];
         }
         into_pass(p, pass_o[0], o, v.d + 1);
-        kernel->values(into_pass(p, pass_s, s, v.n), p.g0, p.g1, &own, v, into_pass(p, pass_vectors[0], alpha, 1),
-                       pass_o[0], ahead);
+        kernel->floats.values(into_pass(p, pass_s, s, v.n), p.g0, p.g1, &own, v,
+                              into_pass(p, pass_vectors[0], alpha, 1), pass_o[0], ahead);
         out_of_pass(p, o, pass_o[0], v.d + 1);
     }
 }
@@ -166,8 +166,8 @@ static inline void tile_values_masked(const struct sa_kernels *kernel, const flo
     struct pass_of_tile p;
     for (EACH_PASS(p, kernel, g, g + 1)) {
         into_pass(p, pass_o[0], o, v.d + 1);
-        kernel->values_masked(into_pass(p, pass_s, s, v.n), p.g0, v, first_key, keys_of_pass(p, keys),
-                              into_pass(p, pass_vectors[0], alpha, 1), pass_o[0]);
+        kernel->floats.values_masked(into_pass(p, pass_s, s, v.n), p.g0, v, first_key, keys_of_pass(p, keys),
+                                     into_pass(p, pass_vectors[0], alpha, 1), pass_o[0]);
         out_of_pass(p, o, pass_o[0], v.d + 1);
     }
 }

@@ -218,10 +218,10 @@ START_TEST(what_is_not_finite_is_found) {
             float *first = memory.end - 4 * dims[i];
             const struct sa_rows rows = {first, dims[i], 4, dims[i], NULL};
             roll_pairs(&dice, first, 4 * dims[i]);
-            must(kernels->dots->finite(rows), "all are finite");
+            must(kernels->dots->pairs.finite(rows), "all are finite");
             const uint16_t *one = &bad[roll(&dice) % 4], other = 0x7f7f;
             first[at] = roll_one_in(&dice, 2) ? pair_of(*one, other) : pair_of(other, *one);
-            must(!kernels->dots->finite(rows), "%#x at %d of 4 x %d", *one, at, dims[i]);
+            must(!kernels->dots->pairs.finite(rows), "%#x at %d of 4 x %d", *one, at, dims[i]);
         }
     fenced_unmap(&memory);
 }
@@ -233,7 +233,7 @@ static void check_scores(const struct sa_dots *dots, struct sa_rows k, int g0, i
     for (int r = 0; r < W; r++)
         mb[r] = -INFINITY;
     memcpy(s, before, sizeof s);
-    dots->scores(qt, g0, g1, k, s, mb);
+    dots->pairs.scores(qt, g0, g1, k, s, mb);
     for (int r = 16 * g0; r < 16 * g1; r++) {
         float most = -INFINITY;
         for (int j = 0; j < k.n; j++) {
@@ -258,7 +258,7 @@ static void check_values(const struct sa_dots *dots, struct sa_rows v, int g0, i
     }
     memcpy(s, before, sizeof s);
     memcpy(o, o_before, sizeof o);
-    dots->values(s, g0, g1, &keys, v, alpha, o, &ahead);
+    dots->pairs.values(s, g0, g1, &keys, v, alpha, o, &ahead);
     for (int r = 16 * g0; r < 16 * g1; r++)
         for (int c = 0; c < v.d; c++) {
             float sum = 0.0f;
@@ -322,7 +322,7 @@ START_TEST(values_that_some_rows_do_not_see) {
         }
         memcpy(s, before, sizeof s);
         memcpy(o, o_before, sizeof o);
-        kernels->dots->values_masked(s, g, (struct sa_rows){v, d, n, d, NULL}, first, keys, alpha, o);
+        kernels->dots->pairs.values_masked(s, g, (struct sa_rows){v, d, n, d, NULL}, first, keys, alpha, o);
         for (int r = 16 * g; r < 16 * g + 16; r++)
             for (int c = 0; c < d; c++) {
                 float sum = 0.0f;
@@ -364,7 +364,7 @@ static void make_few(struct few *few, struct dice *dice, int places, int n, int 
 
 static void check_few_scores(const struct few *few, const struct sa_dots *dots, int n_rows) {
     const int n = few->rows.n, d = few->rows.d;
-    dots->few_scores(qt, n_rows, few->rows, few_s);
+    dots->pairs.few_scores(qt, n_rows, few->rows, few_s);
     for (int r = 0; r < n_rows; r++)
         for (int j = 0; j < few->rows.places * n; j++) {
             float sum = 0.0f, k;
@@ -382,7 +382,7 @@ static void check_few_values(const struct few *few, const struct sa_dots *dots, 
     memset(sums, 0, sizeof sums);
     for (int i = 0; i < few->rows.places; i++)
         sums[i * SA_FEW_ROWS * width] = 1.0f; /* they go on from what is there */
-    dots->few_values(few_s, n_rows, few->rows, sums);
+    dots->pairs.few_values(few_s, n_rows, few->rows, sums);
     for (int i = 0; i < few->rows.places * n_rows * d; i++) {
         const int c = i % d, r = i / d % n_rows, p = i / d / n_rows;
         float sum = c == 0 && r == 0;

@@ -47,7 +47,7 @@ static void make_few(struct few *few, struct dice *dice, const struct sa_kernels
 
 static void check_scores(const struct few *few, const struct sa_kernels *kernel, int n_rows) {
     const int width = kernel->pass_groups * SA_GROUP_ROWS, n = few->rows.n;
-    kernel->few_scores(qt, n_rows, few->rows, s);
+    kernel->floats.few_scores(qt, n_rows, few->rows, s);
     for (int r = 0; r < n_rows; r++)
         for (int j = 0; j < few->rows.places * n; j++) {
             float sum = 0.0f;
@@ -66,7 +66,7 @@ static void check_values(const struct few *few, const struct sa_kernels *kernel,
     memset(sums, 0, sizeof sums);
     for (int i = 0; i < few->rows.places; i++)
         sums[i * SA_FEW_ROWS * width] = 1.0f; /* they go on from what is there */
-    kernel->few_values(s, n_rows, few->rows, sums);
+    kernel->floats.few_values(s, n_rows, few->rows, sums);
     for (int i = 0; i < few->rows.places * n_rows * few->rows.d; i++) {
         const int c = i % few->rows.d, r = i / few->rows.d % n_rows, p = i / few->rows.d / n_rows;
         float sum = c == 0 && r == 0;

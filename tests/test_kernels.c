@@ -263,22 +263,22 @@ START_TEST(what_is_not_finite_is_found) {
     for (int d = 1; d <= 70; d++) {
         struct sa_rows rows = roll_rows(&dice, 1 + d % 4, d);
         for (EACH_KERNEL(kernel)) {
-            must(kernel->finite(rows), "%s: %d finite elements are not", kernel->name, d);
+            must(kernel->floats.finite(rows), "%s: %d finite elements are not", kernel->name, d);
             for (int i = 0; i < rows.n * d; i++) {
                 float *at = (float *)(uintptr_t)(rows.data + i / d * rows.stride + i % d), kept = *at;
                 *at = bad[i % 3];
-                must(!kernel->finite(rows), "%s: %g at %d of %d was not found", kernel->name, (double)bad[i % 3], i,
-                     rows.n * d);
+                must(!kernel->floats.finite(rows), "%s: %g at %d of %d was not found", kernel->name, (double)bad[i % 3],
+                     i, rows.n * d);
                 *at = kept;
             }
         }
     }
     scales[3] = NAN;
     for (EACH_KERNEL(kernel))
-        must(kernel->finite((struct sa_rows){NULL, 0, 3, 5, scales}) &&
-                 !kernel->finite((struct sa_rows){NULL, 0, 4, 5, scales}),
+        must(kernel->floats.finite((struct sa_rows){NULL, 0, 3, 5, scales}) &&
+                 !kernel->floats.finite((struct sa_rows){NULL, 0, 4, 5, scales}),
              "%s: scales are not looked at", kernel->name);
-    must(kernel_scalar.finite((struct sa_rows){NULL, 0, 0, 5, NULL}), "no rows are not finite");
+    must(kernel_scalar.floats.finite((struct sa_rows){NULL, 0, 0, 5, NULL}), "no rows are not finite");
     fenced_unmap(&fenced);
 }
 END_TEST

@@ -8,12 +8,12 @@
 #include "kernels/lanes_dots.h"
 
 const struct sa_dots sa_dots_avx512_bf16 = {.pack = dots_pack,
-                                            .scores = lanes_scores,
                                             .pair = dots_pair,
                                             .pair_rows = dots_pair_rows,
-                                            .values = lanes_values,
-                                            .finite = dots_finite,
-                                            .values_masked = dots_values_masked,
-                                            .few_scores = lanes_few_scores,
                                             .few_pair = dots_few_pair,
-                                            .few_values = dots_few_values};
+                                            .pairs = {.scores = lanes_scores,
+                                                      .values = lanes_values,
+                                                      .finite = dots_finite,
+                                                      .values_masked = dots_values_masked,
+                                                      .few_scores = lanes_few_scores,
+                                                      .few_values = dots_few_values}};

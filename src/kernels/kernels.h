@@ -144,6 +144,34 @@ struct sa_state {
     float *o;     /* [d_v][W] */
 };
 
+/* What multiplies elements of q and k, and weights and elements of v. */
+struct sa_products {
+    /* s[j][r] = dot(qt[.][r], k[j]) for the keys of the run; mb[r] = max(mb[r], s[j][r]). `s` points at the first key.
+     */
+    void (*scores)(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb);
+
+    /* o = o alpha + sum of p v over keys->begin[g] .. keys->end[g] - 1, for each group g. */
+    void (*values)(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v, const float *alpha,
+                   float *o, const struct sa_ahead *ahead);
+
+    /* Is every element and scale finite, so that values() may pass keys that a row does not see? */
+    bool (*finite)(struct sa_rows rows);
+
+    /* As values(), for one group and all keys of the run, leaving out for each row the keys it does not see. */
+    void (*values_masked)(const float *p, int g, struct sa_rows v, int first_key, struct sa_lane_keys keys,
+                          const float *alpha, float *o);
+
+    /* Tiles of few rows, see sa_kernels. */
+
+    /* Scores of k.n keys of each place, a multiple of sa_few_tile(), as is k.turn; the rows of scores of a place follow
+     * those of the one before. */
+    void (*few_scores)(const float *qt, int n_rows, struct sa_pointed k, float *s);
+
+    /* sums[r][c] = sums[r][c] + p[r][j] v[j][c] over the v.n keys of each place; sa_near_stride(d_v) floats a row,
+     * SA_FEW_ROWS rows a place, which follow each other as those of p do. */
+    void (*few_values)(const float *p, int n_rows, struct sa_pointed v, float *sums);
+};
+
 /*
  * Where an instruction multiplies pairs of bf16 and adds both products to a float, q, k and v of bf16 need not become
  * floats. A word of two elements then stands where a float stands in the arrays and kernels above:
@@ -164,34 +192,20 @@ struct sa_dots {
     /* From what pack() left with a factor of 1, in place. n_rows: those of the tile. */
     void (*pack)(int n_rows, int d, float factor, float *qt);
 
-    /* As in sa_kernels; k.d in words. */
-    void (*scores)(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb);
-
     /* The weights of one group of the keys begin .. end - 1, both multiples of 16, to pairs: from s[j] to s[j / 2]. */
     void (*pair)(int g, int begin, int end, float *s);
 
     /* Rows 2 j and 2 j + 1, of d elements of bf16 each, to row j of words, for n of these. */
     void (*pair_rows)(const char *const *rows, int n, int d, float *to, ptrdiff_t to_stride);
 
-    /* As in sa_kernels, all keys, begins and ends in pairs. */
-    void (*values)(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v, const float *alpha,
-                   float *o, const struct sa_ahead *ahead);
-    bool (*finite)(struct sa_rows rows);
-
-    /* As in sa_kernels, for the pairs of v, the first of which has the keys first_key and first_key + 1; what a row
-     * does not see counts as 0. */
-    void (*values_masked)(const float *p, int g, struct sa_rows v, int first_key, struct sa_lane_keys keys,
-                          const float *alpha, float *o);
-
-    /* As in sa_kernels; k is SA_F32, which stands for words. */
-    void (*few_scores)(const float *qt, int n_rows, struct sa_pointed k, float *s);
-
     /* The weights s[r][j] to pairs[r][j / 2], with SA_FEW_STRIDE floats a row; n_keys a multiple of 16. The pairs may
      * begin where the weights do, or before. */
     void (*few_pair)(int n_rows, int n_keys, const float *s, float *pairs);
 
-    /* As in sa_kernels, but p[r][j] are pairs; v.n and v.turn, which count keys, are even. */
-    void (*few_values)(const float *p, int n_rows, struct sa_pointed v, float *sums);
+    /* Of words: k.d counts those, k of few rows is SA_F32, which stands for them; keys of v are pairs, as are begins
+     * and ends of stairs. But first_key of values_masked() is a key, and v.n and v.turn of few_values() are keys, even
+     * ones, as it weaves v itself. What a row does not see counts as 0 in values_masked(). */
+    struct sa_products pairs;
 };
 
 struct sa_kernels {
@@ -216,10 +230,6 @@ struct sa_kernels {
      * tile. */
     void (*pack)(const float *const rows[SA_TILE_ROWS], int n_rows, int d, float factor, float *qt);
 
-    /* s[j][r] = dot(qt[.][r], k[j]) for the keys of the run; mb[r] = max(mb[r], s[j][r]). `s` points at the first key.
-     */
-    void (*scores)(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb);
-
     /* For the n_keys scores of one group from key first_key on: s = -inf where the row does not see the key,
      * mb[r] = max(mb[r], s[j][r]). */
     void (*mask)(int g, int n_keys, int first_key, struct sa_lane_keys keys, float *s, float *mb);
@@ -240,18 +250,7 @@ struct sa_kernels {
      * is -inf. */
     bool (*terms)(int g, int n_keys, const struct sa_score_terms *terms, float *s, float *mb);
 
-    /* o = o alpha + sum of p v over keys->begin[g] .. keys->end[g] - 1, for each group g. */
-    void (*values)(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v, const float *alpha,
-                   float *o, const struct sa_ahead *ahead);
-
-    /* Is every element and scale finite, so that values() may pass keys that a row does not see? */
-    bool (*finite)(struct sa_rows rows);
-
-    /* As values(), for one group and all keys of the run, leaving out for each row the keys it does not see. */
-    void (*values_masked)(const float *p, int g, struct sa_rows v, int first_key, struct sa_lane_keys keys,
-                          const float *alpha, float *o);
-
-    /* The same, leaving out as well the keys where the row's bias, as in sa_score_terms, is -inf. */
+    /* As values_masked(), leaving out as well the keys where the row's bias, as in sa_score_terms, is -inf. */
     void (*values_biased)(const float *p, int g, struct sa_rows v, int first_key, struct sa_lane_keys keys,
                           const float *const *bias, const float *alpha, float *o);
 
@@ -262,10 +261,6 @@ struct sa_kernels {
      * of memory, while others are fetched. State, qt and bits are the same, but scores are s[r][j] with SA_FEW_STRIDE
      * floats a row; rows beyond n_rows may hold anything. */
 
-    /* Scores of k.n keys of each place, a multiple of sa_few_tile(), as is k.turn; the rows of scores of a place follow
-     * those of the one before. */
-    void (*few_scores)(const float *qt, int n_rows, struct sa_pointed k, float *s);
-
     /* s[r][j] = s[r][j] * scale[j], n_keys a multiple of 16. */
     void (*few_scale)(int n_rows, int n_keys, const float *scale, float *s);
 
@@ -275,16 +270,13 @@ struct sa_kernels {
     /* As weights(), with mb the maximum of the scores. */
     void (*few_weights)(int n_rows, int n_keys, float *s, float *m, float *l, float *alpha);
 
-    /* sums[r][c] = sums[r][c] + p[r][j] v[j][c] over the v.n keys of each place; sa_near_stride(d_v) floats a row,
-     * SA_FEW_ROWS rows a place, which follow each other as those of p do. */
-    void (*few_values)(const float *p, int n_rows, struct sa_pointed v, float *sums);
-
     /* o[c][r] = o[c][r] alpha[r] + sums[r][c] for r < SA_FEW_ROWS. */
     void (*few_add)(int d, const float *sums, const float *alpha, float *o);
 
     /* rows[r][c] = o[c][r] / l[r] for r < n_rows; 0 where l is 0; never -0. The whole tile. */
     void (*finish)(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]);
 
+    struct sa_products floats;
     const struct sa_dots *dots; /* NULL: there are none */
 };
 

@@ -71,24 +71,24 @@
                                      .largest = lanes_largest,                                                         \
                                      .quantise = lanes_quantise,                                                       \
                                      .pack = lanes_pack,                                                               \
-                                     .scores = lanes_scores,                                                           \
                                      .mask = lanes_mask,                                                               \
                                      .scores_none = lanes_scores_none,                                                 \
                                      .weights = lanes_weights,                                                         \
                                      .scale = lanes_scale,                                                             \
                                      .terms = lanes_terms,                                                             \
-                                     .values = lanes_values,                                                           \
-                                     .finite = lanes_finite,                                                           \
-                                     .values_masked = lanes_values_masked,                                             \
                                      .values_biased = lanes_values_biased,                                             \
                                      .merge = lanes_merge,                                                             \
-                                     .few_scores = lanes_few_scores,                                                   \
                                      .few_scale = lanes_few_scale,                                                     \
                                      .few_terms = lanes_few_terms,                                                     \
                                      .few_weights = lanes_few_weights,                                                 \
-                                     .few_values = lanes_few_values,                                                   \
                                      .few_add = lanes_few_add,                                                         \
                                      .finish = lanes_finish,                                                           \
+                                     .floats = {.scores = lanes_scores,                                                \
+                                                .values = lanes_values,                                                \
+                                                .finite = lanes_finite,                                                \
+                                                .values_masked = lanes_values_masked,                                  \
+                                                .few_scores = lanes_few_scores,                                        \
+                                                .few_values = lanes_few_values},                                       \
                                      .dots = its_dots}
 
 #endif

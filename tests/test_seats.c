@@ -79,14 +79,14 @@ END_TEST
 
 /* Small jobs that find no seat are done by the caller alone, brief ones by the team. */
 START_TEST(small_jobs_do_not_wait_for_a_seat) {
-    struct box *box = box_with_answer(1, (struct box_shape){1, 5, 5, 64, 64, 16, 64});
+    struct box *box = box_with_answer(1, (struct box_shape){1, 8, 8, 64, 64, 16, 64});
     sa_engine *engine = engine_at_rest(2, box);
     sa_batch_info info = {.struct_size = sizeof info};
     ck_assert_int_eq(sa_batch_get_info(engine, &box->batch, &info), SA_OK);
     if (!info.in_caller) { /* where they are that small */
         lose_the_map(engine);
         check_forward(engine, box);
-        ck_assert_int_eq(spied.n_by_callers, 5);
+        ck_assert_int_eq(spied.n_by_callers, 8);
         ck_assert_int_eq(spied.n_by_threads, 0);
     }
     sa_engine_destroy(engine);

@@ -12,15 +12,6 @@ static void dots_few_pair(int n_rows, int n_keys, const float *s, float *pairs) 
         }
 }
 
-/* Some pairs of keys of a place. */
-struct dots_job {
-    const float *p;
-    const char *const *row;
-    int n, d;
-    float *sums;
-    int width; /* floats from a row of sums to the next */
-};
-
 INLINE void dots_few_step(const int n_rows, const int n_vectors, const float *p, const char *first, const char *second,
                           vf *sum) {
     UNROLL
@@ -33,7 +24,7 @@ INLINE void dots_few_step(const int n_rows, const int n_vectors, const float *p,
 }
 
 /* A register tile: all pairs of the job, from dimension c on. */
-INLINE void dots_few_tile(const int n_rows, const int n_vectors, const struct dots_job *job, int c,
+INLINE void dots_few_tile(const int n_rows, const int n_vectors, const struct few_job *job, int c,
                           struct cursor *cursor) {
     enum { PAIRS = 2 };
     const bool near = n_rows > 1 || job->d > n_vectors * LANES; /* else a row is read at once */
@@ -64,7 +55,7 @@ INLINE void dots_few_tile(const int n_rows, const int n_vectors, const struct do
 }
 
 /* Dimensions that fill no vector, as a copy. */
-INLINE void dots_few_rest(const int n_rows, const struct dots_job *job, int c, struct cursor *cursor) {
+INLINE void dots_few_rest(const int n_rows, const struct few_job *job, int c, struct cursor *cursor) {
     const size_t bytes = (size_t)(job->d - c) * 2;
     char rest[SA_RUN_KEYS][2 * LANES];
     const char *row[SA_RUN_KEYS];
@@ -72,7 +63,7 @@ INLINE void dots_few_rest(const int n_rows, const struct dots_job *job, int c, s
         memset(rest[j], 0, sizeof rest[j]);
         row[j] = memcpy(rest[j], job->row[j] + 2 * c, bytes);
     }
-    const struct dots_job copies = {job->p, row, job->n, LANES, job->sums + c, job->width};
+    const struct few_job copies = {job->p, row, job->n, LANES, job->sums + c, job->width};
     dots_few_tile(n_rows, 1, &copies, 0, cursor);
 }
 
@@ -82,12 +73,12 @@ INLINE void dots_few_places(const int n_rows, const float *p, const struct sa_po
     for (int at = 0; at < v->n; at += v->turn) {
         const int n = v->n - at < v->turn ? v->n - at : v->turn;
         for (int i = 0; i < v->places; i++) {
-            const struct dots_job job = {p + i * SA_FEW_ROWS * FEW_STRIDE + at / 2,
-                                         v->row + i * v->apart + at,
-                                         n / 2,
-                                         v->d,
-                                         sums + i * SA_FEW_ROWS * width,
-                                         width};
+            const struct few_job job = {p + i * SA_FEW_ROWS * FEW_STRIDE + at / 2,
+                                        v->row + i * v->apart + at,
+                                        n / 2,
+                                        v->d,
+                                        sums + i * SA_FEW_ROWS * width,
+                                        width};
             int c = 0;
             set_near(v, i, at, at, n, &cursor);
             for (; c + n_vectors * LANES <= v->d; c += n_vectors * LANES)

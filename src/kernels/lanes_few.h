@@ -35,6 +35,15 @@ INLINE int few_size(int n_rows) {
 #endif
 }
 
+/* The values of some keys of a place, or of pairs of keys, and what they are added to. */
+struct few_job {
+    const float *p;
+    const char *const *row;
+    int n, d; /* n: keys or pairs */
+    float *sums;
+    int width; /* floats from a row of sums to the next */
+};
+
 /* ---------------------------------------------------------------- fetching */
 
 enum { FETCH_BYTES = SA_FETCH_PLACES * SA_LINE_BYTES }; /* of one line of each place */

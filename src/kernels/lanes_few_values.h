@@ -3,15 +3,6 @@
 #ifndef SA_LANES_FEW_VALUES_H
 #define SA_LANES_FEW_VALUES_H
 
-/* Some keys of a place. */
-struct few_job {
-    const float *p;
-    const char *const *row;
-    int n, d;
-    float *sums;
-    int width; /* floats from a row of sums to the next */
-};
-
 /* What is used once or twice may be read by the multiply-add itself. */
 INLINE void few_value_add(const int n_rows, vf weight, vf value, vf *sum) {
     *sum = n_rows > 2 ? v_fma_onto(weight, value, *sum) : v_fma_few(weight, value, *sum);

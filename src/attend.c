@@ -3,6 +3,7 @@
 
 #include <sa/sa.h>
 
+#include "ahead.h"
 #include "kept.h"
 #include "lse.h"
 #include "near.h"
@@ -16,11 +17,6 @@ struct row {
     int64_t token;
     int head;
 };
-
-static int tile_rows(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile) {
-    const int64_t left = sa_seq_rows(problem, seq) - tile * SA_TILE_ROWS;
-    return left < SA_TILE_ROWS ? (int)left : SA_TILE_ROWS;
-}
 
 static struct row first_row(const struct sa_tile *t) {
     return (struct row){t->first_row / t->problem->group, (int)(t->first_row % t->problem->group)};
@@ -36,21 +32,40 @@ static void set_lane(const struct sa_workspace *space, int r, struct sa_span spa
     space->sink[r] = (int32_t)span.sink;
 }
 
+static void set_all_lanes(struct sa_tile *t, struct sa_span span) {
+    for (int r = 0; r < t->n_groups * SA_GROUP_ROWS; r++)
+        set_lane(t->space, r, span);
+    for (int g = 0; g < t->n_groups; g++)
+        t->group_first[g] = t->group_last[g] = span;
+}
+
 /* Lanes without a row repeat the last one, so that they do not make a block partly visible. */
-static void set_lane_keys(struct sa_tile *t) {
+static void set_each_lane(struct sa_tile *t, const struct sa_rule *rule) {
     struct row row = first_row(t);
-    t->first_position = t->last_position = t->seq->q_offset + row.token;
-    struct sa_span span = sa_visible(sa_rule_of(t->problem, t->seq), t->first_position, t->seq->n_k);
-    for (int r = 0; r < t->n_groups * SA_GROUP_ROWS; r++) {
-        int64_t position = t->seq->q_offset + row.token;
-        if (position != t->last_position && r < t->n_rows)
-            span = sa_visible(sa_rule_of(t->problem, t->seq), t->last_position = position, t->seq->n_k);
+    struct sa_span span = {0, 0, 0};
+    for (int r = 0; r < t->n_groups * SA_GROUP_ROWS; r++, row = next_row(t, row)) {
+        if (r < t->n_rows)
+            span = sa_visible(rule, t->seq->q_offset + row.token, t->seq->n_k);
         set_lane(t->space, r, span);
         if (r % SA_GROUP_ROWS == 0)
             t->group_first[r / SA_GROUP_ROWS] = span;
         t->group_last[r / SA_GROUP_ROWS] = span;
-        row = next_row(t, row);
     }
+}
+
+static bool is_same(struct sa_span a, struct sa_span b) { return a.lo == b.lo && a.hi == b.hi && a.sink == b.sink; }
+
+/* What the first and the last row both see, the rows between them see as well. */
+static void set_lane_keys(struct sa_tile *t) {
+    const struct sa_rule *rule = sa_rule_of(t->problem, t->seq);
+    const int64_t offset = t->seq->q_offset, last_row = t->first_row + t->n_rows - 1;
+    t->first_position = offset + t->first_row / t->problem->group;
+    t->last_position = offset + last_row / t->problem->group;
+    const struct sa_span first = sa_visible(rule, t->first_position, t->seq->n_k);
+    if (is_same(first, sa_visible(rule, t->last_position, t->seq->n_k)))
+        set_all_lanes(t, first);
+    else
+        set_each_lane(t, rule);
 }
 
 /* Here, too, lanes without a row repeat the last one. */
@@ -155,46 +170,6 @@ static int64_t tile_pairs(const struct sa_tile *t, int64_t begin) {
     return pairs;
 }
 
-/* ---------------------------------------------------------------- what comes after it */
-
-static struct sa_lines first_keys(const struct sa_cache *cache, int kv_head, struct sa_range keys) {
-    const struct sa_cache head = sa_cache_of_head(cache, kv_head);
-    return sa_lines_of(&head, keys.begin,
-                       keys.end - keys.begin < SA_BLOCK_KEYS ? keys.end : keys.begin + SA_BLOCK_KEYS);
-}
-
-static void add_set(struct sa_ahead *ahead, struct sa_lines lines) { ahead->sets[ahead->n_sets++] = lines; }
-
-/* The first block that an item has to look at. */
-static int64_t first_block(const struct sa_problem *problem, struct sa_item item, int64_t begin) {
-    enum { N_BLOCKS = 16 };
-    const struct sa_seq *seq = &problem->seqs[item.seq];
-    if (!seq->sight.any)
-        return begin;
-    const struct sa_viewer viewer =
-        sa_viewer_of(problem, seq, item.kv_head, item.tile * SA_TILE_ROWS, tile_rows(problem, seq, item.tile));
-    return sa_viewer_next(&viewer, begin, N_BLOCKS);
-}
-
-/* The keys and values that an item begins with, unless the one before it goes through the same. Its q and o are fetched
- * while those before them are packed and written. */
-static void add_first_keys(struct sa_ahead *after, const struct sa_problem *problem, const struct sa_splits *splits,
-                           struct sa_item item, struct sa_item before) {
-    const struct sa_seq *seq = &problem->seqs[item.seq];
-    const bool whole = item.split == SA_WHOLE;
-    struct sa_range keys =
-        whole ? (struct sa_range){seq->first_key, seq->n_k} : sa_part_keys(&splits->at[item.split], item.part);
-    const int64_t begin = sa_clamp(first_block(problem, item, keys.begin), keys.begin, keys.end);
-    if (whole && item.seq == before.seq && item.kv_head == before.kv_head &&
-        begin == first_block(problem, before, keys.begin))
-        return;
-    keys.begin = begin;
-    if (keys.begin < seq->first_key || keys.begin == keys.end)
-        return;
-    add_set(after, first_keys(&seq->k, item.kv_head, keys));
-    add_set(after, first_keys(&seq->v, item.kv_head, keys));
-}
-
 /* ---------------------------------------------------------------- the item */
 
 void sa_open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_rows) {
@@ -218,8 +193,7 @@ void sa_open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_rows)
 }
 
 static void open_tile(struct sa_tile *t, struct sa_item item) {
-    const int64_t first = item.tile * SA_TILE_ROWS, left = sa_seq_rows(t->problem, t->seq) - first;
-    sa_open_rows(t, item.kv_head, first, left < SA_TILE_ROWS ? (int)left : SA_TILE_ROWS);
+    sa_open_rows(t, item.kv_head, item.tile * SA_TILE_ROWS, sa_tile_rows(t->problem, t->seq, item.tile));
 }
 
 /* For what is reported afterwards. */
@@ -287,8 +261,7 @@ void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *proble
                const struct sa_partials *partials, struct sa_item item, const struct sa_item *next,
                struct sa_workspace *space) {
     struct sa_tile t = {.kernels = kernels, .problem = problem, .space = space, .seq = &problem->seqs[item.seq]};
-    if (next)
-        add_first_keys(&t.after, problem, splits, *next, item);
+    sa_ahead_of_item(&t, splits, item, next);
     if (item.split == SA_WHOLE)
         attend_whole(&t, item);
     else

@@ -31,6 +31,8 @@ struct block {
     struct sa_zones zones[SA_TILE_GROUPS];
     struct pass passes[SA_TILE_GROUPS];
     int n_passes;
+    struct sa_ahead *ahead;
+    bool fresh; /* nothing stands in o yet */
 };
 
 /* Fewer common keys than this are left to the groups one by one. */
@@ -149,6 +151,30 @@ static struct sa_rows rows_of(const struct block *b, const struct sa_cache *cach
     return sa_rows_of(t->kernels, t->space, cache, b->at, b->seen_begin, b->seen_end, t->n_groups > 1);
 }
 
+/* ---------------------------------------------------------------- what is fetched meanwhile */
+
+static void add_after(const struct block *b) {
+    const struct sa_tile *t = b->tile;
+    for (int i = 0; i < t->after.n_sets; i++)
+        sa_ahead_add(b->ahead, t->after.sets[i]);
+    t->space->fetched = t->after_values;
+}
+
+/* The block's values, then the keys of the next one; from the last block on what comes after the tile. */
+static void open_ahead(const struct block *b) {
+    const struct sa_tile *t = b->tile;
+    const int64_t n_k = t->seq->n_k, at = sa_tile_next(t, b->at + SA_BLOCK_KEYS);
+    const int64_t end = at + SA_BLOCK_KEYS < n_k ? at + SA_BLOCK_KEYS : n_k;
+    const struct sa_lines values = sa_lines_of(&t->v, b->at + b->seen_begin, b->at + b->seen_end);
+    sa_ahead_open(b->ahead);
+    if (values.data != t->fetched && !(b->view && b->view->gaps))
+        sa_ahead_add(b->ahead, values);
+    if (at < n_k && sa_tile_sees_any(t, at, end))
+        sa_ahead_add(b->ahead, sa_lines_of(&t->k, at, end));
+    else
+        add_after(b);
+}
+
 /* ---------------------------------------------------------------- scores */
 
 /* Several passes take turns over runs of keys that stay in the first-level cache; of the same size as the common
@@ -160,7 +186,8 @@ static void score_common(const struct block *b, const struct pass *p, int begin,
     begin = begin > p->common_begin ? begin : p->common_begin;
     end = end < p->common_end ? end : p->common_end;
     if (begin < end)
-        b->tile->products->scores(qt_of(b, p), p->g0, p->g1, part_of(&b->k, begin, end), s_of(b, p, begin), mb);
+        b->tile->products->scores(qt_of(b, p), p->g0, p->g1, part_of(&b->k, begin, end), s_of(b, p, begin), mb,
+                                  b->ahead);
 }
 
 /* Keys that some rows of a group see. */
@@ -168,7 +195,7 @@ static void score_edge(const struct block *b, const struct pass *p, int g, int b
     _Alignas(64) float unmasked[SA_TILE_ROWS] = {0}; /* a maximum over more than each row sees: of no use */
     const struct sa_tile *t = b->tile;
     float *s = s_of(b, p, begin);
-    t->products->scores(qt_of(b, p), g, g + 1, part_of(&b->k, begin, end), s, unmasked);
+    t->products->scores(qt_of(b, p), g, g + 1, part_of(&b->k, begin, end), s, unmasked, b->ahead);
     t->kernels->mask(g, end - begin, name_of(b, begin), keys_of(b, p, g), s, t->space->mb + p->row);
 }
 
@@ -182,7 +209,7 @@ static void score_keys(const struct block *b, const struct pass *p, int g, int b
             continue;
         if (part == 1)
             b->tile->products->scores(qt_of(b, p), g, g + 1, part_of(&b->k, from, to), s_of(b, p, from),
-                                      b->tile->space->mb + p->row);
+                                      b->tile->space->mb + p->row, b->ahead);
         else
             score_edge(b, p, g, from, to);
     }
@@ -216,7 +243,8 @@ static void score_alike(const struct block *b, const struct pass *p, int g0, int
     const struct sa_kernels *kernels = b->tile->kernels;
     float *s = s_of(b, p, begin), *mb = b->tile->space->mb + p->row;
     if (who != NOBODY)
-        b->tile->products->scores(qt_of(b, p), g0, g1, part_of(&b->k, begin, end), s, who == EVERYBODY ? mb : unmasked);
+        b->tile->products->scores(qt_of(b, p), g0, g1, part_of(&b->k, begin, end), s, who == EVERYBODY ? mb : unmasked,
+                                  b->ahead);
     for (int g = g0; g < g1; g++)
         if (who == NOBODY)
             kernels->scores_none(g, end - begin, s);
@@ -318,7 +346,6 @@ static void score_block(struct block *b) {
 
 /* ---------------------------------------------------------------- weights */
 
-/* Meanwhile each group fetches its share of the values. */
 static void weigh_block(const struct block *b, const struct sa_state *state, bool pairs) {
     const struct sa_tile *t = b->tile;
     for (int i = 0; i < b->n_passes; i++) {
@@ -326,15 +353,10 @@ static void weigh_block(const struct block *b, const struct sa_state *state, boo
         const struct sa_state own = sa_state_of_pass(t, state, i);
         for (int g = p->g0; g < p->g1; g++) {
             const struct sa_zones *z = &p->zones[g];
-            const int group = p->row / SA_GROUP_ROWS + g;
-            const int n = b->view && b->view->gaps ? 0 : b->seen_end - b->seen_begin;
-            const int64_t first = b->at + b->seen_begin;
-            const struct sa_lines ahead =
-                sa_lines_of(&t->v, first + n * group / t->n_groups, first + n * (group + 1) / t->n_groups);
             if (is_empty(z))
                 continue;
             t->kernels->weights(g, z->end - z->begin, s_of(b, p, z->begin), t->space->mb + p->row, own.m, own.l,
-                                t->space->alpha + p->row, ahead);
+                                t->space->alpha + p->row);
             if (pairs)
                 t->dots->pair(g, z->begin, z->end, s_of(b, p, 0));
         }
@@ -393,8 +415,7 @@ static bool form_stairs(const struct block *b, const struct pass *p, struct sa_s
     return fit;
 }
 
-static void add_group(const struct block *b, const struct pass *p, int g, const struct sa_stairs *keys, float *o,
-                      const struct sa_ahead *ahead) {
+static void add_group(const struct block *b, const struct pass *p, int g, const struct sa_stairs *keys, float *o) {
     const struct sa_tile *t = b->tile;
     const float *alpha = t->space->alpha + p->row;
     const int begin = keys->begin[g], end = keys->end[g];
@@ -402,7 +423,7 @@ static void add_group(const struct block *b, const struct pass *p, int g, const 
     if (is_empty(&p->zones[g]))
         return;
     if (edges_are_finite(b, p, g))
-        t->products->values(s_of(b, p, 0), g, g + 1, keys, b->v, alpha, o, ahead);
+        t->products->values(s_of(b, p, 0), g, g + 1, keys, b->v, alpha, o, b->ahead);
     else if (b->hides) {
         sa_find_bias(t, b->at + begin, end - begin, p->row + g * SA_GROUP_ROWS);
         t->kernels->values_biased(s_of(b, p, begin), g, part_of(&b->v, begin, end), first, keys_of(b, p, g),
@@ -411,23 +432,23 @@ static void add_group(const struct block *b, const struct pass *p, int g, const 
         t->products->values_masked(s_of(b, p, begin), g, part_of(&b->v, begin, end), first, keys_of(b, p, g), alpha, o);
 }
 
-static void add_pass(const struct block *b, const struct pass *p, float *o, const struct sa_ahead *ahead) {
-    const struct sa_tile *t = b->tile;
-    struct sa_stairs keys;
-    if (form_stairs(b, p, &keys))
-        t->products->values(s_of(b, p, 0), p->g0, p->g1, &keys, b->v, t->space->alpha + p->row, o, ahead);
-    else
-        for (int g = p->g0; g < p->g1; g++)
-            add_group(b, p, g, &keys, o, ahead);
+static void clear_pass(const struct sa_tile *t, float *o) {
+    memset(o, 0, (size_t)(t->problem->d_v * t->kernels->pass_groups * SA_GROUP_ROWS) * sizeof *o);
 }
 
-/* Keys of the next block; from the last one on what comes after the tile. */
-static struct sa_ahead ahead_of(const struct block *b) {
-    const int64_t n_k = b->tile->seq->n_k, at = sa_tile_next(b->tile, b->at + SA_BLOCK_KEYS);
-    const int64_t end = at + SA_BLOCK_KEYS < n_k ? at + SA_BLOCK_KEYS : n_k;
-    if (at >= n_k || !sa_tile_sees_any(b->tile, at, end))
-        return b->tile->after;
-    return (struct sa_ahead){.sets = {sa_lines_of(&b->tile->k, at, end)}, .n_sets = 1};
+static void add_pass(const struct block *b, const struct pass *p, float *o) {
+    const struct sa_tile *t = b->tile;
+    struct sa_stairs keys;
+    const bool stairs = form_stairs(b, p, &keys);
+    const bool begins = b->fresh && stairs && p->g0 == 0 && p->g1 == sa_pass_groups(t, p->index);
+    if (b->fresh && !begins)
+        clear_pass(t, o);
+    if (stairs)
+        t->products->values(s_of(b, p, 0), p->g0, p->g1, &keys, b->v, begins ? NULL : t->space->alpha + p->row, o,
+                            b->ahead);
+    else
+        for (int g = p->g0; g < p->g1; g++)
+            add_group(b, p, g, &keys, o);
 }
 
 static void scale_weights(const struct block *b) {
@@ -440,30 +461,39 @@ static void scale_weights(const struct block *b) {
 }
 
 static void add_block(const struct block *b, const struct sa_state *state) {
-    struct sa_ahead ahead = ahead_of(b);
-    ahead.step = b->n_passes;
-    for (int i = 0; i < b->n_passes; i++)
-        if (b->passes[i].g0 < b->passes[i].g1) {
-            ahead.first = i;
-            add_pass(b, &b->passes[i], sa_state_of_pass(b->tile, state, i).o, &ahead);
-        }
+    b->ahead->calls = b->n_passes;
+    for (int i = 0; i < b->n_passes; i++) {
+        float *o = sa_state_of_pass(b->tile, state, i).o;
+        if (b->passes[i].g0 < b->passes[i].g1)
+            add_pass(b, &b->passes[i], o);
+        else if (b->fresh)
+            clear_pass(b->tile, o);
+    }
 }
 
-void sa_clear_state(const struct sa_tile *t, const struct sa_state *state) {
+static void clear_sums(const struct sa_state *state) {
     for (int r = 0; r < SA_TILE_ROWS; r++) {
         state->m[r] = -INFINITY;
         state->l[r] = 0.0f;
     }
+}
+
+void sa_clear_state(const struct sa_tile *t, const struct sa_state *state) {
+    clear_sums(state);
     memset(state->o, 0, (size_t)(t->problem->d_v * sa_pass_row(t, sa_tile_passes(t))) * sizeof(float));
 }
 
 /* k is done with when v needs its place. */
 bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_state *state, bool fresh) {
     struct block b;
+    struct sa_ahead ahead;
     if (!open_block(&b, tile, at))
         return false;
+    b.ahead = &ahead;
+    open_ahead(&b);
     if (fresh)
-        sa_clear_state(tile, state);
+        clear_sums(state);
+    b.fresh = fresh;
     b.k = rows_of(&b, &tile->k);
     score_block(&b);
     weigh_block(&b, state, tile->dots != NULL);
@@ -499,8 +529,11 @@ static void break_row(const struct sa_tile *t, const struct sa_scored *scored, i
 bool sa_weigh_block(const struct sa_tile *tile, int64_t at, const float m[SA_TILE_ROWS],
                     const bool broken[SA_TILE_ROWS], struct sa_scored *scored) {
     struct block b;
+    struct sa_ahead nothing;
     if (!open_block(&b, tile, at) || b.seen_begin >= b.seen_end)
         return false;
+    sa_ahead_open(&nothing);
+    b.ahead = &nothing;
     b.k = rows_of(&b, &tile->k);
     score_block(&b);
     *scored = scored_of(&b);
@@ -510,7 +543,6 @@ bool sa_weigh_block(const struct sa_tile *tile, int64_t at, const float m[SA_TIL
     const struct sa_state *scratch = &tile->space->result;
     memcpy(scratch->m, m, SA_TILE_ROWS * sizeof *m);
     memset(scratch->l, 0, SA_TILE_ROWS * sizeof *scratch->l);
-    b.seen_end = b.seen_begin; /* no values are needed */
     weigh_block(&b, scratch, false);
     return true;
 }

@@ -22,9 +22,17 @@ struct sa_tile {
     int64_t first_position, last_position;
     struct sa_span group_first[SA_TILE_GROUPS],
         group_last[SA_TILE_GROUPS]; /* what the first and last row of a group see */
-    struct sa_ahead after;          /* what will be needed when the tile is done */
+    struct sa_ahead after;          /* o, and what will be needed when the tile is done: see ahead.h */
+    const char *after_values;       /* the first values in it, NULL if there are none */
+    const char *fetched;            /* those that the tile before has fetched */
     struct sa_viewer viewer;        /* of a sequence with any struct sa_sight */
 };
+
+/* Of the tile with that number. */
+static inline int sa_tile_rows(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile) {
+    const int64_t left = sa_seq_rows(problem, seq) - tile * SA_TILE_ROWS;
+    return left < SA_TILE_ROWS ? (int)left : SA_TILE_ROWS;
+}
 
 /* May any row see any of the keys begin .. end - 1? False is certain; so is true where spans say all. */
 static inline bool sa_tile_sees_any(const struct sa_tile *t, int64_t begin, int64_t end) {

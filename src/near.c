@@ -26,11 +26,17 @@ static bool exists(const struct sa_cache *cache, int64_t token) {
     return begin < cache->sink_end || (begin < cache->seen_end && end > cache->seen_begin);
 }
 
+struct sa_lines sa_lines_of_rows(const char *data, ptrdiff_t stride, int n, int bytes) {
+    const int columns = (bytes + SA_LINE_BYTES - 1) / SA_LINE_BYTES;
+    return stride == columns * SA_LINE_BYTES ? (struct sa_lines){data, SA_LINE_BYTES, n * columns, 1}
+                                             : (struct sa_lines){data, stride, n, columns};
+}
+
 struct sa_lines sa_lines_of(const struct sa_cache *cache, int64_t begin, int64_t end) {
     if (begin >= end || !exists(cache, begin))
         return (struct sa_lines){NULL, 0, 0, 0};
     const struct sa_stored rows = sa_stored_of(cache, begin, end);
-    return (struct sa_lines){rows.data, rows.stride, rows.n, cache->d_bytes};
+    return sa_lines_of_rows(rows.data, rows.stride, rows.n, cache->d_bytes);
 }
 
 /* Rows a multiple of 2048 bytes apart, as in [token][head][dimension] with many heads, share a few sets of the caches

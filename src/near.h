@@ -17,7 +17,10 @@ struct sa_stored sa_stored_of(const struct sa_cache *cache, int64_t begin, int64
 /* Their scales: of n tokens from `begin` on, in one page if the cache is paged. */
 struct sa_stored sa_scales_of(const struct sa_cache *cache, int64_t begin, int n);
 
-/* The same as cache lines to be fetched; none if there are no tokens. */
+/* n rows of so many bytes as cache lines to be fetched. */
+struct sa_lines sa_lines_of_rows(const char *data, ptrdiff_t stride, int n, int bytes);
+
+/* Those of the same tokens; none if there are none. */
 struct sa_lines sa_lines_of(const struct sa_cache *cache, int64_t begin, int64_t end);
 
 /* The block that begins at token `at`: row j is token at + j, for begin <= j < end; others must not be read. Rows that

@@ -129,6 +129,9 @@ static inline bool sa_in_pairs(const struct sa_problem *problem, const struct sa
            !seq->sight.any && !seq->terms.bias.data;
 }
 
+/* Of an element. */
+static inline int sa_type_bytes(int type) { return type == SA_F32 ? 4 : type == SA_I8 ? 1 : 2; }
+
 /* Rows of a (sequence, kv head) are ordered by token, then query head: row r is token r / group, head r % group, so
  * that the query heads that share a kv head stand side by side in the lanes. */
 static inline int64_t sa_seq_rows(const struct sa_problem *problem, const struct sa_seq *seq) {

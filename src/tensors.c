@@ -7,8 +7,6 @@
 #include "near.h"
 #include "reason.h"
 
-int sa_type_bytes(int type) { return type == SA_F32 ? 4 : type == SA_I8 ? 1 : 2; }
-
 /* A tensor as it lies in memory. Where it is paged, n_tokens is of a page. */
 struct shape {
     const char *name;

@@ -8,9 +8,6 @@
 
 #include "problem.h"
 
-/* Of an element. */
-int sa_type_bytes(int type);
-
 /* Sequence i of the batch: fills q, k, v, o and lse of `seq`. Its counts have been checked, page tables have not. */
 sa_status sa_resolve_tensors(const sa_batch *batch, int64_t i, const sa_sequence *sequence, struct sa_seq *seq);
 

@@ -46,7 +46,8 @@ static float dot(const float *qt, int r, const float *k, int d) {
     return sum;
 }
 
-static void scores(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb) {
+static void scores(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb, struct sa_ahead *ahead) {
+    (void)ahead;
     for (int r = 16 * g0; r < 16 * g1; r++)
         for (int j = 0; j < k.n; j++) {
             s[j * ROW + r] = dot(qt, r, k.data + j * k.stride, k.d);
@@ -79,9 +80,7 @@ static float row_sum(const float *p) {
     return t[0];
 }
 
-static void weights(int g, int n_keys, float *s, const float *mb, float *m, float *l, float *alpha,
-                    struct sa_lines ahead) {
-    (void)ahead;
+static void weights(int g, int n_keys, float *s, const float *mb, float *m, float *l, float *alpha) {
     for (int r = 16 * g; r < 16 * g + 16; r++) {
         float m_old = m[r], sum = 0.0f;
         m[r] = max_of(m_old, mb[r]);
@@ -140,14 +139,14 @@ static bool terms(int g, int n_keys, const struct sa_score_terms *terms, float *
 }
 
 static void values(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v, const float *alpha,
-                   float *o, const struct sa_ahead *ahead) {
+                   float *o, struct sa_ahead *ahead) {
     (void)ahead;
     for (int r = 16 * g0; r < 16 * g1; r++)
         for (int c = 0; c < v.d; c++) {
             float sum = 0.0f;
             for (int j = keys->begin[r / 16]; j < keys->end[r / 16]; j++)
                 sum = fmaf(p[j * ROW + r], v.data[j * v.stride + c], sum);
-            o[c * ROW + r] = fmaf(o[c * ROW + r], alpha[r], sum);
+            o[c * ROW + r] = alpha ? fmaf(o[c * ROW + r], alpha[r], sum) : sum;
         }
 }
 

@@ -62,12 +62,12 @@ static inline void tile_pack(const struct sa_kernels *kernel, const float *const
 }
 
 static inline void tile_scores(const struct sa_kernels *kernel, const float *qt, int g0, int g1, struct sa_rows k,
-                               float *s, float *mb) {
+                               float *s, float *mb, struct sa_ahead *ahead) {
     struct pass_of_tile p;
     for (EACH_PASS(p, kernel, g0, g1)) {
         into_pass(p, pass_s, s, k.n + 1);
         into_pass(p, pass_vectors[0], mb, 1);
-        kernel->floats.scores(into_pass(p, pass_qt, qt, k.d), p.g0, p.g1, k, pass_s, pass_vectors[0]);
+        kernel->floats.scores(into_pass(p, pass_qt, qt, k.d), p.g0, p.g1, k, pass_s, pass_vectors[0], ahead);
         out_of_pass(p, s, pass_s, k.n + 1);
         out_of_pass(p, mb, pass_vectors[0], 1);
     }
@@ -95,7 +95,7 @@ static inline void tile_scores_none(const struct sa_kernels *kernel, int g, int 
 }
 
 static inline void tile_weights(const struct sa_kernels *kernel, int g, int n_keys, float *s, const float *mb, float *m,
-                                float *l, float *alpha, struct sa_lines ahead) {
+                                float *l, float *alpha) {
     float *const vectors[3] = {m, l, alpha};
     struct pass_of_tile p;
     for (EACH_PASS(p, kernel, g, g + 1)) {
@@ -103,8 +103,7 @@ static inline void tile_weights(const struct sa_kernels *kernel, int g, int n_ke
         into_pass(p, pass_vectors[3], mb, 1);
         for (int i = 0; i < 3; i++)
             into_pass(p, pass_vectors[i], vectors[i], 1);
-        kernel->weights(p.g0, n_keys, pass_s, pass_vectors[3], pass_vectors[0], pass_vectors[1], pass_vectors[2],
-                        ahead);
+        kernel->weights(p.g0, n_keys, pass_s, pass_vectors[3], pass_vectors[0], pass_vectors[1], pass_vectors[2]);
         out_of_pass(p, s, pass_s, n_keys + 1);
         for (int i = 0; i < 3; i++)
             out_of_pass(p, vectors[i], pass_vectors[i], 1);
@@ -146,7 +145,7 @@ static inline bool tile_terms(const struct sa_kernels *kernel, int g, int n_keys
 /* The stairs are those of the tile's groups. */
 static inline void tile_values(const struct sa_kernels *kernel, const float *s, int g0, int g1,
                                const struct sa_stairs *keys, struct sa_rows v, const float *alpha, float *o,
-                               const struct sa_ahead *ahead) {
+                               struct sa_ahead *ahead) {
     struct pass_of_tile p;
     for (EACH_PASS(p, kernel, g0, g1)) {
         struct sa_stairs own = {{0}, {0}};
@@ -156,7 +155,7 @@ static inline void tile_values(const struct sa_kernels *kernel, const float *s, 
         }
         into_pass(p, pass_o[0], o, v.d + 1);
         kernel->floats.values(into_pass(p, pass_s, s, v.n), p.g0, p.g1, &own, v,
-                              into_pass(p, pass_vectors[0], alpha, 1), pass_o[0], ahead);
+                              alpha ? into_pass(p, pass_vectors[0], alpha, 1) : NULL, pass_o[0], ahead);
         out_of_pass(p, o, pass_o[0], v.d + 1);
     }
 }

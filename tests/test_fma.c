@@ -17,7 +17,8 @@ static _Alignas(64) float c[DIMS][SA_TILE_ROWS];
 static void fma_each(const struct sa_kernels *kernel, float o[DIMS][SA_TILE_ROWS]) {
     static const float one = 1.0f;
     const struct sa_stairs one_key = {{0, 0, 0, 0}, {1, 1, 1, 1}};
-    const struct sa_ahead nothing = {.step = 1};
+    struct sa_ahead nothing;
+    sa_ahead_open(&nothing);
     for (int d = 0; d < DIMS; d++)
         tile_values(kernel, c[d], 0, SA_TILE_GROUPS, &one_key, (struct sa_rows){&one, 0, 1, 1, NULL}, b, o[d],
                     &nothing);

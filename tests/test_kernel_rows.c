@@ -9,8 +9,6 @@ static const int dims[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12,   13,
                            14, 15, 16, 17, 18, 19, 20, 63, 64, 65, 66, MAX_D};
 enum { N_DIMS = sizeof dims / sizeof dims[0] };
 
-static const struct sa_lines no_rows = {NULL, 0, 0, 0};
-
 /* ---------------------------------------------------------------- pack */
 
 /* The last of the rows ends at the fence, or the first begins behind the other one. */
@@ -147,10 +145,10 @@ START_TEST(weights_are_taken) {
             for (int j = 0; j < n_keys; j++)
                 before.s[j][16 * g + 3] = before.mb[16 * g + 3] = before.m[16 * g + 3] = -INFINITY;
         frame_copy(&wanted, &before, n_keys, 0);
-        tile_weights(&kernel_scalar, g, n_keys, wanted.s[0], wanted.mb, wanted.m, wanted.l, wanted.alpha, no_rows);
+        tile_weights(&kernel_scalar, g, n_keys, wanted.s[0], wanted.mb, wanted.m, wanted.l, wanted.alpha);
         for (EACH_KERNEL(kernel)) {
             frame_copy(&got, &before, n_keys, 0);
-            tile_weights(kernel, g, n_keys, got.s[0], got.mb, got.m, got.l, got.alpha, no_rows);
+            tile_weights(kernel, g, n_keys, got.s[0], got.mb, got.m, got.l, got.alpha);
             forget_lost_rows(n_keys);
             frame_check(kernel->name, n_keys, 0);
         }
@@ -168,7 +166,7 @@ static void exp2_of(const struct sa_kernels *kernel, const float *x, float *y) {
         got.m[r] = 0.0f, got.mb[r] = -INFINITY, got.l[r] = 0.0f;
     for (int i = 0; i < PER_CALL; i++)
         got.s[i / 16][i % 16] = x[i];
-    tile_weights(kernel, 0, SA_BLOCK_KEYS, got.s[0], got.mb, got.m, got.l, got.alpha, no_rows);
+    tile_weights(kernel, 0, SA_BLOCK_KEYS, got.s[0], got.mb, got.m, got.l, got.alpha);
     for (int i = 0; i < PER_CALL; i++)
         y[i] = got.s[i / 16][i % 16];
 }

@@ -53,20 +53,35 @@ static void roll_lane_keys(struct dice *dice, int first_key, int n) {
 
 /* ---------------------------------------------------------------- what is done with it */
 
+/* The rows at hand, as lines that follow each other or in columns. */
+static struct sa_ahead ahead_of(struct sa_rows rows) {
+    const int columns = (rows.d + SA_LINE_FLOATS - 1) / SA_LINE_FLOATS;
+    const char *data = (const char *)rows.data;
+    struct sa_ahead ahead;
+    sa_ahead_open(&ahead);
+    ahead.calls = rows.n % 3;
+    if (rows.n % 2)
+        sa_ahead_add(&ahead, (struct sa_lines){data, rows.stride * (ptrdiff_t)sizeof(float), rows.n, columns});
+    sa_ahead_add(&ahead, (struct sa_lines){data, SA_LINE_BYTES, rows.n * columns, 1});
+    return ahead;
+}
+
 typedef void run_kernel(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
                         int first_key);
 
 static void run_scores(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
                        int first_key) {
+    struct sa_ahead ahead = ahead_of(rows);
     (void)first_key;
-    tile_scores(kernel, qt[0], g0, g1, rows, frame->s[0], frame->mb);
+    tile_scores(kernel, qt[0], g0, g1, rows, frame->s[0], frame->mb, &ahead);
 }
 
 /* As the engine does it: scores of all, their maximum thrown away, then the mask. */
 static void run_scores_masked(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
                               int first_key) {
     float thrown_away[SA_TILE_ROWS] = {0};
-    tile_scores(kernel, qt[0], g0, g1, rows, frame->s[0], thrown_away);
+    struct sa_ahead ahead = ahead_of(rows);
+    tile_scores(kernel, qt[0], g0, g1, rows, frame->s[0], thrown_away, &ahead);
     tile_mask(kernel, g0, rows.n, first_key, seen, frame->s[0], frame->mb);
 }
 
@@ -83,9 +98,15 @@ static struct sa_stairs stairs_for(struct sa_rows rows, int first_key) {
 static void run_values(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
                        int first_key) {
     const struct sa_stairs keys = stairs_for(rows, first_key);
-    const struct sa_lines lines = {(const char *)rows.data, rows.stride * 4, rows.n, rows.d * 4};
-    const struct sa_ahead ahead = {{lines, lines}, first_key % 2 ? 2 : 0, g0, 1 + g1 % 2};
+    struct sa_ahead ahead = ahead_of(rows);
     tile_values(kernel, frame->s[0], g0, g1, &keys, rows, frame->alpha, frame->o[0], &ahead);
+}
+
+static void run_first_values(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
+                             int first_key) {
+    const struct sa_stairs keys = stairs_for(rows, first_key);
+    struct sa_ahead ahead = ahead_of(rows);
+    tile_values(kernel, frame->s[0], g0, g1, &keys, rows, NULL, frame->o[0], &ahead);
 }
 
 static void run_scale(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
@@ -147,6 +168,7 @@ static const struct {
              {"scores_masked", run_scores_masked, true},
              {"scale", run_scale, false},
              {"values", run_values, false},
+             {"first_values", run_first_values, false},
              {"values_masked", run_values_masked, true}};
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 

@@ -122,21 +122,36 @@ struct sa_stairs {
     int begin[SA_TILE_GROUPS], end[SA_TILE_GROUPS];
 };
 
-/* Rows that will be needed next, to be fetched into the second-level cache meanwhile, a column of cache lines at a
- * time: bytes 64 i to 64 i + 63 of all rows of a set; of rows that follow each other as many neighbouring lines. A call
- * fetches the columns first, first + step, ... of all sets one after the other. */
+/* Rows that will be needed next: columns of cache lines, line i of a column at data + i * stride. Rows that follow each
+ * other are a single column of neighbouring lines, where the processor's own prefetchers join in. */
 struct sa_lines {
     const char *data;
     ptrdiff_t stride; /* bytes */
-    int n, bytes;     /* rows, bytes of a row */
+    int n, columns;
 };
 
-enum { SA_AHEAD_SETS = 2 };
+/* What scores() and values() fetch into the second-level cache meanwhile, each from where the one before has come to: a
+ * block's values; rows of q and of o, at most 8 sets each; keys and values. */
+enum { SA_AHEAD_SETS = 2 * 8 + 3 };
 struct sa_ahead {
     struct sa_lines sets[SA_AHEAD_SETS];
     int n_sets;
-    int first, step;
+    int set, column, line; /* what is fetched next */
+    int left;              /* lines */
+    int calls;             /* of values(), which share what is left */
 };
+
+/* Nothing. */
+static inline void sa_ahead_open(struct sa_ahead *ahead) {
+    ahead->n_sets = ahead->set = ahead->column = ahead->line = ahead->left = ahead->calls = 0;
+}
+
+static inline void sa_ahead_add(struct sa_ahead *ahead, struct sa_lines lines) {
+    if (lines.n == 0)
+        return;
+    ahead->sets[ahead->n_sets++] = lines;
+    ahead->left += lines.n * lines.columns;
+}
 
 /* Running result of a pass, or of a tile from its first pass on. */
 struct sa_state {
@@ -148,11 +163,11 @@ struct sa_state {
 struct sa_products {
     /* s[j][r] = dot(qt[.][r], k[j]) for the keys of the run; mb[r] = max(mb[r], s[j][r]). `s` points at the first key.
      */
-    void (*scores)(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb);
+    void (*scores)(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb, struct sa_ahead *ahead);
 
-    /* o = o alpha + sum of p v over keys->begin[g] .. keys->end[g] - 1, for each group g. */
+    /* o = o alpha + sum of p v over keys->begin[g] .. keys->end[g] - 1, for each group g; without alpha o = sum. */
     void (*values)(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v, const float *alpha,
-                   float *o, const struct sa_ahead *ahead);
+                   float *o, struct sa_ahead *ahead);
 
     /* Is every element and scale finite, so that values() may pass keys that a row does not see? */
     bool (*finite)(struct sa_rows rows);
@@ -238,10 +253,8 @@ struct sa_kernels {
     void (*scores_none)(int g, int n_keys, float *s);
 
     /* For one group, n_keys a multiple of 16: m' = max(m, mb), alpha = 2^(m - m'), s = 2^(s - m'),
-     * l = l alpha + sum of the new s. A row with m' = -inf gets weights 0. Meanwhile the rows `ahead` are fetched into
-     * the second-level cache. */
-    void (*weights)(int g, int n_keys, float *s, const float *mb, float *m, float *l, float *alpha,
-                    struct sa_lines ahead);
+     * l = l alpha + sum of the new s. A row with m' = -inf gets weights 0. */
+    void (*weights)(int g, int n_keys, float *s, const float *mb, float *m, float *l, float *alpha);
 
     /* s[j][r] = s[j][r] * scale[j] for n_keys keys of one group: scores of keys, or weights of values, with scales. */
     void (*scale)(int g, int n_keys, const float *scale, float *s);

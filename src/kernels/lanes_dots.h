@@ -13,6 +13,7 @@
 
 #include "kernels/lanes_base.h"
 
+#include "kernels/lanes_fetch.h"
 #include "kernels/lanes_scores.h"
 #include "kernels/lanes_types.h"
 #include "kernels/lanes_values.h"

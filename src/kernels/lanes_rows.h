@@ -28,42 +28,12 @@ INLINE void strip_transpose(strip r[4]) {
     r[3] = __builtin_shufflevector(c, d, 2, 3, 10, 11, 6, 7, 14, 15);
 }
 
-/* The rows of the next strip, line by line in the order of memory: a strip goes through its own rows by columns, where
- * the processor's prefetchers do not follow. */
-struct walk {
-    const float *const *row;
-    int left, d, at; /* rows, floats of a row, floats of the first row that are done */
-};
-
-INLINE struct walk walk_of(const float *const *rows, int r, int n_rows, int d) {
-    const int left = n_rows - r < STRIP_ROWS ? n_rows - r : STRIP_ROWS;
-    return (struct walk){rows + r, left > 0 ? left : 0, d, 0};
-}
-
-/* As many lines as four columns of a strip have. */
-INLINE void walk_on(const bool to_write, struct walk *walk) {
-    enum { LINES = STRIP_ROWS * STRIP_COLUMNS / SA_LINE_FLOATS };
-    for (int i = 0; i < LINES && walk->left > 0; i++) {
-        if (to_write)
-            __builtin_prefetch(*walk->row + walk->at, 1, 3);
-        else
-            __builtin_prefetch(*walk->row + walk->at, 0, 3);
-        walk->at += SA_LINE_FLOATS;
-        if (walk->at >= walk->d) {
-            walk->at = 0;
-            walk->row++;
-            walk->left--;
-        }
-    }
-}
-
-static void pack_strip(const float *const eight[STRIP_ROWS], struct walk next, int d, float factor, float *qt) {
+static void pack_strip(const float *const eight[STRIP_ROWS], int d, float factor, float *qt) {
     const float *const rows[STRIP_ROWS] = {eight[0], eight[1], eight[2], eight[3],
                                            eight[4], eight[5], eight[6], eight[7]};
     int c = 0;
     for (; c + STRIP_COLUMNS <= d; c += STRIP_COLUMNS) {
         strip r[4];
-        walk_on(false, &next);
         UNROLL
         for (int i = 0; i < 4; i++)
             strip_of_rows(&r[i], rows[i] + c, rows[i + 4] + c);
@@ -87,19 +57,17 @@ static void lanes_pack(const float *const rows[SA_TILE_ROWS], int n_rows, int d,
         const float *eight[STRIP_ROWS];
         for (int i = 0; i < STRIP_ROWS; i++)
             eight[i] = r + i < n_rows ? rows[r + i] : zeros;
-        pack_strip(eight, walk_of(rows, r + STRIP_ROWS, n_rows, d), d, factor, qt + of_row(r, d));
+        pack_strip(eight, d, factor, qt + of_row(r, d));
     }
 }
 
 /* + 0 turns -0 into +0: whether a row met a block without visible keys must not show in the sign of a zero. */
-static void finish_strip(const float *o, struct walk next, int d, const strip *inverse,
-                         float *const eight[STRIP_ROWS]) {
+static void finish_strip(const float *o, int d, const strip *inverse, float *const eight[STRIP_ROWS]) {
     float *const rows[STRIP_ROWS] = {eight[0], eight[1], eight[2], eight[3], eight[4], eight[5], eight[6], eight[7]};
     const strip zero = {0};
     int c = 0;
     for (; c + STRIP_COLUMNS <= d; c += STRIP_COLUMNS) {
         strip r[4];
-        walk_on(true, &next);
         UNROLL
         for (int i = 0; i < 4; i++) {
             memcpy(&r[i], o + (c + i) * W, sizeof r[i]);
@@ -131,8 +99,7 @@ static void lanes_finish(const struct sa_state *state, int n_rows, int d, float 
             eight[i] = r + i < n_rows ? rows[r + i] : nowhere;
             inverse[i] = r + i < n_rows ? inverse_sum(state->l[r + i]) : 0.0f;
         }
-        finish_strip(state->o + of_row(r, d), walk_of((const float *const *)rows, r + STRIP_ROWS, n_rows, d), d,
-                     &inverse, eight);
+        finish_strip(state->o + of_row(r, d), d, &inverse, eight);
     }
 }
 

@@ -8,6 +8,7 @@ struct score_job {
     const float *qt;
     struct sa_rows k;
     float *s, *mb;
+    struct sa_ahead *ahead;
 };
 
 /* One dimension of a register tile. row: bytes from its first key to each. */
@@ -31,15 +32,20 @@ INLINE void score_step(const int n_keys, const int n_vectors, const float *qt, c
 /* A register tile: n_keys keys from k on x n_vectors vectors, `steps` dimensions a turn. Several: the processor
  * foresees the end of a loop of 32 turns, not always of one of 64. */
 INLINE void score_tile(const int n_keys, const int n_vectors, const int steps, const float *qt, const char *k,
-                       const ptrdiff_t *row, int d, float *s, float *mb) {
+                       const ptrdiff_t *row, int d, float *s, float *mb, struct sa_ahead *ahead) {
+    const struct run run = next_turns(ahead, d / steps, qt);
+    const char *fetch = run.at;
     vf sum[MAX_SUMS], best[MAX_VECTORS];
     UNROLL
     for (int i = 0; i < n_keys * n_vectors; i++)
         sum[i] = v_set1(0.0f);
-    for (int turns = d / steps; turns; turns--, k += steps * sizeof(float), qt += steps * W)
+    for (int turns = d / steps; turns; turns--, k += steps * sizeof(float), qt += steps * W, fetch += run.step) {
         UNROLL
-    for (int step = 0; step < steps; step++)
-        score_step(n_keys, n_vectors, qt + step * W, k + step * sizeof(float), row, sum);
+        for (int step = 0; step < steps; step++)
+            score_step(n_keys, n_vectors, qt + step * W, k + step * sizeof(float), row, sum);
+        if (steps > 1)
+            __builtin_prefetch(fetch, 0, 2);
+    }
     UNROLL
     for (int v = 0; v < n_vectors; v++)
         best[v] = v_load(mb + v * LANES);
@@ -75,10 +81,10 @@ INLINE void score_tile(const int n_keys, const int n_vectors, const int steps, c
         }                                                                                                              \
         if (own.k.d % SCORE_STEPS == 0)                                                                                \
             for (; j < end; j += n_keys, k += n_keys * stride, s += n_keys * W)                                        \
-                score_tile(n_keys, n_vectors, SCORE_STEPS, own.qt, k, row, own.k.d, s, own.mb);                        \
+                score_tile(n_keys, n_vectors, SCORE_STEPS, own.qt, k, row, own.k.d, s, own.mb, own.ahead);             \
         else                                                                                                           \
             for (; j < end; j += n_keys, k += n_keys * stride, s += n_keys * W)                                        \
-                score_tile(n_keys, n_vectors, 1, own.qt, k, row, own.k.d, s, own.mb);                                  \
+                score_tile(n_keys, n_vectors, 1, own.qt, k, row, own.k.d, s, own.mb, own.ahead);                       \
     }
 EACH_TILE(SCORE_FUNCTION)
 #undef SCORE_FUNCTION
@@ -93,9 +99,10 @@ INLINE void score_tiles(const struct score_job *job, int n_vectors, int n_keys, 
         }
 }
 
-static void lanes_scores(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb) {
+static void lanes_scores(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb,
+                         struct sa_ahead *ahead) {
     const int lane = g0 * SA_GROUP_ROWS, n_vectors = (g1 - g0) * GROUP_VECTORS;
-    const struct score_job job = {qt + lane, k, s + lane, mb + lane};
+    const struct score_job job = {qt + lane, k, s + lane, mb + lane, ahead};
     const struct tiling tiling = tiling_of(k.n, TILE_SIZE(n_vectors));
     const int middle = tiling.n_large * tiling.size;
     score_tiles(&job, n_vectors, tiling.size, 0, middle);

@@ -9,15 +9,8 @@ struct value_job {
     float *o;
     struct sa_rows v;
     const int *begin, *end; /* keys of each group */
-    const struct sa_ahead *ahead;
-};
-
-/* A cache line of each of n rows, or n neighbouring ones of rows that follow each other, where the processor's own
- * prefetchers join in; to be fetched one a key. */
-struct column {
-    const char *at;
-    ptrdiff_t stride;
-    int n;
+    struct sa_ahead *ahead;
+    int n_fetched; /* lines a tile fetches at most */
 };
 
 /* Key j of a register tile, for the vectors lo .. hi - 1 of it. */
@@ -38,10 +31,10 @@ INLINE void value_step(const int n_dims, const int n_vectors, const int lo, cons
 
 /* Keys j .. end - 1 for the vectors lo .. hi - 1 of a tile that begins at dimension c. */
 INLINE int value_keys(const int n_dims, const int n_vectors, const int lo, const int hi, const bool fetches,
-                      const struct value_job *job, int c, int j, int end, struct column ahead, vf *sum) {
+                      const struct value_job *job, int c, int j, int end, struct run ahead, vf *sum) {
     const float *p = job->p + j * W, *v = job->v.data + j * job->v.stride + c;
     const char *fetch = fetches ? ahead.at : (const char *)p;
-    const ptrdiff_t fetch_step = fetches ? ahead.stride : 0; /* else there may be nothing, or not so many rows */
+    const ptrdiff_t fetch_step = fetches ? ahead.step : 0; /* else there may be nothing, or not so many rows */
     UNROLL_4
     for (; j < end; j++, p += W, v += job->v.stride, fetch += fetch_step) {
         value_step(n_dims, n_vectors, lo, hi, p, v, sum);
@@ -51,13 +44,13 @@ INLINE int value_keys(const int n_dims, const int n_vectors, const int lo, const
     return j;
 }
 
-INLINE int fetch_end(int j, int end, struct column ahead) { return ahead.n < end - j ? j + ahead.n : end; }
+INLINE int fetch_end(int j, int end, struct run ahead) { return ahead.n < end - j ? j + ahead.n : end; }
 
 /* Stairs of several groups, vector 0 first: keys of the vectors 0 .. n - 1 before all are there, and of n .. after the
  * first ones have ended. Nothing where a vector is no whole group. */
 INLINE int value_up(const int n, const int n_dims, const int n_vectors, const struct value_job *job, int c, int j,
                     vf *sum) {
-    const struct column none = {NULL, 0, 0};
+    const struct run none = {NULL, 0, 0};
     return GROUP_VECTORS == 1 && n < n_vectors
                ? value_keys(n_dims, n_vectors, 0, n, false, job, c, j, job->begin[n], none, sum)
                : j;
@@ -65,7 +58,7 @@ INLINE int value_up(const int n, const int n_dims, const int n_vectors, const st
 
 INLINE int value_down(const int n, const int n_dims, const int n_vectors, const struct value_job *job, int c, int j,
                       vf *sum) {
-    const struct column none = {NULL, 0, 0};
+    const struct run none = {NULL, 0, 0};
     return GROUP_VECTORS == 1 && n < n_vectors
                ? value_keys(n_dims, n_vectors, n, n_vectors, false, job, c, j, job->end[n], none, sum)
                : j;
@@ -74,7 +67,7 @@ INLINE int value_down(const int n, const int n_dims, const int n_vectors, const 
 /* A register tile: dimensions c .. c + n_dims - 1 x n_vectors vectors, over all keys. The keys of several groups form
  * stairs, up at the left edge of a window, down at the right one; the sums stay in registers all the way (not so with
  * clang, if the steps were a loop). */
-INLINE void value_tile(const int n_dims, const int n_vectors, const struct value_job *job, int c, struct column ahead) {
+INLINE void value_tile(const int n_dims, const int n_vectors, const struct value_job *job, int c, struct run ahead) {
     vf sum[MAX_SUMS];
     UNROLL
     for (int i = 0; i < n_dims * n_vectors; i++)
@@ -94,54 +87,53 @@ INLINE void value_tile(const int n_dims, const int n_vectors, const struct value
     UNROLL
     for (int i = 0; i < n_dims * n_vectors; i++) {
         float *at = o + i / n_vectors * W + i % n_vectors * LANES;
-        v_store(at, v_fma(v_load(at), v_load(alpha + i % n_vectors * LANES), sum[i]));
+        v_store(at, alpha ? v_fma(v_load(at), v_load(alpha + i % n_vectors * LANES), sum[i]) : sum[i]);
     }
 }
 
-/* What the i-th tile of a call fetches; no rows if nothing is left. */
-INLINE struct column column_of(const struct sa_ahead *ahead, int i) {
-    int at = ahead->first + i * ahead->step;
-    for (int set = 0; set < ahead->n_sets; set++) {
-        const struct sa_lines *rows = &ahead->sets[set];
-        const int n_columns = (rows->bytes + SA_LINE_BYTES - 1) / SA_LINE_BYTES;
-        const bool follow = rows->stride == n_columns * SA_LINE_BYTES;
-        if (at < n_columns && follow)
-            return (struct column){rows->data + (ptrdiff_t)at * rows->n * SA_LINE_BYTES, SA_LINE_BYTES, rows->n};
-        if (at < n_columns)
-            return (struct column){rows->data + at * SA_LINE_BYTES, rows->stride, rows->n};
-        at -= n_columns;
-    }
-    return (struct column){NULL, 0, 0};
-}
-
-/* Dimensions begin .. end - 1 in tiles of one size, the first of which is tile i of the call. */
+/* Dimensions begin .. end - 1 in tiles of one size. */
 #define VALUE_FUNCTION(n_dims, n_vectors)                                                                              \
-    static __attribute__((noinline)) void value_##n_dims##x##n_vectors(const struct value_job *job, int begin,         \
-                                                                       int end, int i) {                               \
-        for (int c = begin; c < end; c += n_dims, i++)                                                                 \
-            value_tile(n_dims, n_vectors, job, c, column_of(job->ahead, i));                                           \
+    static                                                                                                             \
+        __attribute__((noinline)) void value_##n_dims##x##n_vectors(const struct value_job *job, int begin, int end) { \
+        for (int c = begin; c < end; c += n_dims)                                                                      \
+            value_tile(n_dims, n_vectors, job, c, next_run(job->ahead, job->n_fetched));                               \
     }
 EACH_TILE(VALUE_FUNCTION)
 #undef VALUE_FUNCTION
 
-INLINE void value_tiles(const struct value_job *job, int n_vectors, int n_dims, int begin, int end, int i) {
+INLINE void value_tiles(const struct value_job *job, int n_vectors, int n_dims, int begin, int end) {
     if (begin < end)
         switch (n_dims * 8 + n_vectors) {
 #define VALUE_CASE(n, v)                                                                                               \
-    case n * 8 + v: value_##n##x##v(job, begin, end, i); break;
+    case n * 8 + v: value_##n##x##v(job, begin, end); break;
             EACH_TILE(VALUE_CASE)
 #undef VALUE_CASE
         }
 }
 
+/* Spread evenly over the tiles of all calls, at most one a key. */
+INLINE int lines_a_tile(const struct sa_ahead *ahead, int n_keys, int n_tiles) {
+    const int tiles = n_tiles * (ahead->calls > 0 ? ahead->calls : 1), n = (ahead->left + tiles - 1) / tiles;
+    return n < n_keys ? n : n_keys;
+}
+
 static void lanes_values(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v,
-                         const float *alpha, float *o, const struct sa_ahead *ahead) {
+                         const float *alpha, float *o, struct sa_ahead *ahead) {
     const int lane = g0 * SA_GROUP_ROWS, n_vectors = (g1 - g0) * GROUP_VECTORS;
-    const struct value_job job = {p + lane, alpha + lane, o + lane, v, keys->begin + g0, keys->end + g0, ahead};
     const struct tiling tiling = tiling_of(v.d, TILE_SIZE(n_vectors));
     const int middle = tiling.n_large * tiling.size;
-    value_tiles(&job, n_vectors, tiling.size, 0, middle, 0);
-    value_tiles(&job, n_vectors, tiling.size - 1, middle, v.d, tiling.n_large);
+    const int n_tiles = (v.d + tiling.size - 1) / tiling.size, n_keys = keys->end[g0] - keys->begin[g1 - 1];
+    const struct value_job job = {.p = p + lane,
+                                  .alpha = alpha ? alpha + lane : NULL,
+                                  .o = o + lane,
+                                  .v = v,
+                                  .begin = keys->begin + g0,
+                                  .end = keys->end + g0,
+                                  .ahead = ahead,
+                                  .n_fetched = lines_a_tile(ahead, n_keys, n_tiles)};
+    value_tiles(&job, n_vectors, tiling.size, 0, middle);
+    value_tiles(&job, n_vectors, tiling.size - 1, middle, v.d);
+    ahead->calls--;
 }
 
 #endif

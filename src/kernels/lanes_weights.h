@@ -27,26 +27,14 @@ INLINE vf weights1(float *s, vf m) {
     return first + weights2(s, 1, m);
 }
 
-/* Rows j .. j + n - 1 of `ahead`, as far as there are so many. */
-INLINE void fetch_rows(struct sa_lines ahead, int j, int n) {
-    for (int end = j + n < ahead.n ? j + n : ahead.n; j < end; j++)
-        for (int c = 0; c < ahead.bytes; c += SA_LINE_BYTES)
-            __builtin_prefetch(ahead.data + j * ahead.stride + c, 0, 2);
-}
-
-static void lanes_weights(int g, int n_keys, float *s, const float *mb, float *m, float *l, float *alpha,
-                          struct sa_lines ahead) {
-    const int n_steps = GROUP_VECTORS * n_keys / SA_SUM_KEYS, n_fetched = n_steps ? ahead.n / n_steps + 1 : 0;
-    int fetched = 0;
+static void lanes_weights(int g, int n_keys, float *s, const float *mb, float *m, float *l, float *alpha) {
     for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES) {
         vf m_new = v_max(v_load(m + lane), v_load(mb + lane));
         vf shift = finite_max(m_new);
         vf factor = exp2_nonpositive(v_load(m + lane) - shift);
         vf sum = v_set1(0.0f);
-        for (int j = 0; j < n_keys; j += SA_SUM_KEYS, fetched += n_fetched) {
+        for (int j = 0; j < n_keys; j += SA_SUM_KEYS)
             sum = sum + weights1(s + j * W + lane, shift);
-            fetch_rows(ahead, fetched, n_fetched);
-        }
         v_store(m + lane, m_new);
         v_store(alpha + lane, factor);
         v_store(l + lane, v_fma(v_load(l + lane), factor, sum));

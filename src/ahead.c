@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#include "ahead.h"
+
+#include "near.h"
+#include "sight.h"
+
+/* Rows of q or of o, from `data` on: tokens of a head or heads of a token, whichever are more, side by side. */
+static void add_rows(struct sa_ahead *after, const char *data, ptrdiff_t token, ptrdiff_t head, int n_tokens,
+                     int n_heads, int bytes) {
+    const bool tokens = n_tokens >= n_heads;
+    for (int i = 0; i < (tokens ? n_heads : n_tokens); i++)
+        sa_ahead_add(after, tokens ? sa_lines_of_rows(data + i * head, token, n_tokens, bytes)
+                                   : sa_lines_of_rows(data + i * token, head, n_heads, bytes));
+}
+
+/* The tokens that a tile's rows begin and end with, and those between. */
+static struct sa_range tokens_of(const struct sa_problem *problem, struct sa_item item) {
+    const int64_t first = item.tile * SA_TILE_ROWS;
+    const int n_rows = sa_tile_rows(problem, &problem->seqs[item.seq], item.tile);
+    return (struct sa_range){first / problem->group, (first + n_rows - 1) / problem->group + 1};
+}
+
+static void add_outputs(struct sa_ahead *after, const struct sa_problem *problem, struct sa_item item) {
+    const struct sa_strided_out *o = &problem->seqs[item.seq].o;
+    const struct sa_range tokens = tokens_of(problem, item);
+    add_rows(after, o->data + item.kv_head * problem->group * o->head + tokens.begin * o->token, o->token, o->head,
+             (int)(tokens.end - tokens.begin), problem->group, problem->d_v * sa_type_bytes(problem->o_type));
+}
+
+static void add_queries(struct sa_ahead *after, const struct sa_problem *problem, struct sa_item item) {
+    const struct sa_strided *q = &problem->seqs[item.seq].q;
+    const struct sa_range tokens = tokens_of(problem, item);
+    add_rows(after, q->data + item.kv_head * problem->group * q->head + tokens.begin * q->token, q->token, q->head,
+             (int)(tokens.end - tokens.begin), problem->group, problem->d_qk * sa_type_bytes(problem->q_type));
+}
+
+static struct sa_lines first_keys(const struct sa_cache *cache, int kv_head, struct sa_range keys) {
+    const struct sa_cache head = sa_cache_of_head(cache, kv_head);
+    return sa_lines_of(&head, keys.begin,
+                       keys.end - keys.begin < SA_BLOCK_KEYS ? keys.end : keys.begin + SA_BLOCK_KEYS);
+}
+
+/* The first block that an item has to look at. */
+static int64_t first_block(const struct sa_problem *problem, struct sa_item item, int64_t begin) {
+    enum { N_BLOCKS = 16 };
+    const struct sa_seq *seq = &problem->seqs[item.seq];
+    if (!seq->sight.any)
+        return begin;
+    const struct sa_viewer viewer =
+        sa_viewer_of(problem, seq, item.kv_head, item.tile * SA_TILE_ROWS, sa_tile_rows(problem, seq, item.tile));
+    return sa_viewer_next(&viewer, begin, N_BLOCKS);
+}
+
+/* The keys and values that an item begins with, unless the one before it goes through the same. */
+static void add_first_keys(struct sa_tile *t, const struct sa_splits *splits, struct sa_item item,
+                           struct sa_item before) {
+    const struct sa_problem *problem = t->problem;
+    const struct sa_seq *seq = &problem->seqs[item.seq];
+    const bool whole = item.split == SA_WHOLE;
+    struct sa_range keys =
+        whole ? (struct sa_range){seq->first_key, seq->n_k} : sa_part_keys(&splits->at[item.split], item.part);
+    const int64_t begin = sa_clamp(first_block(problem, item, keys.begin), keys.begin, keys.end);
+    if (whole && item.seq == before.seq && item.kv_head == before.kv_head &&
+        begin == first_block(problem, before, keys.begin))
+        return;
+    keys.begin = begin;
+    if (keys.begin < seq->first_key || keys.begin == keys.end)
+        return;
+    const struct sa_lines values = first_keys(&seq->v, item.kv_head, keys);
+    sa_ahead_add(&t->after, first_keys(&seq->k, item.kv_head, keys));
+    sa_ahead_add(&t->after, values);
+    t->after_values = values.data;
+}
+
+void sa_ahead_of_item(struct sa_tile *t, const struct sa_splits *splits, struct sa_item item,
+                      const struct sa_item *next) {
+    t->fetched = t->space->fetched;
+    t->space->fetched = NULL;
+    if (sa_tile_rows(t->problem, t->seq, item.tile) <= SA_FEW_ROWS)
+        return; /* these have a way of their own */
+    if (item.split == SA_WHOLE && !t->seq->kept)
+        add_outputs(&t->after, t->problem, item);
+    if (next) {
+        add_queries(&t->after, t->problem, *next);
+        add_first_keys(t, splits, *next, item);
+    }
+}

@@ -34,12 +34,6 @@ static void add_queries(struct sa_ahead *after, const struct sa_problem *problem
              (int)(tokens.end - tokens.begin), problem->group, problem->d_qk * sa_type_bytes(problem->q_type));
 }
 
-static struct sa_lines first_keys(const struct sa_cache *cache, int kv_head, struct sa_range keys) {
-    const struct sa_cache head = sa_cache_of_head(cache, kv_head);
-    return sa_lines_of(&head, keys.begin,
-                       keys.end - keys.begin < SA_BLOCK_KEYS ? keys.end : keys.begin + SA_BLOCK_KEYS);
-}
-
 /* The first block that an item has to look at. */
 static int64_t first_block(const struct sa_problem *problem, struct sa_item item, int64_t begin) {
     enum { N_BLOCKS = 16 };
@@ -63,25 +57,26 @@ static void add_first_keys(struct sa_tile *t, const struct sa_splits *splits, st
     if (whole && item.seq == before.seq && item.kv_head == before.kv_head &&
         begin == first_block(problem, before, keys.begin))
         return;
-    keys.begin = begin;
-    if (keys.begin < seq->first_key || keys.begin == keys.end)
+    if (begin < seq->first_key || begin == keys.end)
         return;
-    const struct sa_lines values = first_keys(&seq->v, item.kv_head, keys);
-    sa_ahead_add(&t->after, first_keys(&seq->k, item.kv_head, keys));
-    sa_ahead_add(&t->after, values);
-    t->after_values = values.data;
+    const struct sa_cache k = sa_cache_of_head(&seq->k, item.kv_head), v = sa_cache_of_head(&seq->v, item.kv_head);
+    const int64_t block_end = begin - begin % SA_BLOCK_KEYS + SA_BLOCK_KEYS;
+    t->after_end = block_end < keys.end ? block_end : keys.end;
+    sa_ahead_add_tokens(t->after, &k, begin, t->after_end);
+    sa_ahead_add_tokens(t->after, &v, begin, t->after_end);
 }
 
 void sa_ahead_of_item(struct sa_tile *t, const struct sa_splits *splits, struct sa_item item,
                       const struct sa_item *next) {
-    t->fetched = t->space->fetched;
-    t->space->fetched = NULL;
+    t->fetched_end = t->space->fetched_end;
+    t->space->fetched_end = 0;
+    sa_ahead_open(t->after);
     if (sa_tile_rows(t->problem, t->seq, item.tile) <= SA_FEW_ROWS)
         return; /* these have a way of their own */
     if (item.split == SA_WHOLE && !t->seq->kept)
-        add_outputs(&t->after, t->problem, item);
+        add_outputs(t->after, t->problem, item);
     if (next) {
-        add_queries(&t->after, t->problem, *next);
+        add_queries(t->after, t->problem, *next);
         add_first_keys(t, splits, *next, item);
     }
 }

@@ -260,7 +260,9 @@ static void attend_part(struct sa_tile *t, struct sa_item item, const struct sa_
 void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *problem, const struct sa_splits *splits,
                const struct sa_partials *partials, struct sa_item item, const struct sa_item *next,
                struct sa_workspace *space) {
-    struct sa_tile t = {.kernels = kernels, .problem = problem, .space = space, .seq = &problem->seqs[item.seq]};
+    struct sa_ahead after;
+    struct sa_tile t = {
+        .kernels = kernels, .problem = problem, .space = space, .seq = &problem->seqs[item.seq], .after = &after};
     sa_ahead_of_item(&t, splits, item, next);
     if (item.split == SA_WHOLE)
         attend_whole(&t, item);

@@ -155,9 +155,9 @@ static struct sa_rows rows_of(const struct block *b, const struct sa_cache *cach
 
 static void add_after(const struct block *b) {
     const struct sa_tile *t = b->tile;
-    for (int i = 0; i < t->after.n_sets; i++)
-        sa_ahead_add(b->ahead, t->after.sets[i]);
-    t->space->fetched = t->after_values;
+    for (int i = 0; i < t->after->n_sets && b->ahead->n_sets < SA_AHEAD_SETS; i++)
+        sa_ahead_add(b->ahead, t->after->sets[i]);
+    t->space->fetched_end = t->after_end;
 }
 
 /* The block's values, then the keys of the next one; from the last block on what comes after the tile. */
@@ -165,12 +165,11 @@ static void open_ahead(const struct block *b) {
     const struct sa_tile *t = b->tile;
     const int64_t n_k = t->seq->n_k, at = sa_tile_next(t, b->at + SA_BLOCK_KEYS);
     const int64_t end = at + SA_BLOCK_KEYS < n_k ? at + SA_BLOCK_KEYS : n_k;
-    const struct sa_lines values = sa_lines_of(&t->v, b->at + b->seen_begin, b->at + b->seen_end);
     sa_ahead_open(b->ahead);
-    if (values.data != t->fetched && !(b->view && b->view->gaps))
-        sa_ahead_add(b->ahead, values);
+    if (b->at >= t->fetched_end && !(b->view && b->view->gaps))
+        sa_ahead_add_tokens(b->ahead, &t->v, b->at + b->seen_begin, b->at + b->seen_end);
     if (at < n_k && sa_tile_sees_any(t, at, end))
-        sa_ahead_add(b->ahead, sa_lines_of(&t->k, at, end));
+        sa_ahead_add_tokens(b->ahead, &t->k, at, end);
     else
         add_after(b);
 }

@@ -22,9 +22,9 @@ struct sa_tile {
     int64_t first_position, last_position;
     struct sa_span group_first[SA_TILE_GROUPS],
         group_last[SA_TILE_GROUPS]; /* what the first and last row of a group see */
-    struct sa_ahead after;          /* o, and what will be needed when the tile is done: see ahead.h */
-    const char *after_values;       /* the first values in it, NULL if there are none */
-    const char *fetched;            /* those that the tile before has fetched */
+    struct sa_ahead *after;         /* o, and what will be needed when the tile is done: see ahead.h */
+    int64_t after_end;              /* the values in it are of keys below this; 0: there are none */
+    int64_t fetched_end;            /* the same of what the tile before has fetched */
     struct sa_viewer viewer;        /* of a sequence with any struct sa_sight */
 };
 

@@ -32,11 +32,18 @@ struct sa_lines sa_lines_of_rows(const char *data, ptrdiff_t stride, int n, int 
                                              : (struct sa_lines){data, stride, n, columns};
 }
 
-struct sa_lines sa_lines_of(const struct sa_cache *cache, int64_t begin, int64_t end) {
-    if (begin >= end || !exists(cache, begin))
-        return (struct sa_lines){NULL, 0, 0, 0};
+/* As far as the page of the first one goes. */
+static struct sa_lines lines_of_page(const struct sa_cache *cache, int64_t begin, int64_t end) {
     const struct sa_stored rows = sa_stored_of(cache, begin, end);
     return sa_lines_of_rows(rows.data, rows.stride, rows.n, cache->d_bytes);
+}
+
+void sa_ahead_add_tokens(struct sa_ahead *ahead, const struct sa_cache *cache, int64_t begin, int64_t end) {
+    while (begin < end && ahead->n_sets < SA_AHEAD_SETS) {
+        if (exists(cache, begin))
+            sa_ahead_add(ahead, lines_of_page(cache, begin, end));
+        begin = cache->table ? begin - begin % cache->page_tokens + cache->page_tokens : end;
+    }
 }
 
 /* Rows a multiple of 2048 bytes apart, as in [token][head][dimension] with many heads, share a few sets of the caches

@@ -20,8 +20,8 @@ struct sa_stored sa_scales_of(const struct sa_cache *cache, int64_t begin, int n
 /* n rows of so many bytes as cache lines to be fetched. */
 struct sa_lines sa_lines_of_rows(const char *data, ptrdiff_t stride, int n, int bytes);
 
-/* Those of the same tokens; none if there are none. */
-struct sa_lines sa_lines_of(const struct sa_cache *cache, int64_t begin, int64_t end);
+/* Adds the tokens begin .. end - 1, page after page, as far as there is room for so many pages. */
+void sa_ahead_add_tokens(struct sa_ahead *ahead, const struct sa_cache *cache, int64_t begin, int64_t end);
 
 /* The block that begins at token `at`: row j is token at + j, for begin <= j < end; others must not be read. Rows that
  * are not used in place, and scales, stand in the workspace until the next call. `again`: they are read more than once,

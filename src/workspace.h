@@ -36,7 +36,7 @@ enum { SA_BIAS_STRIDE = SA_BLOCK_KEYS + SA_LINE_FLOATS };
 struct sa_workspace {
     struct sa_buffer buffer;
     struct sa_buffer offered; /* a larger one that the owner has not taken up yet */
-    const char *fetched;      /* values that the next item may begin with, NULL: none are */
+    int64_t fetched_end;      /* of those that the next item begins with: values of keys below have been fetched */
     int d_qk, d_v;            /* what the pointers below are laid out for */
     int32_t *lo, *hi, *sink;  /* which keys each row sees, see sa_lane_keys */
     float *qt, *s, *mb, *alpha;

@@ -130,9 +130,10 @@ struct sa_lines {
     int n, columns;
 };
 
-/* What scores() and values() fetch into the second-level cache meanwhile, each from where the one before has come to: a
- * block's values; rows of q and of o, at most 8 sets each; keys and values. */
-enum { SA_AHEAD_SETS = 2 * 8 + 3 };
+/* What scores() and values() fetch into the second-level cache meanwhile, each from where the one before has come to.
+ * Sets: a block's pages of 16 tokens, for its values and for keys and values of another; rows of q and of o, 8 at most.
+ */
+enum { SA_AHEAD_SETS = 3 * 16 + 2 * 8 };
 struct sa_ahead {
     struct sa_lines sets[SA_AHEAD_SETS];
     int n_sets;

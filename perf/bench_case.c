@@ -129,7 +129,13 @@ bool bench_case_open(struct bench_case *c, const struct bench_shape *shape, cons
     struct place p = {.shape = shape, .arena = arena, .pool = *at, .at = &inside};
     if (!c->seqs || !place_seqs(c, &p))
         return false;
-    *at = bench_extent_add(*at, bench_shape_extent(shape));
+    const struct bench_extent extent = bench_shape_extent(shape);
+    for (int i = 0; i < 2; i++) {
+        const enum bench_tensor tensor = i ? BENCH_V : BENCH_K;
+        c->kv[i] = (struct bench_block){arena->at[tensor][shape->kv_type] + at->bytes[tensor][shape->kv_type],
+                                        extent.bytes[tensor][shape->kv_type]};
+    }
+    *at = bench_extent_add(*at, extent);
     c->batch = make_batch(shape, c->seqs, logit_scale);
     if (!bench_kinds_open(&shape->kinds, &c->batch, c->seqs, &c->memory))
         return false;

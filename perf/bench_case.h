@@ -10,6 +10,12 @@
 #include "bench_arena.h"
 #include "bench_shape.h"
 
+/* Memory that all k, or all v, of a case stand in. */
+struct bench_block {
+    const char *at;
+    size_t bytes;
+};
+
 struct bench_case {
     const struct bench_shape *shape;
     sa_sequence *seqs;
@@ -17,6 +23,7 @@ struct bench_case {
     void **memory;  /* of what the shape's kinds ask for */
     sa_batch batch;
     double flops, pairs, kv_bytes;
+    struct bench_block kv[2];
 };
 
 /* Places a shape at *at and moves *at behind it. The scores get the standard deviation logit_scale. */

@@ -54,7 +54,7 @@ void bench_config_measure_peak(struct bench_config *config) {
 }
 
 void bench_config_measure_read(struct bench_config *config) {
-    bench_samples_add(&config->reads, read_rate(config->info.n_threads));
+    bench_samples_add(&config->reads, read_rate(config->info.n_threads, &config->way));
 }
 
 void bench_configs_summarize(struct bench_configs *configs) {

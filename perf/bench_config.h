@@ -7,6 +7,7 @@
 
 #include "bench_options.h"
 #include "bench_stats.h"
+#include "read_rate.h"
 
 struct bench_config {
     sa_engine *engine;
@@ -15,6 +16,7 @@ struct bench_config {
     struct bench_summary peak;
     struct bench_samples reads; /* bytes/s that they read from memory; none if no shape is limited by that */
     struct bench_summary read;
+    struct read_way way; /* how */
 };
 
 struct bench_configs {

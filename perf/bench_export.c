@@ -33,8 +33,8 @@ static void write_row(FILE *file, const struct bench_result *result) {
             rates.share, rates.share_best, rates.share_cpu, rates.gbytes, result->error_share);
     fprintf(file, "%s,%s,%s,%lld,%d,", bench_type_name(shape->q_type), bench_type_name(shape->kv_type),
             bench_type_name(shape->o_type), (long long)shape->page, result->n_copies);
-    fprintf(file, "%.6g,%.6g,%.4f,%.4f,%.4f,%.4f\n", rates.read_median, rates.read_best, rates.share_read,
-            rates.share_read_best, rates.share_read_cpu, result->ratio.median);
+    fprintf(file, "%.6g,%.6g,%.4f,%.4f,%.4f,%.4f,%.4f\n", rates.read_median, rates.read_best, rates.share_read,
+            rates.share_read_best, rates.share_read_cpu, result->ratio.median, result->loop.median);
 }
 
 bool bench_write_csv(const char *path, const struct bench_results *results) {
@@ -45,7 +45,7 @@ bool bench_write_csv(const char *path, const struct bench_results *results) {
           "median_s,three_quarters_s,max_s,cpu_median_s,gflops,peak_median_gflops,peak_best_gflops,share_median,share_"
           "best,share_cpu,"
           "kv_gbytes_per_s,error_over_bound,q_type,kv_type,o_type,page,copies,read_median_gbytes_per_s,"
-          "read_best_gbytes_per_s,share_read,share_read_best,share_read_cpu,over_parts\n",
+          "read_best_gbytes_per_s,share_read,share_read_best,share_read_cpu,over_parts,share_loop\n",
           file);
     for (int i = 0; i < results->n; i++)
         write_row(file, &results->at[i]);
@@ -115,6 +115,8 @@ static void write_result(FILE *file, const struct bench_result *result) {
     fprintf(file, "\"share_read\": %.4f, \"share_read_best\": %.4f, \"share_read_cpu\": %.4f, ", rates.share_read,
             rates.share_read_best, rates.share_read_cpu);
     bench_json_samples(file, "over_parts", &result->ratio_samples);
+    fputs(",\n   ", file);
+    bench_json_samples(file, "share_loop", &result->loop_samples);
     fputs(",\n   ", file);
     bench_json_samples(file, "samples_s", &result->samples);
     fputs(",\n   ", file);

@@ -71,11 +71,16 @@ struct bench_rates bench_rates_of(const struct bench_result *result) {
 static void print_read_share(const struct bench_result *result, const struct bench_rates *rates) {
     char copies[16];
     snprintf(copies, sizeof copies, "%d", result->n_copies);
-    if (bench_shape_is_decode(result->c->shape))
-        printf("%8.1f%8.1f %%%7.1f %%%7.1f %%%8s", rates->gbytes, 100 * rates->share_read, 100 * rates->share_read_best,
-               100 * rates->share_read_cpu, result->c->shape->warm ? "warm" : copies);
+    if (!bench_shape_is_decode(result->c->shape)) {
+        printf("%8s%10s%9s%9s%9s%8s", "", "", "", "", "", "");
+        return;
+    }
+    printf("%8.1f%8.1f %%%7.1f %%%7.1f %%", rates->gbytes, 100 * rates->share_read, 100 * rates->share_read_best,
+           100 * rates->share_read_cpu);
+    if (result->loop.n)
+        printf("%7.1f %%%8s", 100 * result->loop.median, copies);
     else
-        printf("%8s%10s%9s%9s%8s", "", "", "", "", "");
+        printf("%9s%8s", "", "warm");
 }
 
 /* `first`: the same shape with the first engine, NULL if there is only one. */
@@ -98,7 +103,7 @@ static void print_titles(bool reads, bool several) {
     printf("%-26s %-7s%4s%10s%10s%9s%9s%9s%9s%9s", "shape", "kernel", "thr", "min", "median", "spread", "GFLOP/s",
            "of peak", "at best", "by cpu");
     if (reads)
-        printf("%8s%10s%9s%9s%8s", "GB/s", "of read", "at best", "by cpu", "copies");
+        printf("%8s%10s%9s%9s%9s%8s", "GB/s", "of read", "at best", "by cpu", "of loop", "copies");
     puts(several ? "    speed" : "");
 }
 
@@ -154,7 +159,9 @@ void bench_print_results(const struct bench_results *results) {
     if (results->reads)
         printf(
             "GB/s: bytes of k and v and their scales, where memory is the limit; of read: of what these threads read\n"
-            "from memory in the same run. Calls take turns with copies, so that each has left the caches.\n");
+            "from memory in the same run, at best; of loop: of what they read from the next copy right after each "
+            "call.\n"
+            "Calls take turns with copies, so that each has left the caches.\n");
     if (several)
         printf("speed: the first engine's median time on the same shape over this one's.\n");
     if (worst_error(results) >= 0)

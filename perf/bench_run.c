@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bench_loop.h"
 #include "bench_progress.h"
 #include "bench_verify.h"
 #include "read_rate.h"
@@ -17,10 +18,12 @@ static double cache_bytes(void) {
     return bytes ? (double)bytes : guess;
 }
 
+static bool is_cold(const struct bench_shape *shape) { return bench_shape_is_decode(shape) && !shape->warm; }
+
 /* What memory limits is measured with so many copies that each has left the caches when its turn comes again. */
 static int copies_of(const struct bench_shape *shape, double cold_bytes) {
     enum { MAX_COPIES = 1024 };
-    if (shape->warm || !bench_shape_is_decode(shape))
+    if (!is_cold(shape))
         return 1;
     const double copies = ceil(cold_bytes / (bench_shape_kv_bytes(shape) + 1));
     return copies > MAX_COPIES ? MAX_COPIES : (int)copies;
@@ -103,6 +106,8 @@ bool bench_open(struct bench_results *results, const struct bench_options *optio
         !open_results(results))
         return perror("bench"), false;
     results->reads = results->reads && options->read_rate;
+    for (int i = 0; i < results->n; i++)
+        results->at[i].loops = results->reads && is_cold(results->at[i].c->shape);
     for (int i = 0; results->reads && i < results->configs.n; i++)
         bench_config_measure_read(&results->configs.at[i]);
     bench_configs_summarize(&results->configs);
@@ -113,6 +118,7 @@ static void close_result(struct bench_result *result) {
     bench_samples_free(&result->samples);
     bench_samples_free(&result->cpu_samples);
     bench_samples_free(&result->ratio_samples);
+    bench_samples_free(&result->loop_samples);
     for (int i = 0; i < BENCH_PARTS; i++)
         bench_samples_free(&result->part_samples[i]);
 }
@@ -139,12 +145,14 @@ static bool forward(const struct bench_result *result, const sa_batch *batch) {
     return false;
 }
 
-/* With the copy whose turn it is. */
-static bool call(struct bench_result *result) {
-    const int turn = result->turn;
-    result->turn = (turn + 1) % result->n_copies;
-    return forward(result, &result->c[turn].batch);
+/* The copy whose turn it is. */
+static const struct bench_case *next_copy(struct bench_result *result) {
+    const struct bench_case *c = &result->c[result->turn];
+    result->turn = (result->turn + 1) % result->n_copies;
+    return c;
 }
+
+static bool call(struct bench_result *result) { return forward(result, &next_copy(result)->batch); }
 
 static const double sample_seconds =
     20e-6; /* calls shorter than this are timed several at once: the clock takes 25 ns */
@@ -181,6 +189,15 @@ static bool take_parts(struct bench_result *result) {
     return true;
 }
 
+/* Right after a call, which the last sample is of, with the next copy. */
+static bool take_loop(struct bench_result *result) {
+    const double rate = bench_loop_rate(result->config, next_copy(result));
+    if (rate > 0)
+        bench_samples_add(&result->loop_samples,
+                          result->c->kv_bytes / result->samples.at[result->samples.n - 1] / rate);
+    return rate > 0;
+}
+
 static bool take_sample(struct bench_result *result, int n_calls) {
     const double cpu_begin = bench_cpu_time(), begin = bench_now();
     for (int i = 0; i < n_calls; i++)
@@ -188,6 +205,8 @@ static bool take_sample(struct bench_result *result, int n_calls) {
             return false;
     bench_samples_add(&result->samples, (bench_now() - begin) / n_calls);
     bench_samples_add(&result->cpu_samples, (bench_cpu_time() - cpu_begin) / n_calls);
+    if (result->loops && result->samples.n && !take_loop(result))
+        return false;
     return !result->c->shape->parts || take_parts(result);
 }
 
@@ -278,6 +297,7 @@ static void summarize(struct bench_result *result) {
     result->time = bench_summarize(&result->samples);
     result->cpu_time = bench_summarize(&result->cpu_samples);
     result->ratio = bench_summarize(&result->ratio_samples);
+    result->loop = bench_summarize(&result->loop_samples);
     for (int i = 0; i < BENCH_PARTS; i++)
         result->part_time[i] = bench_summarize(&result->part_samples[i]);
 }

@@ -44,13 +44,8 @@ static size_t bytes_a_thread(int n_threads) {
 
 typedef uint64_t line __attribute__((vector_size(64), may_alias));
 
-struct way {
-    int n_streams;   /* parts of the buffer that are read side by side */
-    size_t distance; /* bytes ahead of a stream that are prefetched; 0: the hardware's own prefetchers only */
-};
-
 /* The likeliest first: the time may not suffice for all. */
-static const struct way ways[] = {{8, 0}, {4, 0}, {8, 512}, {4, 512}, {2, 512}, {1, 4096}, {1, 0}};
+static const struct read_way ways[] = {{8, 0}, {4, 0}, {8, 512}, {4, 512}, {2, 512}, {1, 4096}, {1, 0}};
 enum { N_WAYS = sizeof ways / sizeof *ways, LINE = 64, STEP = 4 * LINE };
 
 /* n_streams is constant where it is inlined. */
@@ -73,7 +68,7 @@ static inline __attribute__((always_inline)) uint64_t read_streams(const char *a
 }
 
 #define READ_FUNCTION(name, attributes)                                                                                \
-    attributes static uint64_t name(const char *at, size_t bytes, struct way way) {                                    \
+    attributes static uint64_t name(const char *at, size_t bytes, struct read_way way) {                               \
         switch (way.n_streams) {                                                                                       \
         case 8: return read_streams(at, bytes, 8, way.distance);                                                       \
         case 4: return read_streams(at, bytes, 4, way.distance);                                                       \
@@ -88,7 +83,7 @@ READ_FUNCTION(read_avx512, __attribute__((target("avx512f"))))
 READ_FUNCTION(read_avx2, __attribute__((target("avx2"))))
 #endif
 
-static uint64_t read_once(const char *at, size_t bytes, struct way way) {
+uint64_t read_once(const char *at, size_t bytes, struct read_way way) {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f"))
         return read_avx512(at, bytes, way);
@@ -112,6 +107,7 @@ struct crew {
     size_t bytes; /* a thread */
     double until; /* when to stop; 0: not begun */
     double best;  /* bytes/s of the fastest piece */
+    struct read_way fastest;
     bool no_memory, enough;
 };
 
@@ -141,8 +137,9 @@ static double rate_of_piece(const struct crew *crew) {
 }
 
 /* What one of them does while the others wait. */
-static void note_piece(struct crew *crew) {
+static void note_piece(struct crew *crew, struct read_way way) {
     const double rate = rate_of_piece(crew);
+    crew->fastest = rate > crew->best ? way : crew->fastest;
     crew->best = rate > crew->best ? rate : crew->best;
     crew->until = crew->until > 0 ? crew->until : crew->readers[0].begin + seconds_at_most;
     crew->enough = crew->readers[0].end > crew->until;
@@ -158,14 +155,14 @@ static void meet(struct crew *crew) {
         continue;
 }
 
-static void read_piece(struct reader *reader, const char *at, struct way way) {
+static void read_piece(struct reader *reader, const char *at, struct read_way way) {
     struct crew *crew = reader->crew;
     meet(crew);
     reader->begin = peak_now();
     reader->sink += read_once(at, piece_bytes, way);
     reader->end = peak_now();
     if (pthread_barrier_wait(&crew->barrier) == PTHREAD_BARRIER_SERIAL_THREAD)
-        note_piece(crew);
+        note_piece(crew, way);
     pthread_barrier_wait(&crew->barrier);
 }
 
@@ -209,13 +206,16 @@ static void run_crew(struct crew *crew, int n_threads) {
         pthread_barrier_destroy(&crew->barrier);
 }
 
-double read_rate(int n_threads) {
+double read_rate(int n_threads, struct read_way *fastest) {
     n_threads = peak_at_most_online(n_threads < 1 ? 1 : n_threads);
     struct crew crew = {.gate = PTHREAD_MUTEX_INITIALIZER,
                         .readers = calloc((size_t)n_threads, sizeof *crew.readers),
-                        .bytes = bytes_a_thread(n_threads)};
+                        .bytes = bytes_a_thread(n_threads),
+                        .fastest = ways[0]};
     if (crew.readers)
         run_crew(&crew, n_threads);
     free(crew.readers);
+    if (fastest)
+        *fastest = crew.fastest;
     return crew.best;
 }

@@ -4,12 +4,23 @@
 #define SA_READ_RATE_H
 
 #include <stddef.h>
+#include <stdint.h>
+
+struct read_way {
+    int n_streams;   /* parts of the memory that are read side by side */
+    size_t distance; /* bytes ahead of a stream that are prefetched; 0: the hardware's own prefetchers only */
+};
 
 /* Bytes a second that n_threads threads together, or one a processor if there are more, read from memory: every byte
  * once, from buffers far larger than the caches, each touched first by the thread that reads it. The fastest of several
  * ways of reading (README.md), the best of many short pieces: what disturbs one only makes it slower. Takes less than a
- * second, unless others have the processors. 0 if there are no threads or no memory. */
-double read_rate(int n_threads);
+ * second, unless others have the processors. 0 if there are no threads or no memory. `fastest`, if not NULL, gets the
+ * way of the fastest piece. */
+double read_rate(int n_threads, struct read_way *fastest);
+
+/* Reads that many bytes once in the calling thread, a multiple of READ_RATE_BYTES; what it returns is of no use. */
+enum { READ_RATE_BYTES = 2048 };
+uint64_t read_once(const char *at, size_t bytes, struct read_way way);
 
 /* What is to come from memory must be that many times larger than the largest cache. */
 enum { READ_RATE_CACHES = 4 };

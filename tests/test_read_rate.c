@@ -6,13 +6,13 @@
 
 static void check_rate(double rate) { must(rate > 10e6 && rate < 100e12, "%g bytes a second", rate); }
 
-START_TEST(one_thread) { check_rate(read_rate(1)); }
+START_TEST(one_thread) { check_rate(read_rate(1, NULL)); }
 END_TEST
 
-START_TEST(more_threads_than_there_are_processors) { check_rate(read_rate(1 << 20)); }
+START_TEST(more_threads_than_there_are_processors) { check_rate(read_rate(1 << 20, NULL)); }
 END_TEST
 
-START_TEST(no_thread_is_one) { check_rate(read_rate(0)); }
+START_TEST(no_thread_is_one) { check_rate(read_rate(0, NULL)); }
 END_TEST
 
 START_TEST(the_largest_cache) {

@@ -13,7 +13,7 @@ static bool decode_and_check(sa_engine *engine, struct decode *decode, struct de
     if (!decode_run(engine, decode, report))
         return false;
     if (report->times.far_seconds > 0)
-        report->read_rate = read_rate(report->engine.n_threads);
+        report->read_rate = read_rate(report->engine.n_threads, NULL);
     return !decode->options->check || decode_compare(engine, decode, &report->check);
 }
 

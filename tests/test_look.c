@@ -66,7 +66,7 @@ static double recomputed(struct case_of_keys *c, int head, int64_t query, int64_
 /* ---------------------------------------------------------------- the sentence */
 
 static const float *tensor(struct safetensors *file, int layer, char letter) {
-    char name[16];
+    char name[24];
     struct array array;
     struct fault fault;
     snprintf(name, sizeof name, "layer%d.%c", layer, letter);

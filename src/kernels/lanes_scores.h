@@ -33,7 +33,8 @@ INLINE void score_step(const int n_keys, const int n_vectors, const float *qt, c
  * foresees the end of a loop of 32 turns, not always of one of 64. */
 INLINE void score_tile(const int n_keys, const int n_vectors, const int steps, const float *qt, const char *k,
                        const ptrdiff_t *row, int d, float *s, float *mb, struct sa_ahead *ahead) {
-    const struct run run = next_turns(ahead, d / steps, qt);
+    const bool fetches = steps > 1; /* a line a dimension is too much */
+    const struct run run = fetches ? next_turns(ahead, d / steps, qt) : (struct run){NULL, 0, 0};
     const char *fetch = run.at;
     vf sum[MAX_SUMS], best[MAX_VECTORS];
     UNROLL
@@ -43,7 +44,7 @@ INLINE void score_tile(const int n_keys, const int n_vectors, const int steps, c
         UNROLL
         for (int step = 0; step < steps; step++)
             score_step(n_keys, n_vectors, qt + step * W, k + step * sizeof(float), row, sum);
-        if (steps > 1)
+        if (fetches)
             __builtin_prefetch(fetch, 0, 2);
     }
     UNROLL

@@ -129,7 +129,7 @@ run_tests() { # PRESET [CTEST_ARGUMENT...]
     local preset=$1
     shift
     setup_build "$preset"
-    ctest --preset "$preset" --no-tests=error "$@" </dev/null
+    ctest --preset "$preset" --no-tests=error -j "$(nproc)" "$@" </dev/null
 }
 
 check_gcc_tests() { # the test suite passes

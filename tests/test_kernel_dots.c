@@ -12,6 +12,7 @@
 #include "elements.h"
 #include "fenced.h"
 #include "kernels/kernels.h"
+#include "rows_ahead.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -228,19 +229,6 @@ START_TEST(what_is_not_finite_is_found) {
 END_TEST
 
 /* ---------------------------------------------------------------- queries in the lanes */
-
-/* The rows at hand, as lines that follow each other or in columns. */
-static struct sa_ahead ahead_of(struct sa_rows rows) {
-    const int columns = (rows.d + SA_LINE_FLOATS - 1) / SA_LINE_FLOATS;
-    const char *data = (const char *)rows.data;
-    struct sa_ahead ahead;
-    sa_ahead_open(&ahead);
-    ahead.calls = rows.n % 3;
-    if (rows.n % 2)
-        sa_ahead_add(&ahead, (struct sa_lines){data, rows.stride * (ptrdiff_t)sizeof(float), rows.n, columns});
-    sa_ahead_add(&ahead, (struct sa_lines){data, SA_LINE_BYTES, rows.n * columns, 1});
-    return ahead;
-}
 
 static void check_scores(const struct sa_dots *dots, struct sa_rows k, int g0, int g1) {
     struct sa_ahead ahead = ahead_of(k);

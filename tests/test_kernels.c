@@ -5,6 +5,7 @@
 
 #include "fenced.h"
 #include "kernel_frame.h"
+#include "rows_ahead.h"
 
 static const int counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 255, 256};
 static const int dims[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12,   13,
@@ -52,19 +53,6 @@ static void roll_lane_keys(struct dice *dice, int first_key, int n) {
 }
 
 /* ---------------------------------------------------------------- what is done with it */
-
-/* The rows at hand, as lines that follow each other or in columns. */
-static struct sa_ahead ahead_of(struct sa_rows rows) {
-    const int columns = (rows.d + SA_LINE_FLOATS - 1) / SA_LINE_FLOATS;
-    const char *data = (const char *)rows.data;
-    struct sa_ahead ahead;
-    sa_ahead_open(&ahead);
-    ahead.calls = rows.n % 3;
-    if (rows.n % 2)
-        sa_ahead_add(&ahead, (struct sa_lines){data, rows.stride * (ptrdiff_t)sizeof(float), rows.n, columns});
-    sa_ahead_add(&ahead, (struct sa_lines){data, SA_LINE_BYTES, rows.n * columns, 1});
-    return ahead;
-}
 
 typedef void run_kernel(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
                         int first_key);

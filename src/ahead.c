@@ -4,34 +4,28 @@
 #include "near.h"
 #include "sight.h"
 
-/* Rows of q or of o, from `data` on: tokens of a head or heads of a token, whichever are more, side by side. */
-static void add_rows(struct sa_ahead *after, const char *data, ptrdiff_t token, ptrdiff_t head, int n_tokens,
-                     int n_heads, int bytes) {
-    const bool tokens = n_tokens >= n_heads;
-    for (int i = 0; i < (tokens ? n_heads : n_tokens); i++)
-        sa_ahead_add(after, tokens ? sa_lines_of_rows(data + i * head, token, n_tokens, bytes)
-                                   : sa_lines_of_rows(data + i * token, head, n_heads, bytes));
-}
-
-/* The tokens that a tile's rows begin and end with, and those between. */
-static struct sa_range tokens_of(const struct sa_problem *problem, struct sa_item item) {
-    const int64_t first = item.tile * SA_TILE_ROWS;
-    const int n_rows = sa_tile_rows(problem, &problem->seqs[item.seq], item.tile);
-    return (struct sa_range){first / problem->group, (first + n_rows - 1) / problem->group + 1};
+/* A tile's rows of q or of o, which have head 0 of token 0 at `data`: with the tokens that it begins and ends with,
+ * those of each head or those of each token side by side, whichever are more. */
+static void add_rows(struct sa_ahead *after, const struct sa_problem *problem, struct sa_item item, const char *data,
+                     ptrdiff_t token, ptrdiff_t head, int bytes) {
+    const int group = problem->group, n_rows = sa_tile_rows(problem, &problem->seqs[item.seq], item.tile);
+    const int64_t row = item.tile * SA_TILE_ROWS, first = row / group;
+    const int n_tokens = (int)((row + n_rows - 1) / group - first) + 1;
+    data += item.kv_head * group * head + first * token;
+    for (int i = 0; n_tokens >= group && i < group; i++)
+        sa_ahead_add(after, sa_lines_of_rows(data + i * head, token, n_tokens, bytes));
+    for (int i = 0; n_tokens < group && i < n_tokens; i++)
+        sa_ahead_add(after, sa_lines_of_rows(data + i * token, head, group, bytes));
 }
 
 static void add_outputs(struct sa_ahead *after, const struct sa_problem *problem, struct sa_item item) {
     const struct sa_strided_out *o = &problem->seqs[item.seq].o;
-    const struct sa_range tokens = tokens_of(problem, item);
-    add_rows(after, o->data + item.kv_head * problem->group * o->head + tokens.begin * o->token, o->token, o->head,
-             (int)(tokens.end - tokens.begin), problem->group, problem->d_v * sa_type_bytes(problem->o_type));
+    add_rows(after, problem, item, o->data, o->token, o->head, problem->d_v * sa_type_bytes(problem->o_type));
 }
 
 static void add_queries(struct sa_ahead *after, const struct sa_problem *problem, struct sa_item item) {
     const struct sa_strided *q = &problem->seqs[item.seq].q;
-    const struct sa_range tokens = tokens_of(problem, item);
-    add_rows(after, q->data + item.kv_head * problem->group * q->head + tokens.begin * q->token, q->token, q->head,
-             (int)(tokens.end - tokens.begin), problem->group, problem->d_qk * sa_type_bytes(problem->q_type));
+    add_rows(after, problem, item, q->data, q->token, q->head, problem->d_qk * sa_type_bytes(problem->q_type));
 }
 
 /* The first block that an item has to look at. */
@@ -51,7 +45,7 @@ static void add_first_keys(struct sa_tile *t, const struct sa_splits *splits, st
     const struct sa_problem *problem = t->problem;
     const struct sa_seq *seq = &problem->seqs[item.seq];
     const bool whole = item.split == SA_WHOLE;
-    struct sa_range keys =
+    const struct sa_range keys =
         whole ? (struct sa_range){seq->first_key, seq->n_k} : sa_part_keys(&splits->at[item.split], item.part);
     const int64_t begin = sa_clamp(first_block(problem, item, keys.begin), keys.begin, keys.end);
     if (whole && item.seq == before.seq && item.kv_head == before.kv_head &&

@@ -44,8 +44,6 @@ INLINE int value_keys(const int n_dims, const int n_vectors, const int lo, const
     return j;
 }
 
-INLINE int fetch_end(int j, int end, struct run ahead) { return ahead.n < end - j ? j + ahead.n : end; }
-
 /* Stairs of several groups, vector 0 first: keys of the vectors 0 .. n - 1 before all are there, and of n .. after the
  * first ones have ended. Nothing where a vector is no whole group. */
 INLINE int value_up(const int n, const int n_dims, const int n_vectors, const struct value_job *job, int c, int j,
@@ -77,7 +75,7 @@ INLINE void value_tile(const int n_dims, const int n_vectors, const struct value
     j = value_up(2, n_dims, n_vectors, job, c, j, sum);
     j = value_up(3, n_dims, n_vectors, job, c, j, sum);
     if (ahead.n > 0)
-        j = value_keys(n_dims, n_vectors, 0, n_vectors, true, job, c, j, fetch_end(j, job->end[0], ahead), ahead, sum);
+        j = value_keys(n_dims, n_vectors, 0, n_vectors, true, job, c, j, j + ahead.n, ahead, sum);
     j = value_keys(n_dims, n_vectors, 0, n_vectors, false, job, c, j, job->end[0], ahead, sum);
     j = value_down(1, n_dims, n_vectors, job, c, j, sum);
     j = value_down(2, n_dims, n_vectors, job, c, j, sum);
@@ -111,7 +109,7 @@ INLINE void value_tiles(const struct value_job *job, int n_vectors, int n_dims, 
         }
 }
 
-/* Spread evenly over the tiles of all calls, at most one a key. */
+/* Spread evenly over the tiles of all calls, at most one for each key that all groups have. */
 INLINE int lines_a_tile(const struct sa_ahead *ahead, int n_keys, int n_tiles) {
     const int tiles = n_tiles * (ahead->calls > 0 ? ahead->calls : 1), n = (ahead->left + tiles - 1) / tiles;
     return n < n_keys ? n : n_keys;

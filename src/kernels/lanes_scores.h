@@ -34,7 +34,7 @@ INLINE void score_step(const int n_keys, const int n_vectors, const float *qt, c
 INLINE void score_tile(const int n_keys, const int n_vectors, const int steps, const float *qt, const char *k,
                        const ptrdiff_t *row, int d, float *s, float *mb, struct sa_ahead *ahead) {
     const bool fetches = steps > 1; /* a line a dimension is too much */
-    const struct run run = fetches ? next_turns(ahead, d / steps, qt) : (struct run){NULL, 0, 0};
+    const struct run run = fetches ? next_turns(ahead, d / steps, qt) : (struct run){(const char *)qt, 0, 0};
     const char *fetch = run.at;
     vf sum[MAX_SUMS], best[MAX_VECTORS];
     UNROLL

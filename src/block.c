@@ -160,13 +160,20 @@ static void add_after(const struct block *b) {
     t->space->fetched_end = t->after_end;
 }
 
+/* Were the block's values fetched by the tile before? That has fetched one block, maybe for a tile that another thread
+ * has taken: then this is wrong for one block, not for all before it. */
+static bool is_fetched(const struct block *b) {
+    const int64_t end = b->tile->fetched_end;
+    return b->at < end && end <= b->at + SA_BLOCK_KEYS;
+}
+
 /* The block's values, then the keys of the next one; from the last block on what comes after the tile. */
 static void open_ahead(const struct block *b) {
     const struct sa_tile *t = b->tile;
     const int64_t n_k = t->seq->n_k, at = sa_tile_next(t, b->at + SA_BLOCK_KEYS);
     const int64_t end = at + SA_BLOCK_KEYS < n_k ? at + SA_BLOCK_KEYS : n_k;
     sa_ahead_open(b->ahead);
-    if (b->at >= t->fetched_end && !(b->view && b->view->gaps))
+    if (!is_fetched(b) && !(b->view && b->view->gaps))
         sa_ahead_add_tokens(b->ahead, &t->v, b->at + b->seen_begin, b->at + b->seen_end);
     if (at < n_k && sa_tile_sees_any(t, at, end))
         sa_ahead_add_tokens(b->ahead, &t->k, at, end);

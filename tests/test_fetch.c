@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What kernels fetch ahead shows in no result: here, that lists of lines are gone through to their end, every line of
- * them and no other, however many are taken at once. */
+ * them and no other, however many are taken at once, and that each block's values are in its list. */
 #include "each_kernel.h"
+#include "engine.h"
 #include "inside.h"
 
 #define INLINE static inline /* as an instruction set's file would have it */
@@ -93,9 +94,61 @@ START_TEST(turns_leave_no_line_out) {
 }
 END_TEST
 
+/* ---------------------------------------------------------------- lists of an engine */
+
+enum { N_Q = 16, BLOCKS = 8, N_K = BLOCKS * SA_BLOCK_KEYS, D = 8 };
+
+static float q[N_Q * D], k[N_K * D], v[N_K * D], o[N_Q * D];
+static const struct sa_kernels *true_kernels;
+static int lists_with_values; /* of those that scores() was given, before it has taken any line */
+
+static bool has_values(const struct sa_ahead *ahead) {
+    for (int set = 0; set < ahead->n_sets; set++)
+        if (ahead->sets[set].data >= (const char *)v && ahead->sets[set].data < (const char *)v + sizeof v)
+            return true;
+    return false;
+}
+
+static void counting_scores(const float *qt, int g0, int g1, struct sa_rows rows, float *s, float *mb,
+                            struct sa_ahead *ahead) {
+    lists_with_values += ahead->set == 0 && ahead->column == 0 && ahead->line == 0 && has_values(ahead);
+    true_kernels->floats.scores(qt, g0, g1, rows, s, mb, ahead);
+}
+
+static void attend(sa_engine *engine) {
+    sa_sequence seq = {.n_q = N_Q, .n_k = N_K, .q = {q, 0, 0}, .k = {k, 0, 0}, .v = {v, 0, 0}, .o = {o, 0, 0}};
+    const sa_batch batch = {SA_BATCH_HEAD,   .n_sequences = 1, .sequences = &seq, .n_query_heads = 1,
+                            .n_kv_heads = 1, .d_qk = D,        .d_v = D};
+    must(sa_batch_forward(engine, &batch) == SA_OK, "%s", sa_last_reason());
+}
+
+/* A tile fetches a block for the tile that will probably come next. Where another one does, that one has lost a block,
+ * not all that stand before. */
+START_TEST(a_wrong_guess_costs_one_block) {
+    const sa_engine_options options = {.struct_size = sizeof options, .n_threads = 1};
+    sa_engine *engine;
+    must(sa_engine_create(&options, &engine) == SA_OK, "%s", sa_last_reason());
+    struct sa_kernels counting = *(true_kernels = engine->cpu.kernels);
+    counting.floats.scores = counting_scores;
+    engine->cpu.kernels = &counting;
+    for (int guess = 0; guess <= 2 * BLOCKS; guess++) {
+        attend(engine); /* there is a workspace now */
+        must(engine->free_calls != NULL, "no call is kept");
+        engine->team.spaces[0].fetched_end = engine->free_calls->space.fetched_end = guess * SA_BLOCK_KEYS;
+        lists_with_values = 0;
+        attend(engine);
+        const int wanted = guess >= 1 && guess <= BLOCKS ? BLOCKS - 1 : BLOCKS;
+        must(lists_with_values == wanted, "values of %d blocks after a guess of block %d", lists_with_values, guess);
+    }
+    engine->cpu.kernels = true_kernels;
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("fetch");
     tcase_add_test(add_case(suite, "runs"), runs_go_through_all_lines_once);
     tcase_add_test(add_case(suite, "turns"), turns_leave_no_line_out);
+    tcase_add_test(add_case(suite, "guesses"), a_wrong_guess_costs_one_block);
     return run_suite(suite);
 }

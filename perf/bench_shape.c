@@ -195,13 +195,14 @@ static bool add_words(struct bench_shapes *shapes, char *line, const char *where
     return append(shapes, shape) || complain(where, shape->name, "no memory");
 }
 
+static bool is_blank(const char *text) { return strspn(text, " \t\r") >= strcspn(text, "#\n"); }
+
 bool bench_shapes_add_line(struct bench_shapes *shapes, const char *text, const char *where) {
     struct draft draft = {0};
     struct bench_shape shape = {.left = -1, .right = -1};
-    const size_t length = strcspn(text, "#\n");
-    if (strspn(text, " \t\r") >= length)
+    if (is_blank(text))
         return true;
-    char *line = strndup(text, length);
+    char *line = strndup(text, strcspn(text, "#\n"));
     const bool good = line && add_words(shapes, line, where, &draft, &shape);
     if (!good)
         free(shape.seqs);
@@ -231,14 +232,17 @@ bool bench_shapes_each_line(const char *path, bool (*visit)(void *context, const
         return perror(path), false;
     char *line = NULL;
     size_t capacity = 0;
-    bool good = true;
+    bool good = true, any = false;
     for (int number = 1; good && getline(&line, &capacity, file) >= 0; number++) {
         char where[4096];
         snprintf(where, sizeof where, "%s:%d", path, number);
         good = visit(context, line, where);
+        any = any || !is_blank(line);
     }
     if (good && ferror(file))
         good = (perror(path), false);
+    if (good && !any)
+        good = (fprintf(stderr, "%s: no shape in it\n", path), false);
     free(line);
     fclose(file);
     return good;

@@ -41,7 +41,8 @@ struct bench_shapes {
  * it is not a shape. */
 bool bench_shapes_add_line(struct bench_shapes *shapes, const char *line, const char *where);
 
-/* Adds the lines of a file. A bare name that is no file here is looked for in bench_shapes_directory as well. */
+/* Adds the lines of a file; one without a shape is an error. A bare name that is no file here is looked for in
+ * bench_shapes_directory as well. */
 bool bench_shapes_add_file(struct bench_shapes *shapes, const char *path);
 
 /* Visits the lines of a file, found likewise, until one is refused; `where` is its name and the line's number. */

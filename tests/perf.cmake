@@ -37,6 +37,12 @@ if(SA_BUILD_PERF)
     set_tests_properties(perf.refuses.${name} PROPERTIES PASS_REGULAR_EXPRESSION "^--shape: '" LABELS perf)
   endforeach()
 
+  # Nor a file without shapes: those of the bench's own would be measured instead.
+  file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/no-shapes.txt "# nothing yet\n\n")
+  add_test(NAME perf.refuses.no_shapes COMMAND sa_bench --shapes ${CMAKE_CURRENT_BINARY_DIR}/no-shapes.txt)
+  set_tests_properties(perf.refuses.no_shapes PROPERTIES TIMEOUT 60 LABELS perf
+    PASS_REGULAR_EXPRESSION "no-shapes.txt: no shape in it")
+
   # The layer, if there is a CBLAS.
   if(TARGET sa_layer)
     add_test(NAME perf.layer COMMAND sa_layer_bench --shapes layers-smoke.txt ${smoke}

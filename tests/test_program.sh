@@ -83,7 +83,18 @@ refuse 2 '-o is missing' "$sa" run "$q" "$k" "$v"
 refuse 2 'window' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --window 3
 refuse 2 'layout' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --layout sbhd
 refuse 2 'scale' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --scale nan
-refuse 2 'unknown option' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --nothing
+refuse 2 "unknown option '--nothing'" "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --nothing
+refuse 2 "'--causal=1': takes no value" "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --causal=1
+refuse 2 "'--lse' needs a value" "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --lse
+refuse 2 "'-o' needs a value" "$sa" run "$q" "$k" "$v" -o
+refuse 2 "unknown option '-x'" "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" -x
+refuse 2 "unknown option '--topology'" "$sa" info --topology "core:4 pu:1"
+refuse 2 "'--shape' needs a value" "$sa" plan --shape
+refuse 2 "unknown option '--tokens'" "$sa" look "$archive" --tokens it
+refuse 2 "unknown option '--topp'" "$sa" encode "$dir" --topp 3
+# What is written is of the kind that was read, whatever it is called.
+refuse 2 '-o is .*bad.npy, .* as \.safetensors' "$sa" run "$archive" -o "$dir/bad.npy"
+refuse 2 '--lse is .*bad.safetensors, .* as \.npy' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --lse "$dir/bad.safetensors"
 refuse 1 'cannot hold bf16' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --dtype bf16
 refuse 2 "dtype is 'f64'" "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --dtype f64
 refuse 2 "page-size is '0'" "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --page-size 0
@@ -92,7 +103,7 @@ refuse 2 "page-size is '0'" "$sa" decode "$archive" --page-size 0
 refuse 2 "dtype is 'i8'" "$sa" decode "$archive" --dtype i8
 refuse 2 "prompt is '-1'" "$sa" decode "$archive" --prompt -1
 refuse 2 'steps is .0' "$sa" decode "$archive" --steps 0
-refuse 2 'unknown option' "$sa" decode "$archive" -o "$dir/bad.npy"
+refuse 2 "unknown option '-o'" "$sa" decode "$archive" -o "$dir/bad.npy"
 refuse 2 'expected' "$sa" decode "$q" "$k"
 refuse 1 'prompt is 17' "$sa" decode "$archive" --prompt 17
 refuse 1 'no token is left' "$sa" decode "$archive" --prompt 16
@@ -128,6 +139,8 @@ refuse 1 'cannot be written' "$sa" plan --shape 'a nq=5 d=8' --svg "$dir/none/ba
 refuse 2 'no batch' "$sa" plan
 refuse 2 'speeds' "$sa" plan --shape 'a nq=5 d=8' --speeds 2x,1
 refuse 2 "unknown key" "$sa" plan --shape 'a nq=5 d=8 heds=3'
+echo '# nothing yet' >"$dir/none.txt"
+refuse 1 "none.txt: no shape in it" "$sa" plan "$dir/none.txt"
 refuse 2 'measure' "$sa" plan --shape 'a nq=5 d=8' --topology 'core:2' --measure
 
 # ---- info, look, help ----

@@ -62,16 +62,15 @@ static int parse_option(struct decode_options *o, int option) {
     case CHECK: return o->check = true, DONE;
     case JSON: return o->json = true, DONE;
     case HELP: return fputs(help, stdout), -1;
-    default:
-        return option >= ATTENTION_SOFTCAP ? attention_option("decode", option, optarg, &o->attention)
-                                           : misuse("decode", "unknown option, or one without its value");
+    default: return attention_option("decode", option, optarg, &o->attention);
     }
 }
 
 int decode_parse(int argc, char **argv, struct decode_options *options) {
     *options = (struct decode_options){0};
     for (int option; (option = getopt_long(argc, argv, ":", long_options, NULL)) != -1;) {
-        int status = parse_option(options, option);
+        const bool wrong = option == '?' || option == ':';
+        int status = wrong ? option_misused("decode", option, argv) : parse_option(options, option);
         if (status != DONE)
             return status;
     }

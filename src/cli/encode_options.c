@@ -44,8 +44,8 @@ static int parse_option(struct encode_options *o, int option) {
     case MAX_TOKENS: return option_count("encode", "--max-tokens", optarg, 2, INT32_MAX, &o->most_tokens);
     case THREADS: return option_count("encode", "--threads", optarg, 1, 1024, &o->n_threads);
     case JSON: return o->json = true, DONE;
-    case HELP: return fputs(help, stdout), -1;
-    default: return misuse("encode", "unknown option, or one without its value");
+    case HELP:
+    default: return fputs(help, stdout), -1;
     }
 }
 
@@ -53,7 +53,8 @@ int encode_parse(int argc, char **argv, struct encode_options *options) {
     enum { DEFAULT_TOP = 5 };
     *options = (struct encode_options){.top = DEFAULT_TOP};
     for (int option; (option = getopt_long(argc, argv, ":o:", long_options, NULL)) != -1;) {
-        const int status = parse_option(options, option);
+        const bool wrong = option == '?' || option == ':';
+        const int status = wrong ? option_misused("encode", option, argv) : parse_option(options, option);
         if (status != DONE)
             return status;
     }

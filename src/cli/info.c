@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "names.h"
+#include "options.h"
 #include "peak.h"
 
 static const char help[] =
@@ -73,7 +74,7 @@ int command_info(int argc, char **argv) {
             break;
         case 'j': as_json = true; break;
         case 'h': return fputs(help, stdout), DONE;
-        default: return misuse("info", "unknown option, or one without its value");
+        default: return option_misused("info", option, argv);
         }
     if (optind < argc)
         return misuse("info", "takes no files");

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "cli.h"
+#include "options.h"
 
 static const char help[] =
     "usage: sa look MODEL --text \"SENTENCE\" [OPTION...]\n"
@@ -253,11 +254,7 @@ static int parse_option(struct look_options *o, int option) {
                    : misuse("look", "--range is '%s', expected A,B", optarg);
     case CAUSAL: return o->causal = o->has_rule = true, DONE;
     case HELP: return fputs(help, stdout), -1;
-    default:
-        if (option < ATTENTION_SOFTCAP)
-            return misuse("look", "unknown option, or one without its value");
-        o->has_rule = true;
-        return attention_option("look", option, optarg, &o->attention);
+    default: o->has_rule = true; return attention_option("look", option, optarg, &o->attention);
     }
 }
 
@@ -290,7 +287,8 @@ static int parse(int argc, char **argv, struct look_options *o) {
                                             {0}};
     *o = (struct look_options){.top = DEFAULT_TOP};
     for (int option; (option = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
-        int status = parse_option(o, option);
+        const bool wrong = option == '?' || option == ':';
+        int status = wrong ? option_misused("look", option, argv) : parse_option(o, option);
         if (status != DONE)
             return status;
     }

@@ -1,12 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 #include "options.h"
 
+#include <getopt.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
 #include "types.h"
+
+int option_misused(const char *command, int answer, char **argv) {
+    const char *word = argv[optind - 1];
+    if (answer == ':')
+        return misuse(command, "'%s' needs a value", word);
+    if (optopt == 0)
+        return misuse(command, "unknown option '%s'", word);
+    if (strchr(word, '='))
+        return misuse(command, "'%s': takes no value", word);
+    return misuse(command, "unknown option '-%c'", optopt);
+}
 
 int option_count(const char *command, const char *name, const char *text, int64_t low, int64_t high, int64_t *value) {
     if (parse_integer(text, low, high, value))
@@ -67,3 +79,12 @@ int option_files(const char *command, int n, char **files, struct inputs_options
 }
 
 bool is_archive(const struct inputs_options *inputs) { return inputs->n_files == 1; }
+
+int option_result(const char *command, const char *name, const char *path, const struct inputs_options *inputs) {
+    const char *kinds[] = {".npy", ".safetensors"};
+    const bool archive = is_archive(inputs);
+    if (!path || !ends_with(path, kinds[!archive]))
+        return DONE;
+    return misuse(command, "%s is %s, but from %s files results are written as %s", name, path, kinds[archive],
+                  kinds[archive]);
+}

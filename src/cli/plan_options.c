@@ -7,6 +7,7 @@
 
 #include "cli.h"
 #include "isa.h"
+#include "options.h"
 #include "plan.h"
 
 static const char help[] =
@@ -99,8 +100,8 @@ static int parse_option(struct plan_options *o, int option) {
     case PNG: return o->png_path = optarg, DONE;
     case CSV: return o->csv_path = optarg, DONE;
     case MEASURE: return o->measure = true, DONE;
-    case HELP: return fputs(help, stdout), -1;
-    default: return misuse("plan", "unknown option, or one without its value");
+    case HELP:
+    default: return fputs(help, stdout), -1;
     }
 }
 
@@ -115,7 +116,8 @@ static int check(const struct plan_options *o) {
 int plan_parse(int argc, char **argv, struct plan_options *options) {
     *options = (struct plan_options){0};
     for (int option; (option = getopt_long(argc, argv, ":", long_options, NULL)) != -1;) {
-        int status = parse_option(options, option);
+        const bool wrong = option == '?' || option == ':';
+        int status = wrong ? option_misused("plan", option, argv) : parse_option(options, option);
         if (status != DONE)
             return status;
     }

@@ -140,10 +140,7 @@ static int parse_option(struct run_options *o, int option) {
     case CHECK: return o->check = true, DONE;
     case JSON: return o->json = true, DONE;
     case HELP: return fputs(help, stdout), -1;
-    case ':': return misuse("run", "%s needs a value", optopt == 'o' ? "-o" : "the last option");
-    default:
-        return option >= ATTENTION_SOFTCAP ? attention_option("run", option, optarg, &o->attention)
-                                           : misuse("run", "unknown option, or one with a value it does not take");
+    default: return attention_option("run", option, optarg, &o->attention);
     }
 }
 
@@ -155,6 +152,9 @@ static int check_outputs(const struct run_options *o) {
         for (int b = a + 1; b < N_OUTPUTS; b++)
             if (o->paths[a] && o->paths[b] && strcmp(o->paths[a], o->paths[b]) == 0)
                 return misuse("run", "%s and %s are the same file", names[a], names[b]);
+    for (int i = 0; i < N_OUTPUTS; i++)
+        if (option_result("run", names[i], o->paths[i], &o->inputs) != DONE)
+            return WRONG_USAGE;
     if (o->paths[OUTPUT_WEIGHTS] && !o->n_rows)
         return misuse("run", "--rows is missing: of which queries are --weights wanted?");
     if (o->n_rows && !o->paths[OUTPUT_WEIGHTS])
@@ -181,7 +181,8 @@ static int check_files(struct run_options *o, int n, char **files) {
 int run_parse(int argc, char **argv, struct run_options *options) {
     *options = (struct run_options){0};
     for (int option; (option = getopt_long(argc, argv, ":o:", long_options, NULL)) != -1;) {
-        int status = parse_option(options, option);
+        const bool wrong = option == '?' || option == ':';
+        int status = wrong ? option_misused("run", option, argv) : parse_option(options, option);
         if (status != DONE)
             return status;
     }

@@ -89,7 +89,8 @@ def parser():
     how = p.add_argument_group("how it is measured")
     how.add_argument("--threads", metavar="N,...", type=count_list,
                      help="team sizes (1, 2, 3, 4, 6, 8, 12 ... up to the hardware threads)")
-    how.add_argument("--seconds", metavar="S", type=number(0, 1e6), default=90.0, help="time to spend (90)")
+    how.add_argument("--seconds", metavar="S", type=number(0, 1e6), default=90.0,
+                     help="time to spend (90); three rounds of all and eight of the finals are made in any case")
     how.add_argument("--rounds", metavar="N", type=number(1, 1000, int),
                      help="rounds of the finals (what the time allows, 8 to 60)")
     out = p.add_argument_group("output")

@@ -35,7 +35,8 @@ def draw_rows(axes, results, chosen):
                   color=COLOURS["chosen"] if c == chosen else "black")
     axes.set_yticks(range(len(order)), [c.label for c in order])
     axes.axvline(1, color="black", linewidth=0.8, linestyle=":")
-    axes.set_xlabel("speed: the default's time in the same round over this one's")
+    axes.set_xlabel("speed: the default's time in the same round over this one's\n"
+                    "(dots of the default: its median time over that of the round)")
     axes.grid(axis="x", color="#e5e7eb", zorder=0)
 
 

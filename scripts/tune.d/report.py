@@ -59,7 +59,7 @@ def mark(results, configuration):
     if configuration in results.finalists and comparison.verdict != stats.UNKNOWN:
         return comparison.verdict
     if configuration in results.hopeless:
-        return "far behind, not measured again"
+        return "far behind another, not measured again"
     if comparison.low <= 1 <= comparison.high:
         return "within noise"
     side = "behind" if comparison.low > 1 else "ahead"

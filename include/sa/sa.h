@@ -198,8 +198,8 @@ typedef struct sa_scales {
  * says which page holds the tokens i * page_tokens and following of the sequence. The element (token t, kv head h,
  * dimension c) stands at
  *
- *     data[table[h * head_step + t / page_tokens] * page_stride + (t % page_tokens) * token_stride + h * head_stride +
- * c]
+ *     data[table[h * head_step + t / page_tokens] * page_stride + (t % page_tokens) * token_stride
+ *          + h * head_stride + c]
  *
  * with data and the strides of the sequence's sa_tensor, which hold within a page: 0 means
  * [page][token][head][dimension] or, with head_step, where a page holds one kv head, [page][token][dimension] and
@@ -285,7 +285,7 @@ typedef struct sa_sequence {
     sa_output lse; /* float whatever o is, one a row, element (t, h) at t * token_stride + h * head_stride; data NULL:
                       not wanted. Strides 0 mean [head][token]: head_stride = n_q, token_stride = 1 */
     int64_t q_offset; /* with SA_SEQ_Q_OFFSET: query i stands at position q_offset + i, key j at position j. The default
-                         n_k - n_q aligns the last query with the last key (caches, chunks); 0 aligns the first ones */
+                         n_k - n_q aligns the last query and key (caches, chunks); 0 the first. Within -2^32 .. 2^32 */
     uint32_t flags;   /* SA_SEQ_* */
     uint32_t reserved;
     sa_pages k_pages, v_pages;    /* v_pages.table NULL: as k_pages, but with a page_stride of its own */
@@ -338,10 +338,10 @@ typedef struct sa_sequence {
 typedef struct sa_batch {
     size_t struct_size;   /* sizeof(sa_batch) */
     size_t sequence_size; /* sizeof(sa_sequence): the step from one element of `sequences` to the next */
-    int64_t n_sequences;  /* 0 is valid */
+    int64_t n_sequences;  /* 0 .. 2^31 - 1 */
     const sa_sequence *sequences;
 
-    int32_t n_query_heads; /* a multiple of n_kv_heads */
+    int32_t n_query_heads; /* 1 .. 2^20, a multiple of n_kv_heads */
     int32_t n_kv_heads;    /* 0: n_query_heads */
     int32_t d_qk;          /* 1..576 */
     int32_t d_v;           /* 1..576; 0: d_qk */
@@ -523,8 +523,8 @@ typedef struct sa_merge_request {
  *
  * o and lse may be those of one of the partials, with the same strides and type: the result takes their place.
  * Otherwise no output may overlap an input or the other output. Runs in the calling thread and allocates nothing once
- * another of the same d_v has been made; any
- * number of threads may merge at once, into outputs of their own. The bits are the same on every instruction set.
+ * another of the same d_v has been made; any number of threads may merge at once, into outputs of their own. The bits
+ * are the same on every instruction set.
  * Errors: SA_INVALID, SA_UNSUPPORTED and SA_NO_MEMORY; nothing has been written then. */
 SA_API sa_status sa_merge(sa_engine *engine, const sa_merge_request *request);
 

@@ -98,6 +98,13 @@ try_pkg_config() { # ON|OFF
     install_library "$1"
     try_module "$1" sa shortest "$right"
     [ ! -e "$libdir/pkgconfig/sa_layer.pc" ] || try_module "$1" sa_layer shortest_layer "$layer_right"
+    [ ! -e "$libdir/libsa_layer.so" ] || check_layer_alone
+}
+
+# A program that opens libsa_layer by its path, as those in other languages do, need not say where libsa is.
+check_layer_alone() {
+    env -u LD_LIBRARY_PATH ldd "$libdir/libsa_layer.so" | grep -qE 'libsa\.so\.[0-9]+ => /.*/prefix_' ||
+        fail "libsa_layer does not find the libsa that is installed beside it"
 }
 
 try_module() { # ON|OFF MODULE PROGRAM RIGHT

@@ -79,6 +79,8 @@ void sa_describe_engine(struct sa_text *text, const struct sa_engine *engine) {
     add(text, "kernel      %s, %d floats a vector\n", kernels->name, kernels->lanes);
     if (engine->cpu.faster)
         add(text, "            not %s: %s\n", sa_isa_name(engine->cpu.faster), cap_text(engine->cpu.why));
+    if (engine->config.max_isa_ignored)
+        add(text, "            SA_MAX_ISA is ignored: no instruction set has that name\n");
     add(text, "tiles       %d rows in groups of %d; blocks of %d keys, chunks of %d\n", SA_TILE_ROWS, SA_GROUP_ROWS,
         SA_BLOCK_KEYS, SA_CHUNK_KEYS);
 }

@@ -73,10 +73,10 @@ static int environment_threads(void) {
     return end != text && whole && n >= 1 ? (int)(n < MAX_THREADS ? n : MAX_THREADS) : 0;
 }
 
+/* sa_isa; -1 if that is no name of one. */
 static int environment_isa(void) {
     const char *text = getenv("SA_MAX_ISA");
-    int isa = text ? sa_isa_of_name(text) : -1;
-    return isa > 0 ? isa : SA_ISA_DEFAULT;
+    return text && *text ? sa_isa_of_name(text) : SA_ISA_DEFAULT;
 }
 
 static bool is_set(const char *name) {
@@ -111,7 +111,7 @@ sa_status sa_options_read(const sa_engine_options *options, struct sa_config *co
     if (status != SA_OK)
         return status;
     bool here = !own.topology; /* what the environment says of threads and places is about this machine */
-    int from_environment = here ? environment_threads() : 0;
+    int from_environment = here ? environment_threads() : 0, isa = environment_isa();
     *config = (struct sa_config){
         .n_threads = own.n_threads ? own.n_threads : from_environment,
         .n_threads_source = own.n_threads      ? "sa_engine_options.n_threads"
@@ -119,7 +119,8 @@ sa_status sa_options_read(const sa_engine_options *options, struct sa_config *co
                                                : NULL,
         .binding = own.binding,
         .option_max_isa = own.max_isa,
-        .environment_max_isa = environment_isa(),
+        .environment_max_isa = isa > 0 ? isa : SA_ISA_DEFAULT,
+        .max_isa_ignored = isa < 0,
         .openmp_binds = here && (is_set("OMP_PROC_BIND") || is_set("OMP_PLACES") || is_set("GOMP_CPU_AFFINITY")),
         .verbose = is_set("SA_VERBOSE") && strcmp(getenv("SA_VERBOSE"), "0") != 0,
         .topology = own.topology,

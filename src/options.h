@@ -29,7 +29,8 @@ struct sa_config {
     const char *n_threads_source;
     int binding; /* sa_binding */
     int option_max_isa, environment_max_isa;
-    bool openmp_binds; /* the user gave OMP_PROC_BIND, OMP_PLACES or GOMP_CPU_AFFINITY: the OpenMP runtime binds */
+    bool max_isa_ignored; /* SA_MAX_ISA names none; the library does not print, so its description says it */
+    bool openmp_binds;    /* the user gave OMP_PROC_BIND, OMP_PLACES or GOMP_CPU_AFFINITY: the OpenMP runtime binds */
     bool verbose;
     const char *topology; /* the caller's: gone once the engine is made */
 };

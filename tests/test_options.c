@@ -172,6 +172,7 @@ START_TEST(sa_max_isa_is_read) {
         ck_assert_msg(config.environment_max_isa == cases[i].isa, "\"%s\" gives %d, expected %d", cases[i].text,
                       config.environment_max_isa, cases[i].isa);
         ck_assert_int_eq(config.option_max_isa, 0);
+        ck_assert_int_eq(config.max_isa_ignored, !cases[i].isa && cases[i].text[0]);
     }
 }
 END_TEST

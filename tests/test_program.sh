@@ -88,6 +88,8 @@ refuse 2 "'--causal=1': takes no value" "$sa" run "$q" "$k" "$v" -o "$dir/bad.np
 refuse 2 "'--lse' needs a value" "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --lse
 refuse 2 "'-o' needs a value" "$sa" run "$q" "$k" "$v" -o
 refuse 2 "unknown option '-x'" "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" -x
+expect 0 'SA_MAX_ISA is ignored' env SA_MAX_ISA=AVX2 "$sa" info
+! SA_MAX_ISA=avx2 "$sa" info | grep ignored || fail "SA_MAX_ISA=avx2 is ignored"
 refuse 2 "unknown option '--topology'" "$sa" info --topology "core:4 pu:1"
 refuse 2 "'--shape' needs a value" "$sa" plan --shape
 refuse 2 "unknown option '--tokens'" "$sa" look "$archive" --tokens it

@@ -94,6 +94,7 @@ refuse 2 "unknown option '--topology'" "$sa" info --topology "core:4 pu:1"
 refuse 2 "'--shape' needs a value" "$sa" plan --shape
 refuse 2 "unknown option '--tokens'" "$sa" look "$archive" --tokens it
 refuse 2 "unknown option '--topp'" "$sa" encode "$dir" --topp 3
+refuse 1 'bad.npy and .*bad.npy are the same file' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --lse "$dir/../${dir##*/}/./bad.npy"
 # What is written is of the kind that was read, whatever it is called.
 refuse 2 '-o is .*bad.npy, .* as \.safetensors' "$sa" run "$archive" -o "$dir/bad.npy"
 refuse 2 '--lse is .*bad.safetensors, .* as \.npy' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --lse "$dir/bad.safetensors"

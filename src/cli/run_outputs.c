@@ -124,6 +124,16 @@ static bool make_rows(struct run_batch *run) {
 
 /* ---------------------------------------------------------------- all of them */
 
+/* By whatever names: one would replace the other. */
+static bool all_apart(const struct run_batch *run) {
+    const char *const *paths = run->options->paths;
+    for (int a = 0; a < N_OUTPUTS; a++)
+        for (int b = a + 1; b < N_OUTPUTS; b++)
+            if (paths[a] && paths[b] && output_same_target(&run->outputs[a], &run->outputs[b]))
+                return complain("%s and %s are the same file", paths[a], paths[b]);
+    return true;
+}
+
 bool run_create_outputs(struct run_batch *run) {
     bool (*create)(struct run_batch *, int, struct output *) =
         is_archive(&run->options->inputs) ? create_archive : create_npy;
@@ -132,7 +142,7 @@ bool run_create_outputs(struct run_batch *run) {
     for (int which = 0; which < N_OUTPUTS; which++)
         if (run->options->paths[which] && !create(run, which, &run->outputs[which]))
             return false;
-    return true;
+    return all_apart(run);
 }
 
 bool run_commit(struct run_batch *run) {

@@ -217,8 +217,8 @@ each 5 i32 | npy five32 '<i4' "5,"
 each $n far | npy far '<i4' "$n,"
 printf '00 00 00 00 01 00 00 00' | npy wide '<i8' "1,"
 run=("$sa" run "${qkv[@]}" -o "$dir/bad.npy")
-refuse 2 'the last option needs a value' "${run[@]}" --mask
-refuse 2 '-o needs a value' "$sa" run "${qkv[@]}" -o
+refuse 2 "'--mask' needs a value" "${run[@]}" --mask
+refuse 2 "'-o' needs a value" "$sa" run "${qkv[@]}" -o
 refuse 1 'none.npy: No such file' "${run[@]}" --bias "$dir/none.npy"
 refuse 1 'five.npy: shape \(5\) does not broadcast to \(1 x 12 x 16 x 16\)' "${run[@]}" --bias "$dir/five.npy"
 refuse 1 'five_dims.npy: shape .* does not broadcast' "${run[@]}" --bias "$dir/five_dims.npy"

@@ -72,6 +72,17 @@ test_same_command_measures_nothing() {
     cmp "$out/before" "$out/whole/points.jsonl" || fail "--report measured"
 }
 
+# Points of another library are kept, not shown: of the whole run the baseline is left, of a series nothing.
+test_another_library() {
+    mkdir "$out/other"
+    sed 's/"library": "[0-9a-f]*"/"library": "0"/' "$out/whole/points.jsonl" >"$out/other/points.jsonl"
+    cmp -s "$out/whole/points.jsonl" "$out/other/points.jsonl" && fail "the points do not name their library"
+    [ "$(status_of scaling --out "$out/other" --report)" -eq 0 ] || fail "a report of the baseline alone"
+    [ "$(wc -l <"$out/other/results.csv")" -eq 9 ] || fail "the baseline's 2 teams, 4 lengths are not what is reported"
+    [ "$(status_of scaling --out "$out/other" --report --series full)" -eq 1 ] || fail "a report of another library"
+    grep -q 'the 32 points there are of another library' "$out/stderr" || fail "the others are not named"
+}
+
 # Stopped by a signal after a few points, and then as if a line had been half written.
 test_interruption() {
     local store=$out/stopped/points.jsonl pid status=0 kept
@@ -147,8 +158,8 @@ test_usage() {
     [ "$(status_of "$program" --shape 'a nq=64')" -eq 2 ] || fail "scale_point without d: not refused"
 }
 
-for name in whole_run same_command_measures_nothing interruption settings_do_not_mix memory_ends_a_series fresh failure \
-    usage; do
+for name in whole_run same_command_measures_nothing another_library interruption settings_do_not_mix memory_ends_a_series \
+    fresh failure usage; do
     "test_$name"
     echo "$name: passed"
 done

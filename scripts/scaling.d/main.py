@@ -69,7 +69,8 @@ class Experiment:
         import report  # noqa: PLC0415
         points = collect({s: self.records(s) for s in self.series})
         if not any(points.values()):
-            raise MachineError("nothing has been measured")
+            kept = f"; the {self.others()} points there are of another library, machine or environment"
+            raise MachineError(f"nothing has been measured{kept if self.others() else ''}")
         ends = self.plan.ends()
         plots.draw_all(points, ends, self.machine, self.options, self.options.out)
         failures = [(series.label, n, why) for series, n, why in self.failures]

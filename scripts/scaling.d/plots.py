@@ -135,7 +135,7 @@ def draw_peak(points, ends, most_threads, folder, title):
     figure, axes = plt.subplots(figsize=(7.2, 4.0))
     curves(axes, points, lambda p: p.share and 100 * p.share, most_threads)
     axis_of_tokens(axes, points)
-    axes.set_ylim(0, max(100, *(105 * p.share for found in points.values() for p in found if p.share)))
+    axes.set_ylim(0, max([100, *(105 * p.share for found in points.values() for p in found if p.share)]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.0f} %"))
     axes.set_ylabel("share of the multiply-add peak")
     save(figure, axes, folder, "peak", f"Share of peak, {title}")

@@ -3,6 +3,7 @@
 
 #include <sa/sa.h>
 
+#include "abreast.h"
 #include "ahead.h"
 #include "kept.h"
 #include "lse.h"
@@ -69,8 +70,8 @@ static void set_lane_keys(struct sa_tile *t) {
 }
 
 /* Here, too, lanes without a row repeat the last one. */
-static void set_terms(const struct sa_tile *t, struct sa_item item) {
-    const int first_head = item.kv_head * t->problem->group;
+static void set_terms(const struct sa_tile *t, int kv_head) {
+    const int first_head = kv_head * t->problem->group;
     struct row row = first_row(t);
     for (int r = 0; sa_has_terms(t) && r < t->n_groups * SA_GROUP_ROWS; r++) {
         sa_set_row_terms(t, r, row.token, first_head + row.head);
@@ -86,24 +87,48 @@ static void take_pairs(struct sa_tile *t, const struct sa_dots *dots) {
     t->k.d /= 2;
 }
 
-/* Rows of other types go through floats brought near. */
-static void pack_queries(const struct sa_tile *t, struct sa_item item) {
+/* rows[r] = row r as floats; those of other types are brought near, as row at + r there. */
+static void find_queries(const struct sa_tile *t, int kv_head, int at, const float **rows) {
     const struct sa_problem *problem = t->problem;
     const int stride = sa_near_stride(problem->d_qk);
-    const float *rows[SA_TILE_ROWS];
     const struct sa_strided *q = &t->seq->q;
-    const char *data = q->data + item.kv_head * problem->group * q->head;
+    const char *data = q->data + kv_head * problem->group * q->head;
     struct row row = first_row(t);
     for (int r = 0; r < t->n_rows; r++, row = next_row(t, row)) {
         const char *from = data + row.token * q->token + row.head * q->head;
-        float *near = t->space->near + r * stride;
+        float *near = t->space->near + (at + r) * stride;
         if (problem->q_type != SA_F32)
             t->kernels->widen((struct sa_stored){from, 0, 1, problem->d_qk, problem->q_type}, near, 0);
         rows[r] = problem->q_type != SA_F32 ? near : (const float *)(const void *)from;
     }
-    t->kernels->pack(rows, t->n_rows, problem->d_qk, t->dots ? 1.0f : problem->factor, t->space->qt);
+}
+
+static void pack_rows(const struct sa_tile *t, const float *const *rows, int n_rows) {
+    const struct sa_problem *problem = t->problem;
+    t->kernels->pack(rows, n_rows, problem->d_qk, t->dots ? 1.0f : problem->factor, t->space->qt);
     if (t->dots)
-        t->dots->pack(t->n_rows, problem->d_qk, problem->factor, t->space->qt);
+        t->dots->pack(n_rows, problem->d_qk, problem->factor, t->space->qt);
+}
+
+static void pack_queries(const struct sa_tile *t, int kv_head) {
+    const float *rows[SA_TILE_ROWS];
+    find_queries(t, kv_head, 0, rows);
+    pack_rows(t, rows, t->n_rows);
+}
+
+/* Side by side in the lanes of the first tile's qt. */
+static void pack_abreast(const struct sa_tile *tiles, int kv_head) {
+    const int n = sa_abreast(tiles->seq), step = sa_rows_abreast(tiles->n_rows),
+              pass_rows = tiles->kernels->pass_groups * SA_GROUP_ROWS;
+    const float *rows[SA_TILE_ROWS];
+    for (int i = 0; i < n; i++) {
+        find_queries(&tiles[i], kv_head + i, i * step, rows + i * step);
+        for (int r = tiles->n_rows; r < step; r++)
+            rows[i * step + r] = rows[i * step];
+        tiles[i].space->qt =
+            tiles->space->qt + i * step / pass_rows * pass_rows * tiles->problem->d_qk + i * step % pass_rows;
+    }
+    pack_rows(tiles, rows, n * step);
 }
 
 static void write_outputs(const struct sa_tile *t, struct sa_item item, const struct sa_state *state) {
@@ -172,28 +197,44 @@ static int64_t tile_pairs(const struct sa_tile *t, int64_t begin) {
 
 /* ---------------------------------------------------------------- the item */
 
-void sa_open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_rows) {
-    const struct sa_item item = {.kv_head = kv_head};
+/* All but its queries. */
+static void open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_rows) {
     t->first_row = first_row;
     t->n_rows = n_rows;
     t->products = &t->kernels->floats;
     t->dots = NULL;
     t->n_groups = (t->n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS;
     if (t->seq->n_k) {
-        t->k = sa_cache_of_head(&t->seq->k, item.kv_head);
-        t->v = sa_cache_of_head(&t->seq->v, item.kv_head);
+        t->k = sa_cache_of_head(&t->seq->k, kv_head);
+        t->v = sa_cache_of_head(&t->seq->v, kv_head);
         if (t->kernels->dots && sa_in_pairs(t->problem, t->seq))
             take_pairs(t, t->kernels->dots);
     }
     set_lane_keys(t);
     if (t->seq->sight.any)
         t->viewer = sa_viewer_of(t->problem, t->seq, kv_head, first_row, n_rows);
-    set_terms(t, item);
-    pack_queries(t, item);
+    set_terms(t, kv_head);
 }
 
-static void open_tile(struct sa_tile *t, struct sa_item item) {
-    sa_open_rows(t, item.kv_head, item.tile * SA_TILE_ROWS, sa_tile_rows(t->problem, t->seq, item.tile));
+void sa_open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_rows) {
+    open_rows(t, kv_head, first_row, n_rows);
+    pack_queries(t, kv_head);
+}
+
+/* That of the tile i of those that go abreast. */
+static struct sa_item item_of(struct sa_item item, int i) {
+    item.kv_head += i;
+    return item;
+}
+
+static void open_tiles(struct sa_tile *tiles, struct sa_item item) {
+    const int n_rows = sa_tile_rows(tiles->problem, tiles->seq, item.tile);
+    for (int i = 0; i < sa_abreast(tiles->seq); i++)
+        open_rows(&tiles[i], item.kv_head + i, item.tile * SA_TILE_ROWS, n_rows);
+    if (sa_abreast(tiles->seq) > 1)
+        pack_abreast(tiles, item.kv_head);
+    else
+        pack_queries(tiles, item.kv_head);
 }
 
 /* For what is reported afterwards. */
@@ -232,40 +273,61 @@ static void attend_kept(struct sa_tile *t, struct sa_item item) {
     }
 }
 
-static void attend_whole(struct sa_tile *t, struct sa_item item) {
-    open_tile(t, item);
-    if (t->seq->kept)
-        attend_kept(t, item);
-    else {
-        sa_tree_attend(t, &t->space->result);
-        write_tile(t, item, &t->space->result);
-    }
-    add_progress(t, t->seq->first_key);
+static void attend_all(const struct sa_tile *tiles, struct sa_item item) {
+    struct sa_state result[SA_MOST_ABREAST];
+    for (int i = 0; i < sa_abreast(tiles->seq); i++)
+        result[i] = tiles[i].space->result;
+    sa_tree_attend(tiles, result);
+    for (int i = 0; i < sa_abreast(tiles->seq); i++)
+        write_tile(&tiles[i], item_of(item, i), &result[i]);
+}
+
+static void add_progress_of_all(const struct sa_tile *tiles, int64_t begin) {
+    for (int i = 0; i < sa_abreast(tiles->seq); i++)
+        add_progress(&tiles[i], begin);
+}
+
+static void attend_whole(struct sa_tile *tiles, struct sa_item item) {
+    open_tiles(tiles, item);
+    if (tiles->seq->kept)
+        attend_kept(tiles, item);
+    else
+        attend_all(tiles, item);
+    add_progress_of_all(tiles, tiles->seq->first_key);
 }
 
 /* To a part its sequence ends where it ends, so that nothing behind is looked at or fetched. */
-static void attend_part(struct sa_tile *t, struct sa_item item, const struct sa_split *split,
+static void attend_part(struct sa_tile *tiles, struct sa_item item, const struct sa_split *split,
                         const struct sa_partials *partials) {
     const struct sa_range keys = sa_part_keys(split, item.part);
-    struct sa_seq shortened = *t->seq;
+    struct sa_seq shortened = *tiles->seq;
     struct sa_state result;
     shortened.n_k = keys.end;
-    t->seq = &shortened;
-    open_tile(t, item);
-    if (sa_tree_attend_part(t, split, item.kv_head, item.part, partials, &result))
-        write_tile(t, item, &result);
-    add_progress(t, keys.begin > t->seq->first_key ? keys.begin : t->seq->first_key);
+    for (int i = 0; i < sa_abreast(&shortened); i++)
+        tiles[i].seq = &shortened;
+    open_tiles(tiles, item);
+    sa_tree_attend_part(tiles, split, item.kv_head, item.part, partials);
+    for (int i = 0; i < sa_abreast(&shortened); i++)
+        if (sa_tree_merge_part(&tiles[i], split, item.kv_head + i, item.part, partials, &result))
+            write_tile(&tiles[i], item_of(item, i), &result);
+    add_progress_of_all(tiles, keys.begin > tiles->seq->first_key ? keys.begin : tiles->seq->first_key);
 }
 
 void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *problem, const struct sa_splits *splits,
                const struct sa_partials *partials, struct sa_item item, const struct sa_item *next,
                struct sa_workspace *space) {
     struct sa_ahead after;
-    struct sa_tile t = {
-        .kernels = kernels, .problem = problem, .space = space, .seq = &problem->seqs[item.seq], .after = &after};
-    sa_ahead_of_item(&t, splits, item, next);
+    struct sa_tile tiles[SA_MOST_ABREAST];
+    const struct sa_seq *seq = &problem->seqs[item.seq];
+    for (int i = 0; i < sa_abreast(seq); i++)
+        tiles[i] = (struct sa_tile){.kernels = kernels,
+                                    .problem = problem,
+                                    .space = i ? &space->beside[i - 1] : space,
+                                    .seq = seq,
+                                    .after = &after};
+    sa_ahead_of_item(tiles, splits, item, next);
     if (item.split == SA_WHOLE)
-        attend_whole(&t, item);
+        attend_whole(tiles, item);
     else
-        attend_part(&t, item, &splits->at[item.split], partials);
+        attend_part(tiles, item, &splits->at[item.split], partials);
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "abreast.h"
 #include "attend.h"
 #include "kept.h"
 #include "reason.h"
@@ -76,6 +77,7 @@ sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const 
     status = sa_validate_sequences(&own, &call->problem);
     if (status != SA_OK)
         return status;
+    sa_limit_abreast(&call->problem, engine->team.shape.n_threads);
     size_t cursor_bytes = (size_t)engine->team.shape.n_domains * sizeof(struct sa_cursor);
     if (!sa_plan_make(&call->plan, &call->problem, &engine->team.shape) ||
         !sa_report_plan(&call->reports, &call->problem, engine->team.shape.n_threads) ||
@@ -99,7 +101,7 @@ sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const 
 
 static sa_status no_workspace(const struct sa_call *call) {
     return sa_fail(SA_NO_MEMORY, "no memory for a workspace of %zu bytes a thread",
-                   sa_workspace_bytes(call->problem.d_qk, call->problem.d_v));
+                   sa_problem_workspace_bytes(&call->problem));
 }
 
 static int pass_rows(const struct sa_call *call) { return call->job.kernels->pass_groups * SA_GROUP_ROWS; }
@@ -120,10 +122,10 @@ static bool grant_partials(struct sa_call *call) {
 
 /* All the scratch memory that the call may need, wherever it will run. */
 static bool reserve(struct sa_engine *engine, struct sa_call *call) {
-    const int d_qk = call->problem.d_qk, d_v = call->problem.d_v;
+    const struct sa_problem *problem = &call->problem;
     bool may_stay = call->in_caller || call->job.size == SA_JOB_SMALL;
-    return (!may_stay || sa_workspace_grant(&call->space, d_qk, d_v)) &&
-           (call->in_caller || sa_team_reserve(&engine->team, sa_workspace_bytes(d_qk, d_v)));
+    return (!may_stay || sa_workspace_grant(&call->space, problem->d_qk, problem->d_v, problem->most_abreast)) &&
+           (call->in_caller || sa_team_reserve(&engine->team, sa_problem_workspace_bytes(problem)));
 }
 
 static void open_kept(const struct sa_problem *problem) {

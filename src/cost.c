@@ -131,7 +131,7 @@ double sa_part_cost(const struct sa_cost_model *model, const struct sa_problem *
     count_terms(problem, seq, tile, begin, end, terms);
     for (int i = 0; i < SA_N_COST_TERMS; i++)
         cost += model->weight[i] * terms[i];
-    return cost;
+    return cost * sa_abreast(seq);
 }
 
 double sa_tile_cost(const struct sa_cost_model *model, const struct sa_problem *problem, const struct sa_seq *seq,

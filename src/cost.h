@@ -46,6 +46,7 @@ const struct sa_cost_model *sa_cost_model_of(int isa);
 void sa_tile_terms(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile,
                    double terms[SA_N_COST_TERMS]);
 
+/* Of an item: of the tile of each of the kv heads that go abreast. */
 double sa_tile_cost(const struct sa_cost_model *model, const struct sa_problem *problem, const struct sa_seq *seq,
                     int64_t tile);
 

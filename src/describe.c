@@ -100,7 +100,7 @@ sa_batch_info sa_describe_batch_info(const struct sa_engine *engine, const struc
                            .flops = 2.0 * (double)p->n_pairs * (p->d_qk + p->d_v),
                            .n_items = call->plan.n_items,
                            .n_splits = call->plan.splits.n_parts,
-                           .workspace_bytes = (int64_t)sa_workspace_bytes(p->d_qk, p->d_v) * n_threads +
+                           .workspace_bytes = (int64_t)sa_problem_workspace_bytes(p) * n_threads +
                                               (int64_t)sa_call_partials_bytes(call) +
                                               (int64_t)call->reports.known_bytes + (int64_t)sa_call_extents_bytes(call),
                            .plan_bytes = (int64_t)(call->plan.n_runs * (int64_t)sizeof(struct sa_run) +
@@ -126,6 +126,15 @@ static int64_t count_in_pairs(const struct sa_problem *p) {
     return n;
 }
 
+/* Of heads that go abreast all tiles are split alike, and count as one. */
+static int64_t count_split_tiles(const struct sa_call *call) {
+    const struct sa_splits *splits = &call->plan.splits;
+    int64_t n = 0;
+    for (int64_t i = 0; i < splits->n; i++)
+        n += sa_item_heads(&call->problem, &call->problem.seqs[splits->at[i].seq]);
+    return n;
+}
+
 void sa_describe_call(struct sa_text *text, const struct sa_engine *engine, const struct sa_call *call) {
     const struct sa_problem *p = &call->problem;
     sa_batch_info info = sa_describe_batch_info(engine, call);
@@ -134,11 +143,11 @@ void sa_describe_call(struct sa_text *text, const struct sa_engine *engine, cons
     add(text, "work        %lld rows, %lld visible pairs, %.4g GFLOP%s\n", (long long)info.n_rows,
         (long long)info.n_pairs, info.flops * 1e-9,
         may_hide(p) ? "; less where masks, documents and the like hide keys" : "");
-    add(text, "items       %lld of up to %d rows, in %lld runs, longest first; ", (long long)info.n_items, SA_TILE_ROWS,
-        (long long)call->plan.n_runs);
+    add(text, "items       %lld of up to %d rows%s, in %lld runs, longest first; ", (long long)info.n_items,
+        SA_TILE_ROWS, p->most_abreast > 1 ? " a kv head, several heads abreast" : "", (long long)call->plan.n_runs);
     if (info.n_splits)
         add(text, "%lld of them have a part of the keys of one of %lld tiles\n", (long long)info.n_splits,
-            (long long)call->plan.splits.n * p->n_kv_heads);
+            (long long)count_split_tiles(call));
     else
         add(text, "no key range is split\n");
     if (info.in_caller)
@@ -149,8 +158,7 @@ void sa_describe_call(struct sa_text *text, const struct sa_engine *engine, cons
     add(text, "kernel      %s", engine->cpu.kernels->name);
     if (engine->cpu.kernels->dots)
         add(text, ", pairs of bf16 in %lld of %lld sequences", (long long)count_in_pairs(p), (long long)p->n_seqs);
-    add(text, "\nworkspace   %lld bytes, %zu a thread", (long long)info.workspace_bytes,
-        sa_workspace_bytes(p->d_qk, p->d_v));
+    add(text, "\nworkspace   %lld bytes, %zu a thread", (long long)info.workspace_bytes, sa_problem_workspace_bytes(p));
     if (info.n_splits)
         add(text, " and %zu for results of parts", sa_call_partials_bytes(call));
     add(text, "; plan %lld bytes\n", (long long)info.plan_bytes);

@@ -6,12 +6,16 @@
  * are added, again in turns. Meanwhile what comes a turn later is fetched, a line from each block in turn. Each block's
  * sums are its own, so that its bits are those of a block alone. Of a block that is looked at key by key only the
  * strips are read of which some row sees a key.
+ *
+ * Where the rows of several heads stand side by side, it is the same block of each of these heads that are worked on
+ * side by side, a window of tokens after the other, so that what is fetched is all of their rows of the next window.
  */
 #include "few.h"
 
 #include <math.h>
 #include <string.h>
 
+#include "abreast.h"
 #include "near.h"
 #include "terms.h"
 
@@ -22,6 +26,7 @@ struct seen {
 
 struct block {
     const struct sa_tile *tile;
+    const struct sa_state *state;
     int64_t at;                 /* its first key */
     const struct sa_view *view; /* NULL: spans say what is seen; otherwise its keys are those of the block */
     struct seen rows[SA_FEW_ROWS];
@@ -32,14 +37,18 @@ struct block {
     const char **row; /* where its keys stand, and its values, and the keys of what comes next: see struct side */
 };
 
-/* Blocks side by side: 1, 2 or 4 of them, several only if all their keys are seen by all rows. A block's list has
- * n_keys rows of keys, as many of values and n_next of keys that come next. */
+/* Blocks side by side: 1, 2 or 4 of a tile, several only if all their keys are seen by all rows, or the same one of
+ * each tile that goes abreast. A block's list has n_keys rows of keys, as many of values and n_next of keys that come
+ * next. */
 struct side {
-    const struct sa_tile *tile;
+    const struct sa_tile *tile; /* of the first block */
     struct block blocks[SA_SIDE_BLOCKS];
     int n, n_keys, n_next;
     int turn; /* keys of a block that are taken in turn */
     int lead; /* rows by which a place is fetched further ahead than the one before it */
+    bool abreast;
+    struct sa_heads_run run[2]; /* abreast: of keys, of values, and where what is fetched stands */
+    const char *window[SA_FETCH_PLACES][SA_BLOCK_KEYS / SA_FETCH_PLACES];
 };
 
 /* ---------------------------------------------------------------- who sees what */
@@ -104,26 +113,39 @@ static bool is_full(const struct block *b) {
            b->end == SA_BLOCK_KEYS;
 }
 
-static bool open_place(struct side *side, int64_t at) {
+static bool open_place(struct side *side, const struct sa_tile *t, const struct sa_state *state, int64_t at) {
     struct block *b = &side->blocks[side->n];
     b->place = side->n;
-    b->row = side->tile->space->rows + side->n * SA_LIST_ROWS;
-    return open_block(b, side->tile, at);
+    b->row = t->space->rows + side->n * SA_LIST_ROWS;
+    b->state = state;
+    return open_block(b, t, at);
 }
 
 /* As many blocks from key `at` on, `most` at most, as can go side by side. False: no row sees any key of the first. A
  * view serves the one block that has it: a block that follows is opened only behind full ones, which have none. */
-static bool open_side(struct side *side, const struct sa_tile *t, int64_t at, int most) {
+static bool open_side(struct side *side, const struct sa_tile *t, const struct sa_state *state, int64_t at, int most) {
     side->tile = t;
+    side->abreast = false;
     side->n = 0;
-    if (!open_place(side, at))
+    if (!open_place(side, t, state, at))
         return false;
     side->n = 1;
-    while (side->n < most && is_full(&side->blocks[side->n - 1]) && open_place(side, at + side->n * SA_BLOCK_KEYS) &&
-           is_full(&side->blocks[side->n]))
+    while (side->n < most && is_full(&side->blocks[side->n - 1]) &&
+           open_place(side, t, state, at + side->n * SA_BLOCK_KEYS) && is_full(&side->blocks[side->n]))
         side->n++;
     if (side->n == 3)
         side->n = 2; /* so that four places are shared out evenly */
+    side->n_keys = side->blocks[0].end - side->blocks[0].begin;
+    return true;
+}
+
+/* The block of each tile abreast: what the rows of one see, those of all see. */
+static bool open_abreast(struct side *side, const struct sa_tile *tiles, const struct sa_state *state, int64_t at) {
+    side->tile = tiles;
+    side->abreast = true;
+    for (side->n = 0; side->n < sa_abreast(tiles->seq); side->n++)
+        if (!open_place(side, &tiles[side->n], &state[side->n], at))
+            return false;
     side->n_keys = side->blocks[0].end - side->blocks[0].begin;
     return true;
 }
@@ -186,6 +208,52 @@ static int lead_rows(const struct sa_tile *t) {
     return n < SA_MOST_LEAD ? n : SA_MOST_LEAD;
 }
 
+/* Where the run `number` of the window w + 1 of some rows begins, or of the first window of the n_then rows that follow
+ * these; the first row if there is none. */
+static const char *run_ahead(const struct side *side, const char *const *row, int n_then, int w, int number,
+                             const struct sa_heads_run *run) {
+    const int next = (w + 1) * side->turn, at = number * run->tokens;
+    if (next < side->n_keys)
+        return row[next + at < side->n_keys ? next + at : 0];
+    return row[at < n_then ? side->n_keys + at : 0];
+}
+
+/* While keys or values from `at` of the list on are read, those a window later, then the n_then rows behind: each place
+ * has a quarter of the runs of a window, or where there are fewer than four of them a piece of one. */
+static struct sa_fetched find_windows(struct side *side, int at, int n_then, const struct sa_heads_run *run) {
+    const char *const *row = side->blocks[0].row + at;
+    const int runs = side->turn / run->tokens, pieces = runs < SA_FETCH_PLACES ? SA_FETCH_PLACES / runs : 1;
+    const int share = runs * pieces / SA_FETCH_PLACES, n = (side->n_keys + side->turn - 1) / side->turn * share;
+    struct sa_fetched ahead = {.n = n, .bytes = run->bytes / pieces};
+    for (int p = 0; p < SA_FETCH_PLACES; p++) {
+        ahead.row[p] = side->window[p];
+        for (int j = 0; j < n; j++) {
+            const int piece = p * share + j % share;
+            side->window[p][j] =
+                run_ahead(side, row, n_then, j / share, piece / pieces, run) + piece % pieces * ahead.bytes;
+        }
+    }
+    return ahead;
+}
+
+/* Keys, values, and the first window of the next keys. */
+static void find_lists_abreast(struct side *side, int64_t next) {
+    const struct sa_tile *t = side->tile;
+    const int tile = key_tile(t);
+    side->turn = tile > SA_WINDOW_TOKENS ? tile : SA_WINDOW_TOKENS;
+    side->run[0] = sa_heads_run_of(&t->seq->k, side->n);
+    side->run[1] = sa_heads_run_of(&t->seq->v, side->n);
+    for (int i = 0; i < 2; i++) /* at the edge of a window, within a page: one head's row */
+        if (side->blocks[0].begin % side->run[i].tokens)
+            side->run[i] = (struct sa_heads_run){1, SA_LINE_BYTES};
+    for (int i = 0; i < side->n; i++) {
+        const struct block *b = &side->blocks[i];
+        find_rows(b, &b->tile->k, b->row);
+        find_rows(b, &b->tile->v, b->row + side->n_keys);
+    }
+    side->n_next = find_next(t, next, side->turn, side->blocks[0].row + 2 * side->n_keys);
+}
+
 /* Keys, values, and what is fetched while the last values are added: see ahead_of(). The last row stands in for those
  * that other places go on to. */
 static void find_lists(struct side *side, int64_t next) {
@@ -227,16 +295,18 @@ static struct sa_fetched ahead_of_few(const struct side *side, int at) {
 }
 
 /* What is fetched while the rows from `at` of the lists on are read: keys if that is 0, values if it is n_keys. */
-static struct sa_fetched ahead_of(const struct side *side, int at) {
+static struct sa_fetched ahead_of(struct side *side, int at) {
     const bool four = side->n == SA_FETCH_PLACES, keys = at == 0;
+    if (side->abreast)
+        return find_windows(side, at, keys ? side->n_keys : side->n_next, &side->run[!keys]);
     struct sa_fetched ahead = four ? ahead_of_four(side, at) : ahead_of_few(side, at);
     ahead.bytes = keys == four ? side->tile->k.d_bytes : side->tile->v.d_bytes;
     return ahead;
 }
 
 /* n rows of each place, those of the first one as `row` lists them. */
-static struct sa_pointed rows_of(const struct side *side, const struct sa_cache *cache, const char *const *row,
-                                 int places, int n) {
+static struct sa_pointed rows_of(struct side *side, const struct sa_cache *cache, const char *const *row, int places,
+                                 int n) {
     return (struct sa_pointed){.row = row,
                                .places = places,
                                .apart = SA_LIST_ROWS,
@@ -245,6 +315,7 @@ static struct sa_pointed rows_of(const struct side *side, const struct sa_cache 
                                .d = cache->d,
                                .type = cache->type,
                                .stride = cache->token,
+                               .q_rows = side->abreast ? sa_rows_abreast(side->tile->n_rows) : 0,
                                .ahead = ahead_of(side, cache == &side->tile->k ? 0 : side->n_keys)};
 }
 
@@ -325,14 +396,14 @@ static bool side_is_even(const struct side *side) {
 
 /* n rows, at most SA_RUN_KEYS of them, by way of copies behind the sums; the last one repeated as often as it takes to
  * fill register tiles. */
-static void score_copies(const struct side *side, const struct block *b, int at, int n) {
-    const struct sa_tile *t = side->tile;
+static void score_copies(struct side *side, const struct block *b, int at, int n) {
+    const struct sa_tile *t = b->tile;
     const int tile = key_tile(t), stride = sa_near_stride(t->k.d) * (int)sizeof(float);
     char *to = (char *)(t->space->near + SA_SIDE_BLOCKS * SA_FEW_ROWS * sa_near_stride(t->v.d));
     const char *row[SA_RUN_KEYS];
     for (int j = 0; j < (n + tile - 1) / tile * tile; j++, to += stride)
         row[j] = memcpy(to, b->row[at + (j < n ? j : n - 1)], (size_t)t->k.d_bytes);
-    struct sa_pointed keys = rows_of(side, &t->k, row, 1, (n + tile - 1) / tile * tile);
+    struct sa_pointed keys = rows_of(side, &side->tile->k, row, 1, (n + tile - 1) / tile * tile);
     keys.stride = stride;
     t->products->few_scores(t->space->qt, t->n_rows, keys, s_of(b, 0) + b->begin + at);
 }
@@ -352,12 +423,12 @@ static void score(struct side *side) {
     }
 }
 
-static void weigh(struct side *side, const struct sa_state *state) {
-    const struct sa_tile *t = side->tile;
+static void weigh(struct side *side) {
     for (int i = 0; i < side->n; i++) {
         const struct block *b = &side->blocks[i];
-        t->kernels->few_weights(t->n_rows, rounded_up(b->end) - b->begin, s_of(b, 0) + b->begin, state->m, state->l,
-                                alpha_of(b));
+        const struct sa_tile *t = b->tile;
+        t->kernels->few_weights(t->n_rows, rounded_up(b->end) - b->begin, s_of(b, 0) + b->begin, b->state->m,
+                                b->state->l, alpha_of(b));
         if (t->v.scales)
             scale(b, &t->v);
         if (t->dots)
@@ -370,8 +441,8 @@ static void weigh(struct side *side, const struct sa_state *state) {
 
 /* Rows r .. r + n_rows - 1 of a block, all of which see the keys begin .. end - 1, whose values `row` lists; where keys
  * are paired, whole pairs. */
-static void add_run(const struct side *side, const struct block *b, const char *const *row, int r, int n_rows,
-                    int begin, int end) {
+static void add_run(struct side *side, const struct block *b, const char *const *row, int r, int n_rows, int begin,
+                    int end) {
     const struct sa_tile *t = side->tile;
     const float *p = s_of(b, r) + (t->dots ? begin / 2 : begin);
     if (begin < end)
@@ -383,8 +454,7 @@ static const char *const *values_of(const struct side *side, const struct block 
 }
 
 /* The keys that these rows see, put side by side, weights and all. Bit j of the set is key begin + j of the block. */
-static void add_picked(const struct side *side, const struct block *b, const struct sa_key_set *set, int r,
-                       int n_rows) {
+static void add_picked(struct side *side, const struct block *b, const struct sa_key_set *set, int r, int n_rows) {
     const char *picked[SA_BLOCK_KEYS];
     int n = 0;
     for (int w = 0; w < SA_KEY_WORDS; w++)
@@ -398,13 +468,13 @@ static void add_picked(const struct side *side, const struct block *b, const str
 }
 
 /* A key whose neighbour they do not see. */
-static void add_half(const struct side *side, const struct block *b, int r, int n_rows, int key) {
+static void add_half(struct side *side, const struct block *b, int r, int n_rows, int key) {
     const char *pair[2] = {sa_zero_row(), sa_zero_row()};
     pair[key % 2] = *values_of(side, b, key);
     add_run(side, b, pair, r, n_rows, key / 2 * 2, key / 2 * 2 + 2);
 }
 
-static void add_span_of_pairs(const struct side *side, const struct block *b, int r, int n_rows, int begin, int end) {
+static void add_span_of_pairs(struct side *side, const struct block *b, int r, int n_rows, int begin, int end) {
     const int first = (begin + 1) / 2 * 2, last = end / 2 * 2;
     if (begin < end && begin < first)
         add_half(side, b, r, n_rows, begin);
@@ -414,14 +484,14 @@ static void add_span_of_pairs(const struct side *side, const struct block *b, in
         add_half(side, b, r, n_rows, last);
 }
 
-static void add_span(const struct side *side, const struct block *b, int r, int n_rows, int begin, int end) {
+static void add_span(struct side *side, const struct block *b, int r, int n_rows, int begin, int end) {
     if (side->tile->dots)
         add_span_of_pairs(side, b, r, n_rows, begin, end);
     else
         add_run(side, b, values_of(side, b, begin), r, n_rows, begin, end);
 }
 
-static void add_seen(const struct side *side, const struct block *b, int r, int n_rows) {
+static void add_seen(struct side *side, const struct block *b, int r, int n_rows) {
     const struct seen *seen = &b->rows[r];
     if (b->view) {
         add_picked(side, b, &b->view->seen[r], r, n_rows);
@@ -443,7 +513,7 @@ static struct sa_key_set shown_to(const struct block *b, int r) {
     return set;
 }
 
-static void add_shown(const struct side *side, const struct block *b) {
+static void add_shown(struct side *side, const struct block *b) {
     struct sa_key_set set[SA_FEW_ROWS];
     bool alike = true;
     for (int r = 0; r < b->tile->n_rows; r++) {
@@ -454,7 +524,7 @@ static void add_shown(const struct side *side, const struct block *b) {
         add_picked(side, b, &set[r], r, alike ? b->tile->n_rows : 1);
 }
 
-static void add_alone(const struct side *side, const struct block *b) {
+static void add_alone(struct side *side, const struct block *b) {
     if (b->hides)
         add_shown(side, b);
     else if (b->alike)
@@ -464,40 +534,73 @@ static void add_alone(const struct side *side, const struct block *b) {
             add_seen(side, b, r, 1);
 }
 
-static void add_all(const struct side *side) {
+static void add_all(struct side *side) {
     const struct sa_tile *t = side->tile;
     const struct block *b = &side->blocks[0];
-    t->products->few_values(s_of(b, 0), t->n_rows, rows_of(side, &t->v, values_of(side, b, 0), side->n, SA_BLOCK_KEYS),
+    const float *p = s_of(b, 0) + (t->dots ? b->begin / 2 : b->begin);
+    t->products->few_values(p, t->n_rows, rows_of(side, &t->v, values_of(side, b, b->begin), side->n, side->n_keys),
                             sums_of(b, 0));
 }
 
-static void add(const struct side *side, const struct sa_state *state) {
-    const struct sa_tile *t = side->tile;
-    memset(sums_of(&side->blocks[0], 0), 0, (size_t)(side->n * SA_FEW_ROWS * sa_near_stride(t->v.d)) * sizeof(float));
-    if (side->n > 1)
-        add_all(side);
-    else
-        add_alone(side, &side->blocks[0]);
-    for (int i = 0; i < side->n; i++)
-        t->kernels->few_add(t->v.d, sums_of(&side->blocks[i], 0), alpha_of(&side->blocks[i]), state->o);
+/* Does each row of the blocks see all of the n_keys keys, and do these make whole pairs? */
+static bool can_add_all(const struct side *side) {
+    const struct block *b = &side->blocks[0];
+    const struct seen *seen = &b->rows[0];
+    const bool one_run = seen->sink == seen->lo || (seen->sink == 0 && seen->lo == b->begin);
+    return b->alike && one_run && !(b->tile->dots && side->n_keys % 2);
 }
 
-bool sa_attend_few(const struct sa_tile *tile, int64_t begin, const struct sa_state *state) {
-    const int64_t end = begin + SA_CHUNK_KEYS < tile->seq->n_k ? begin + SA_CHUNK_KEYS : tile->seq->n_k;
+static void add(struct side *side) {
+    const struct sa_tile *t = side->tile;
+    memset(sums_of(&side->blocks[0], 0), 0, (size_t)(side->n * SA_FEW_ROWS * sa_near_stride(t->v.d)) * sizeof(float));
+    if (side->n > 1 && can_add_all(side))
+        add_all(side);
+    else
+        for (int i = 0; i < side->n; i++)
+            add_alone(side, &side->blocks[i]);
+    for (int i = 0; i < side->n; i++) {
+        const struct block *b = &side->blocks[i];
+        t->kernels->few_add(t->v.d, sums_of(b, 0), alpha_of(b), b->state->o);
+    }
+}
+
+static void attend_side(struct side *side) {
+    score(side);
+    weigh(side);
+    add(side);
+}
+
+static bool attend_abreast(const struct sa_tile *tiles, int64_t begin, const struct sa_state *state) {
     struct side side;
     bool any = false;
+    for (int64_t at = begin; at < begin + SA_CHUNK_KEYS && at < tiles->seq->n_k; at += SA_BLOCK_KEYS) {
+        if (!open_abreast(&side, tiles, state, at))
+            continue;
+        for (int i = 0; i < side.n && !any; i++)
+            sa_clear_state(&tiles[i], &state[i]);
+        any = true;
+        find_lists_abreast(&side, at + SA_BLOCK_KEYS);
+        attend_side(&side);
+    }
+    return any;
+}
+
+bool sa_attend_few(const struct sa_tile *tiles, int64_t begin, const struct sa_state *state) {
+    const int64_t end = begin + SA_CHUNK_KEYS < tiles->seq->n_k ? begin + SA_CHUNK_KEYS : tiles->seq->n_k;
+    struct side side;
+    bool any = false;
+    if (sa_abreast(tiles->seq) > 1)
+        return attend_abreast(tiles, begin, state);
     for (int64_t at = begin, next; at < end; at = next) {
-        const bool seen = open_side(&side, tile, at, (int)((end - at) / SA_BLOCK_KEYS));
+        const bool seen = open_side(&side, tiles, state, at, (int)((end - at) / SA_BLOCK_KEYS));
         next = at + (seen ? side.n : 1) * SA_BLOCK_KEYS;
         if (!seen)
             continue;
         if (!any)
-            sa_clear_state(tile, state);
+            sa_clear_state(tiles, state);
         any = true;
         find_lists(&side, next);
-        score(&side);
-        weigh(&side, state);
-        add(&side, state);
+        attend_side(&side);
     }
     return any;
 }
@@ -529,7 +632,7 @@ static void weigh_rows(const struct block *b, const float *m, const bool *broken
 bool sa_weigh_few(const struct sa_tile *tile, int64_t at, const float m[SA_TILE_ROWS], const bool broken[SA_TILE_ROWS],
                   struct sa_scored *scored) {
     struct side side;
-    if (!open_side(&side, tile, at, 1))
+    if (!open_side(&side, tile, NULL, at, 1))
         return false;
     find_lists(&side, tile->seq->n_k);
     score(&side);

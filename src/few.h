@@ -5,9 +5,9 @@
 
 #include "block.h"
 
-/* The chunk that begins at key `begin`, for tiles of at most SA_FEW_ROWS rows. False, and nothing written: no row sees
- * any key. */
-bool sa_attend_few(const struct sa_tile *tile, int64_t begin, const struct sa_state *state);
+/* The chunk that begins at key `begin`, for tiles of at most SA_FEW_ROWS rows: one, or those of heads that go abreast,
+ * with a state each. False, and nothing written: no row sees any key. */
+bool sa_attend_few(const struct sa_tile *tiles, int64_t begin, const struct sa_state *state);
 
 /* As sa_weigh_block(). */
 bool sa_weigh_few(const struct sa_tile *tile, int64_t at, const float m[SA_TILE_ROWS], const bool broken[SA_TILE_ROWS],

@@ -57,13 +57,14 @@ static bool add_split(struct sa_splits *splits, const struct sa_problem *problem
     const size_t used = (size_t)splits->n * sizeof split;
     if (!sa_buffer_extend(&splits->buffer, used, used + sizeof split))
         return false;
-    const int64_t rows = sa_seq_rows(problem, &problem->seqs[split.seq]) - split.tile * SA_TILE_ROWS;
+    const struct sa_seq *seq = &problem->seqs[split.seq];
+    const int64_t rows = sa_seq_rows(problem, seq) - split.tile * SA_TILE_ROWS;
     const int64_t parts = (int64_t)split.n_parts * problem->n_kv_heads;
     splits->at = splits->buffer.data;
     split.first_slot = splits->n_slots;
     split.parts_before = sa_splits_parts_before(splits, split.seq, split.tile);
     splits->at[splits->n++] = split;
-    splits->n_parts += parts;
+    splits->n_parts += parts / sa_abreast(seq);
     splits->n_slots += parts * sa_part_nodes(&split);
     splits->most_rows = (int)max64(splits->most_rows, min64(rows, SA_TILE_ROWS));
     return true;

@@ -56,7 +56,7 @@ struct sa_split {
 struct sa_splits {
     struct sa_buffer buffer;
     struct sa_split *at;
-    int64_t n, n_parts, n_slots; /* parts and slots of all kv heads */
+    int64_t n, n_parts, n_slots; /* parts: items that have one; slots of all kv heads */
     int most_rows;               /* of a tile among them */
 };
 

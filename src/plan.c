@@ -145,8 +145,12 @@ static void hand_out(struct cut *cut, double cost) {
 static bool is_last_domain(const struct cut *cut) { return cut->domain + 1 == cut->team->n_domains; }
 
 static struct sa_run piece_of(const struct cut *cut, int32_t seq, int32_t head, int32_t n_heads) {
-    return (struct sa_run){
-        .seq = seq, .head_begin = head, .n_heads = n_heads, .split = SA_WHOLE, .domain = (int16_t)cut->domain};
+    return (struct sa_run){.seq = seq,
+                           .head_begin = head,
+                           .n_heads = n_heads,
+                           .abreast = sa_abreast(&cut->problem->seqs[seq]),
+                           .split = SA_WHOLE,
+                           .domain = (int16_t)cut->domain};
 }
 
 /* One kv head that crosses the end of a share: its units are dealt out one by one. */
@@ -176,9 +180,10 @@ static bool cut_seq(struct cut *cut, int32_t seq, double head_cost) {
     const struct unit begin = unit_of(cut, seq, 0),
                       end = {sa_seq_tiles(cut->problem, &cut->problem->seqs[seq]), NULL, 0};
     bool whole = head_cost <= cut->filling; /* both ends of a share may be off by half a head */
-    for (int32_t head = 0; head < cut->problem->n_kv_heads;) {
+    const int32_t n_heads = sa_item_heads(cut->problem, &cut->problem->seqs[seq]);
+    for (int32_t head = 0; head < n_heads;) {
         next_share(cut);
-        int32_t fit = heads_that_fit(cut, cut->problem->n_kv_heads - head, head_cost, whole);
+        int32_t fit = heads_that_fit(cut, n_heads - head, head_cost, whole);
         double cost = 0;
         if (fit == 0 && whole) {
             enter_domain(cut, cut->domain + 1);
@@ -257,10 +262,11 @@ static struct sa_head_cost head_cost(const struct cut *cut, int32_t seq) {
 static bool cut_for_one(struct cut *cut) {
     for (int32_t i = 0; i < cut->problem->n_seqs; i++) {
         const struct unit end = {sa_seq_tiles(cut->problem, &cut->problem->seqs[i]), NULL, 0};
+        const int32_t n_heads = sa_item_heads(cut->problem, &cut->problem->seqs[i]);
         double cost = 0;
-        if (!add_piece(cut, piece_of(cut, i, 0, cut->problem->n_kv_heads), unit_of(cut, i, 0), end, &cost))
+        if (!add_piece(cut, piece_of(cut, i, 0, n_heads), unit_of(cut, i, 0), end, &cost))
             return false;
-        cut->plan->cost += cost * cut->problem->n_kv_heads;
+        cut->plan->cost += cost * n_heads;
     }
     cut->plan->domains[0].cost = cut->plan->cost;
     return true;
@@ -278,7 +284,8 @@ static bool walk(struct cut cut, const struct sa_head_cost *heads, double above,
 static double band_cost(const struct cut *cut, const struct sa_head_cost *heads, double above, double most) {
     double cost = 0;
     for (int32_t i = 0; i < cut->problem->n_seqs; i++)
-        cost += heads[i].largest > above && heads[i].largest <= most ? heads[i].all * cut->problem->n_kv_heads : 0;
+        if (heads[i].largest > above && heads[i].largest <= most)
+            cost += heads[i].all * sa_item_heads(cut->problem, &cut->problem->seqs[i]);
     return cost;
 }
 
@@ -286,7 +293,7 @@ static double measure_heads(const struct cut *cut, struct sa_head_cost *heads) {
     double cost = 0;
     for (int32_t i = 0; i < cut->problem->n_seqs; i++) {
         heads[i] = head_cost(cut, i);
-        cost += heads[i].all * cut->problem->n_kv_heads;
+        cost += heads[i].all * sa_item_heads(cut->problem, &cut->problem->seqs[i]);
     }
     return cost;
 }
@@ -414,7 +421,7 @@ static const struct sa_run *run_of(const struct sa_plan *plan, int domain, int64
 struct sa_item sa_plan_item(const struct sa_plan *plan, int domain, int64_t index) {
     const struct sa_run *run = run_of(plan, domain, index);
     const int64_t n = run_head_items(run), i = index - run->first_item;
-    const int32_t head = run->head_begin + (int32_t)(i / n);
+    const int32_t head = (run->head_begin + (int32_t)(i / n)) * run->abreast;
     if (run->split == SA_WHOLE)
         return (struct sa_item){run->seq, head, run->tile_end - 1 - i % n, SA_WHOLE, 0};
     return (struct sa_item){run->seq, head, run->tile_begin, run->split, run->part_begin + (int32_t)(i % n)};

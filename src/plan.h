@@ -4,10 +4,11 @@
  * can be run for machines nobody here has.
  *
  * An item is (sequence, kv head, tile of 64 rows), or a part of one where there are too few of them for the team: see
- * parts.h. Items are not stored one by one: a run stands for the tiles tile_begin .. tile_end - 1 of n_heads kv heads
- * of one sequence, or for the parts part_begin .. part_end - 1 of a tile of theirs, all of about the same cost. So the
- * plan grows with the number of sequences, and where it splits with that of threads, not with lengths. Domains are
- * groups of threads that share a last-level cache: each gets its share of the cost in a few contiguous stretches of the
+ * parts.h. Of sequences whose kv heads go abreast it has several of them, see abreast.h; these count as one head here.
+ * Items are not stored one by one: a run stands for the tiles tile_begin .. tile_end - 1 of n_heads kv heads of one
+ * sequence, or for the parts part_begin .. part_end - 1 of a tile of theirs, all of about the same cost. So the plan
+ * grows with the number of sequences, and where it splits with that of threads, not with lengths. Domains are groups of
+ * threads that share a last-level cache: each gets its share of the cost in a few contiguous stretches of the
  * (sequence, kv head) list, so that items sharing K and V share a cache: one stretch of the sequences with the largest
  * tiles, one of those with smaller ones, and so on. Within a domain the costliest runs come first; threads take items
  * from their domain's list, then from the others'.
@@ -35,7 +36,8 @@ struct sa_team_shape {
 struct sa_run {
     int64_t first_item; /* index of its first item within the domain */
     int64_t tile_begin, tile_end;
-    int32_t seq, head_begin, n_heads;
+    int32_t seq, head_begin, n_heads; /* counted as its items have them: one, or as many as go abreast */
+    int32_t abreast;
     int32_t split, part_begin, part_end; /* split: index of what its one tile is split into, or SA_WHOLE */
     int16_t domain, cost_class;
 };
@@ -43,7 +45,7 @@ struct sa_run {
 enum { SA_WHOLE = -1 };
 
 struct sa_item {
-    int32_t seq, kv_head;
+    int32_t seq, kv_head; /* kv_head: the first of those that go abreast */
     int64_t tile;
     int32_t split, part; /* split: index in plan->splits, or SA_WHOLE */
 };

@@ -99,7 +99,13 @@ struct sa_seq {
         first_key; /* there are no keys below it, but positions: of caches and fields, data stand as if there were */
     struct sa_kept *kept; /* NULL, or where the results go instead of o */
     bool unruled;         /* the batch's rule does not bound what the queries see */
+    int beside;           /* kv heads that an item has beside its first one, see abreast.h */
 };
+
+enum { SA_MOST_ABREAST = 16 };
+
+/* Kv heads that an item takes abreast: all of a sequence have equally many. */
+static inline int sa_abreast(const struct sa_seq *seq) { return 1 + seq->beside; }
 
 /* New tokens of a sequence on their way into its cache. */
 struct sa_incoming {
@@ -112,6 +118,7 @@ struct sa_problem {
     int64_t n_seqs;
     struct sa_seq *seqs;
     int n_kv_heads, group; /* group: query heads a kv head */
+    int most_abreast;      /* of a sequence, see sa_abreast() */
     int d_qk, d_v;
     int q_type, o_type;
     float factor;  /* scale * log2(e) */
@@ -121,6 +128,11 @@ struct sa_problem {
     int64_t n_rows, n_pairs; /* all heads */
     int64_t *progress;       /* NULL, or the caller's counter of finished pairs */
 };
+
+/* Items of a tile of the sequence: of one kv head each, or of those that go abreast. */
+static inline int sa_item_heads(const struct sa_problem *problem, const struct sa_seq *seq) {
+    return problem->n_kv_heads / sa_abreast(seq);
+}
 
 /* Can kernels that have dots multiply its elements in pairs? All of them must be bf16. Not where keys are picked one by
  * one, by what rows see or by a bias of -inf: which of them are neighbours would then depend on the row. */

@@ -82,7 +82,8 @@ static int64_t head_items(const struct sim *s, int32_t seq) {
 }
 
 static int64_t number_of(const struct sim *s, struct sa_item item) {
-    return s->first_of_seq[item.seq] + item.kv_head * head_items(s, item.seq) + items_before(s, item.seq, item.tile) +
+    const int head = item.kv_head / sa_abreast(&s->problem->seqs[item.seq]);
+    return s->first_of_seq[item.seq] + head * head_items(s, item.seq) + items_before(s, item.seq, item.tile) +
            item.part;
 }
 
@@ -197,7 +198,7 @@ static int64_t read_keys(struct reach *reach, int64_t stamp, struct sa_range key
 
 struct head {
     int32_t seq;
-    int64_t first; /* number of its first item */
+    int64_t first; /* number of its first item, or of those that go abreast */
     bool dealt;    /* in turn, not as it was simulated */
 };
 
@@ -248,8 +249,9 @@ static void count_seq(struct sim *s, int32_t seq, bool dealt, struct sa_traffic 
     if (n_items == 0)
         return;
     const int64_t step = stretch_keys(s, seq);
+    const int abreast = sa_abreast(&s->problem->seqs[seq]);
     for (int kv_head = 0; kv_head < s->problem->n_kv_heads; kv_head++) {
-        const struct head head = {seq, s->first_of_seq[seq] + kv_head * n_items, dealt};
+        const struct head head = {seq, s->first_of_seq[seq] + kv_head / abreast * n_items, dealt};
         for (int64_t begin = 0; begin < n_k; begin += step)
             count_stretch(s, &head, (struct sa_range){begin, begin + step < n_k ? begin + step : n_k}, traffic);
     }
@@ -283,7 +285,7 @@ static void deal_head(struct sim *s, int32_t seq, int kv_head) {
 static double round_robin(struct sim *s) {
     double last = 0;
     for (int32_t seq = 0; seq < s->problem->n_seqs; seq++)
-        for (int kv_head = 0; kv_head < s->problem->n_kv_heads; kv_head++)
+        for (int kv_head = 0; kv_head < s->problem->n_kv_heads; kv_head += sa_abreast(&s->problem->seqs[seq]))
             deal_head(s, seq, kv_head);
     for (int t = 0; t < s->team->shape.n_threads; t++)
         last = s->dealt[t] > last ? s->dealt[t] : last;
@@ -306,7 +308,7 @@ static void number_items(struct sim *s) {
     int64_t n = 0;
     for (int32_t i = 0; i < s->problem->n_seqs; i++) {
         s->first_of_seq[i] = n;
-        n += head_items(s, i) * s->problem->n_kv_heads;
+        n += head_items(s, i) * sa_item_heads(s->problem, &s->problem->seqs[i]);
     }
 }
 

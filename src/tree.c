@@ -11,6 +11,19 @@
 
 /* ---------------------------------------------------------------- the tree */
 
+/* Tiles that go abreast see the same keys: what the first one sees, all do. */
+static int abreast(const struct sa_tile *tiles) { return sa_abreast(tiles->seq); }
+
+static void merge_each(const struct sa_tile *t, const struct sa_state *a, const struct sa_state *b) {
+    for (int i = 0; i < abreast(t); i++)
+        sa_tree_merge(&t[i], &a[i], &b[i]);
+}
+
+static void clear_each(const struct sa_tile *t, const struct sa_state *state) {
+    for (int i = 0; i < abreast(t); i++)
+        sa_clear_state(&t[i], &state[i]);
+}
+
 /* As attend_node(). Blocks that no row sees would leave all as it is. */
 static bool attend_chunk(const struct sa_tile *t, int64_t begin, const struct sa_state *state) {
     bool any = false;
@@ -36,27 +49,29 @@ static bool attend_node(const struct sa_tile *t, int level, int64_t begin, const
         return false;
     if (level == 0)
         return attend_chunk(t, begin, state);
-    const struct sa_state *child = &t->space->child[level - 1];
+    struct sa_state child[SA_MOST_ABREAST];
     bool any = false;
+    for (int i = 0; i < abreast(t); i++)
+        child[i] = t[i].space->child[level - 1];
     for (int i = 0; i < SA_TREE_FANOUT; i++) {
         bool more = attend_node(t, level - 1, begin + i * (keys / SA_TREE_FANOUT), any ? child : state);
         if (any && more)
-            sa_tree_merge(t, state, child);
+            merge_each(t, state, child);
         any = any || more;
     }
     return any;
 }
 
-void sa_tree_attend_node(const struct sa_tile *tile, int level, int64_t begin, const struct sa_state *state) {
-    if (!attend_node(tile, level, begin, state))
-        sa_clear_state(tile, state);
+void sa_tree_attend_node(const struct sa_tile *tiles, int level, int64_t begin, const struct sa_state *state) {
+    if (!attend_node(tiles, level, begin, state))
+        clear_each(tiles, state);
 }
 
-void sa_tree_attend(const struct sa_tile *tile, const struct sa_state *state) {
+void sa_tree_attend(const struct sa_tile *tiles, const struct sa_state *state) {
     int level = 0;
-    while (sa_node_keys(level) < tile->seq->n_k)
+    while (sa_node_keys(level) < tiles->seq->n_k)
         level++;
-    sa_tree_attend_node(tile, level, 0, state);
+    sa_tree_attend_node(tiles, level, 0, state);
 }
 
 /* What merges two results does all that is needed, once a tile. The place of a child is free again. */
@@ -84,14 +99,18 @@ static struct sa_state slot_state(const struct part *p, int64_t begin) {
     return sa_partials_state(p->partials, sa_split_slot(p->split, p->kv_head, begin));
 }
 
-static void attend_nodes(const struct part *p, struct sa_range keys) {
-    const int level = sa_split_level(p->split);
-    for (int64_t begin = keys.begin; begin < keys.end; begin += sa_node_keys(level))
-        if (sa_split_sees(p->split, begin, begin + sa_node_keys(level))) {
-            const struct sa_state state = slot_state(p, begin);
-            if (!attend_node(p->tile, level, begin, &state))
-                sa_clear_state(p->tile, &state);
-        }
+void sa_tree_attend_part(const struct sa_tile *tiles, const struct sa_split *split, int kv_head, int part,
+                         const struct sa_partials *partials) {
+    const struct sa_range keys = sa_part_keys(split, part);
+    const int level = sa_split_level(split);
+    struct sa_state state[SA_MOST_ABREAST];
+    for (int64_t begin = keys.begin; begin < keys.end; begin += sa_node_keys(level)) {
+        if (!sa_split_sees(split, begin, begin + sa_node_keys(level)))
+            continue;
+        for (int i = 0; i < abreast(tiles); i++)
+            state[i] = sa_partials_state(partials, sa_split_slot(split, kv_head + i, begin));
+        sa_tree_attend_node(tiles, level, begin, state);
+    }
 }
 
 /* Merges a node's children as attend_node() does, into the first of them. */
@@ -130,12 +149,10 @@ static bool merge_upwards(const struct part *p, int64_t at) {
     return true;
 }
 
-bool sa_tree_attend_part(const struct sa_tile *tile, const struct sa_split *split, int kv_head, int part,
-                         const struct sa_partials *partials, struct sa_state *result) {
+bool sa_tree_merge_part(const struct sa_tile *tile, const struct sa_split *split, int kv_head, int part,
+                        const struct sa_partials *partials, struct sa_state *result) {
     const struct part p = {tile, split, partials, kv_head};
-    const struct sa_range keys = sa_part_keys(split, part);
-    attend_nodes(&p, keys);
-    if (!merge_upwards(&p, keys.begin))
+    if (!merge_upwards(&p, sa_part_keys(split, part).begin))
         return false;
     *result = slot_state(&p, 0);
     return true;

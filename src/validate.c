@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdbool.h>
 
+#include "abreast.h"
 #include "kept.h"
 #include "kernels/kernels.h"
 #include "kinds.h"
@@ -213,6 +214,7 @@ static sa_status resolve(const sa_batch *b, int64_t i, const sa_sequence *s, con
     status = sa_resolve_kinds(b, i, s, problem, seq);
     if (status == SA_OK)
         shift_keys(seq, s->first_key);
+    seq->beside = sa_choose_abreast(problem, seq) - 1;
     return status != SA_OK ? status : check_pages(problem, i, seq);
 }
 
@@ -249,6 +251,7 @@ sa_status sa_validate_sequences(const sa_batch *own, struct sa_problem *problem)
                                    .seqs = problem->seqs,
                                    .n_kv_heads = own->n_kv_heads,
                                    .group = own->n_query_heads / own->n_kv_heads,
+                                   .most_abreast = 1,
                                    .d_qk = own->d_qk,
                                    .d_v = own->d_v,
                                    .q_type = own->q_type,
@@ -265,6 +268,8 @@ sa_status sa_validate_sequences(const sa_batch *own, struct sa_problem *problem)
             status = resolve(own, i, &s, problem, &problem->seqs[i]);
         if (status == SA_OK)
             status = count(problem, &problem->seqs[i], own->n_query_heads);
+        if (status == SA_OK && sa_abreast(&problem->seqs[i]) > problem->most_abreast)
+            problem->most_abreast = sa_abreast(&problem->seqs[i]);
         if (status != SA_OK)
             return status;
     }

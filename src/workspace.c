@@ -2,7 +2,8 @@
 /*
  * The parts follow each other, each on a 64-byte boundary:
  *
- *     lo hi sink | qt | s | mb | alpha | near | scale | view | rows | terms | result m l o | child[0] m l o | ...
+ *     qt | s | mb | alpha | near | scale | view | rows | terms |
+ *     lo hi sink slopes | result m l o | child[0] m l o | ... | the same beside | ...
  *
  * Under AddressSanitizer a poisoned red zone separates them, so that a kernel that leaves its part is caught.
  */
@@ -57,7 +58,6 @@ static struct sa_state book_state(struct booking *booking, int d_v) {
 }
 
 static void book_terms(struct booking *booking, struct sa_term_space *terms) {
-    terms->slopes = book_rows(booking, 1);
     terms->q_at = book(booking, SA_TILE_ROWS * sizeof *terms->q_at);
     terms->k_at = book(booking, SA_BLOCK_KEYS * sizeof *terms->k_at);
     terms->q_position = book(booking, SA_TILE_ROWS * sizeof *terms->q_position);
@@ -66,44 +66,69 @@ static void book_terms(struct booking *booking, struct sa_term_space *terms) {
     terms->near = book(booking, SA_GROUP_ROWS * SA_BIAS_STRIDE * sizeof(float));
 }
 
-static void book_all(struct booking *booking, struct sa_workspace *space, int d_qk, int d_v) {
-    space->d_qk = d_qk;
-    space->d_v = d_v;
+/* What each of the tiles abreast has for itself. */
+static void book_own(struct booking *booking, struct sa_workspace *space) {
     space->lo = book(booking, SA_TILE_ROWS * sizeof *space->lo);
     space->hi = book(booking, SA_TILE_ROWS * sizeof *space->hi);
     space->sink = book(booking, SA_TILE_ROWS * sizeof *space->sink);
+    space->terms.slopes = book_rows(booking, 1);
+    space->result = book_state(booking, space->d_v);
+    for (int i = 0; i < SA_TREE_LEVELS; i++)
+        space->child[i] = book_state(booking, space->d_v);
+}
+
+static void book_beside(struct booking *booking, struct sa_workspace *space) {
+    struct sa_workspace counted;
+    space->beside = book(booking, (size_t)(space->n_abreast - 1) * sizeof *space->beside);
+    for (int i = 1; i < space->n_abreast; i++) {
+        struct sa_workspace *beside = booking->base ? &space->beside[i - 1] : &counted;
+        *beside = *space;
+        book_own(booking, beside);
+    }
+}
+
+/* Scores: of a tile's block, or of few rows of each block side by side. */
+static size_t scores(int n_abreast) {
+    const size_t few =
+        (size_t)(n_abreast > SA_CHUNK_BLOCKS ? n_abreast : SA_CHUNK_BLOCKS) * SA_FEW_ROWS * SA_FEW_STRIDE;
+    return few > SA_BLOCK_KEYS * SA_TILE_ROWS ? few : SA_BLOCK_KEYS * SA_TILE_ROWS;
+}
+
+static void book_all(struct booking *booking, struct sa_workspace *space, int d_qk, int d_v, int n_abreast) {
+    space->d_qk = d_qk;
+    space->d_v = d_v;
+    space->n_abreast = n_abreast;
     space->qt = book_rows(booking, d_qk);
-    space->s = book_rows(booking, SA_BLOCK_KEYS);
+    space->s = book(booking, scores(n_abreast) * sizeof(float));
     space->mb = book_rows(booking, 1);
-    space->alpha = book_rows(booking, 1);
+    space->alpha = book(booking, SA_SIDE_BLOCKS * SA_GROUP_ROWS * sizeof(float));
     space->near = book(booking, SA_BLOCK_KEYS * (size_t)sa_near_stride(d_qk > d_v ? d_qk : d_v) * sizeof(float));
     space->scale = book(booking, SA_BLOCK_KEYS * sizeof(float));
     space->view = book(booking, sizeof *space->view);
     space->rows = book(booking, SA_SIDE_BLOCKS * SA_LIST_ROWS * sizeof *space->rows);
     book_terms(booking, &space->terms);
-    space->result = book_state(booking, d_v);
-    for (int i = 0; i < SA_TREE_LEVELS; i++)
-        space->child[i] = book_state(booking, d_v);
+    book_own(booking, space);
+    book_beside(booking, space);
 }
 
-size_t sa_workspace_bytes(int d_qk, int d_v) {
+size_t sa_workspace_bytes(int d_qk, int d_v, int n_abreast) {
     struct booking booking = {NULL, 0};
-    struct sa_workspace counted;
-    book_all(&booking, &counted, d_qk, d_v);
+    struct sa_workspace counted = {.d_v = d_v};
+    book_all(&booking, &counted, d_qk, d_v, n_abreast);
     return booking.used;
 }
 
-bool sa_workspace_grant(struct sa_workspace *space, int d_qk, int d_v) {
-    if (space->buffer.data && space->d_qk == d_qk && space->d_v == d_v)
+bool sa_workspace_grant(struct sa_workspace *space, int d_qk, int d_v, int n_abreast) {
+    if (space->buffer.data && space->d_qk == d_qk && space->d_v == d_v && space->n_abreast >= n_abreast)
         return true;
     if (space->buffer.data)
         unpoison(space->buffer.data, space->buffer.capacity_bytes);
-    if (!sa_buffer_reserve(&space->buffer, sa_workspace_bytes(d_qk, d_v))) {
+    if (!sa_buffer_reserve(&space->buffer, sa_workspace_bytes(d_qk, d_v, n_abreast))) {
         sa_workspace_forget_layout(space);
         return false;
     }
     struct booking booking = {space->buffer.data, 0};
-    book_all(&booking, space, d_qk, d_v);
+    book_all(&booking, space, d_qk, d_v, n_abreast);
     return true;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Scratch memory of one thread: booked from the dimensions when a call is planned, granted when a thread first needs
- * it. Its size depends on d_qk and d_v only. And that of a call which splits tiles: results of parts. */
+ * it. Its size depends on d_qk, d_v and the heads abreast only. And that of a call which splits tiles: results of
+ * parts. */
 #ifndef SA_WORKSPACE_H
 #define SA_WORKSPACE_H
 
@@ -10,6 +11,7 @@
 #include "kernels/kernels.h"
 #include "memory.h"
 #include "parts.h"
+#include "problem.h"
 #include "view.h"
 
 /* What terms.c keeps: an element a row of the tile, or a key of the block. */
@@ -22,12 +24,13 @@ struct sa_term_space {
     float *near;            /* rows of bias of a group that cannot be used in place */
 };
 
-/* Blocks of a chunk that are worked on side by side by tiles of few rows, and the list of rows that each of them has
- * there: its keys, its values, and keys that come next. */
+/* Blocks that are worked on side by side by tiles of few rows, those of a chunk or one of several heads, and the list
+ * of rows that each of them has there: its keys, its values, and keys that come next. */
 enum {
-    SA_SIDE_BLOCKS = SA_CHUNK_KEYS / SA_BLOCK_KEYS,
+    SA_CHUNK_BLOCKS = SA_CHUNK_KEYS / SA_BLOCK_KEYS,
+    SA_SIDE_BLOCKS = SA_MOST_ABREAST > SA_CHUNK_BLOCKS ? SA_MOST_ABREAST : SA_CHUNK_BLOCKS,
     SA_MOST_LEAD = 16, /* rows by which one of them may be fetched further ahead than the one before it */
-    SA_LIST_ROWS = 3 * SA_BLOCK_KEYS + (SA_SIDE_BLOCKS - 1) * SA_MOST_LEAD
+    SA_LIST_ROWS = 3 * SA_BLOCK_KEYS + (SA_CHUNK_BLOCKS - 1) * SA_MOST_LEAD
 };
 
 /* Floats from one of these rows to the next: an odd number of cache lines. */
@@ -37,7 +40,7 @@ struct sa_workspace {
     struct sa_buffer buffer;
     struct sa_buffer offered; /* a larger one that the owner has not taken up yet */
     int64_t fetched_end;      /* of those that the next item begins with: values of keys below have been fetched */
-    int d_qk, d_v;            /* what the pointers below are laid out for */
+    int d_qk, d_v, n_abreast; /* what the pointers below are laid out for */
     int32_t *lo, *hi, *sink;  /* which keys each row sees, see sa_lane_keys */
     float *qt, *s, *mb, *alpha;
     float *near;          /* rows of k or v of a block that cannot be used in place, or of q or o */
@@ -47,13 +50,19 @@ struct sa_workspace {
     struct sa_term_space terms;
     struct sa_state result;                /* of the whole tile */
     struct sa_state child[SA_TREE_LEVELS]; /* child[level]: a later child of a node one level above */
+    struct sa_workspace *beside; /* [n_abreast - 1], of tiles of few rows: with lo, hi, sink, slopes, result and child
+                                    of their own, and a qt within this one */
 };
 
-/* Bytes one thread needs. */
-size_t sa_workspace_bytes(int d_qk, int d_v);
+/* Bytes one thread needs for items of up to so many heads abreast. */
+size_t sa_workspace_bytes(int d_qk, int d_v, int n_abreast);
 
-/* Lays the workspace out for the dimensions, growing it if needed. False: no memory. */
-bool sa_workspace_grant(struct sa_workspace *space, int d_qk, int d_v);
+static inline size_t sa_problem_workspace_bytes(const struct sa_problem *problem) {
+    return sa_workspace_bytes(problem->d_qk, problem->d_v, problem->most_abreast);
+}
+
+/* Lays the workspace out for these, growing it if needed. False: no memory. */
+bool sa_workspace_grant(struct sa_workspace *space, int d_qk, int d_v, int n_abreast);
 
 /* Memory for a thread's workspace comes from the call that needs it, so that a lack of it shows before any work is
  * done, and is taken up by the thread, so that it is first touched there. Both under one lock. False: no memory. */

@@ -47,6 +47,12 @@ static inline void seat(struct team *team, const char *synthetic, bool spread, i
     sa_machine_free(&machine);
 }
 
+/* Sometimes as many heads as divide theirs: sa_seq.beside. */
+static inline int roll_beside(struct dice *dice, int n_kv_heads) {
+    const int n = roll_one_in(dice, 3) ? (int)roll_between(dice, 1, n_kv_heads) : 1;
+    return n_kv_heads % n ? 0 : n - 1;
+}
+
 static inline double item_cost(const struct sa_plan *plan, const struct sa_problem *problem, struct sa_item item) {
     return sa_item_cost(plan, problem, test_model(), item);
 }

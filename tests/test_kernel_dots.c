@@ -8,6 +8,7 @@
 
 #include <sa/sa.h>
 
+#include "abreast.h"
 #include "cpu.h"
 #include "elements.h"
 #include "fenced.h"
@@ -360,7 +361,7 @@ static void make_few(struct few *few, struct dice *dice, int places, int n, int 
     }
     for (int j = 0; j < all; j++)
         row[j] = first + j * bytes;
-    few->rows = (struct sa_pointed){row, places, n, n, turn, d, type, bytes, {{row, row, row, row}, n, bytes}};
+    few->rows = (struct sa_pointed){row, places, n, n, turn, d, type, bytes, 0, {{row, row, row, row}, n, bytes}};
 }
 
 static void check_few_scores(const struct few *few, const struct sa_dots *dots, int n_rows) {
@@ -368,12 +369,13 @@ static void check_few_scores(const struct few *few, const struct sa_dots *dots, 
     dots->pairs.few_scores(qt, n_rows, few->rows, few_s);
     for (int r = 0; r < n_rows; r++)
         for (int j = 0; j < few->rows.places * n; j++) {
+            const int lane = j / n * few->rows.q_rows + r; /* of the one pass */
             float sum = 0.0f, k;
             for (int c = 0; c < d; c++) {
                 memcpy(&k, few->rows.row[j] + 4 * c, sizeof k);
-                sum = dot(qt[c * W + r], k, sum);
+                sum = dot(qt[c * W + lane], k, sum);
             }
-            must(bits_of(few_s[j / n * PLACE + r * SA_FEW_STRIDE + j % n]) == bits_of(sum * qt[d * W + r]),
+            must(bits_of(few_s[j / n * PLACE + r * SA_FEW_STRIDE + j % n]) == bits_of(sum * qt[d * W + lane]),
                  "%d rows, %d x %d keys of %d words: score %d of row %d", n_rows, few->rows.places, n, d, j, r);
         }
 }
@@ -413,6 +415,8 @@ START_TEST(few_rows) {
             roll_numbers(&dice, qt + dims[i] * W, W);
             make_few(&few, &dice, few_places(tiles * tile), tiles * tile, (int)roll_between(&dice, 1, tiles) * tile,
                      dims[i], SA_F32);
+            check_few_scores(&few, kernels->dots, n_rows);
+            few.rows.q_rows = sa_rows_abreast(n_rows);
             check_few_scores(&few, kernels->dots, n_rows);
             roll_pairs(&dice, few_s, MAX_PLACES * PLACE);
             make_few(&few, &dice, few_places(n), n, 2 * (int)roll_between(&dice, 1, n / 2), 2 * dims[i], SA_BF16);

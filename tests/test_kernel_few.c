@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Scores and values of tiles of few rows, bit for bit as the contract says, of several places in turn; neither a row
- * nor the list of their addresses is read beyond its end, whatever is fetched ahead. */
+/* Scores and values of tiles of few rows, bit for bit as the contract says, of several places in turn, with the same
+ * queries or each with its own; neither a row nor the list of their addresses is read beyond its end, whatever is
+ * fetched ahead. */
 #include <math.h>
 #include <stdlib.h>
 
 #include <sa/sa.h>
 
+#include "abreast.h"
 #include "each_kernel.h"
 #include "fenced.h"
 
@@ -41,7 +43,7 @@ static void make_few(struct few *few, struct dice *dice, const struct sa_kernels
     }
     for (int j = 0; j < all; j++)
         row[j] = first + j * bytes;
-    few->rows = (struct sa_pointed){row, places, n, n, turn, d, type, bytes, {{row, row, row, row}, n, bytes}};
+    few->rows = (struct sa_pointed){row, places, n, n, turn, d, type, bytes, 0, {{row, row, row, row}, n, bytes}};
     kernel->widen((struct sa_stored){first, bytes, all, d, type}, few->near[0], MAX_D);
 }
 
@@ -51,8 +53,9 @@ static void check_scores(const struct few *few, const struct sa_kernels *kernel,
     for (int r = 0; r < n_rows; r++)
         for (int j = 0; j < few->rows.places * n; j++) {
             float sum = 0.0f;
+            const int first = j / n * few->rows.q_rows, pass = first / width * width, lane = first % width + r;
             for (int c = 0; c < few->rows.d; c++)
-                sum = fmaf(qt[c * width + r], few->near[j][c], sum);
+                sum = fmaf(qt[pass * few->rows.d + c * width + lane], few->near[j][c], sum);
             must(same_float(s[j / n * PLACE_SCORES + r * SA_FEW_STRIDE + j % n], sum),
                  "%s, type %d, %d rows, %d x %d keys of %d: score %d of row %d", kernel->name, few->rows.type, n_rows,
                  few->rows.places, n, few->rows.d, j, r);
@@ -97,6 +100,8 @@ START_TEST(scores_and_values) {
                 const int n = n_rows == 1 ? SA_RUN_KEYS : (int)roll_between(&dice, 1, SA_RUN_KEYS);
                 make_few(&few, &dice, kernel, few_places(n_tiles * tile), n_tiles * tile,
                          (int)roll_between(&dice, 1, n_tiles) * tile, dims[i], types[_i]);
+                check_scores(&few, kernel, n_rows);
+                few.rows.q_rows = sa_rows_abreast(n_rows);
                 check_scores(&few, kernel, n_rows);
                 make_few(&few, &dice, kernel, few_places(n), n, (int)roll_between(&dice, 1, n), dims[i], types[_i]);
                 check_values(&few, kernel, &dice, n_rows);

@@ -349,9 +349,9 @@ START_TEST(a_workspace_has_room_for_all_its_parts) {
     static const int dims[] = {1, 64, 576, 3, 80, 17};
     struct sa_workspace space = {0};
     for (int i = 0; i < 36; i++) {
-        ck_assert(sa_workspace_grant(&space, dims[i % 6], dims[i / 6]));
+        ck_assert(sa_workspace_grant(&space, dims[i % 6], dims[i / 6], 1 + i % 8));
         ck_assert(space.d_qk == dims[i % 6] && space.d_v == dims[i / 6]);
-        ck_assert(space.buffer.capacity_bytes >= sa_workspace_bytes(space.d_qk, space.d_v));
+        ck_assert(space.buffer.capacity_bytes >= sa_workspace_bytes(space.d_qk, space.d_v, space.n_abreast));
         check_parts(&space);
     }
     sa_workspace_free(&space);
@@ -361,12 +361,12 @@ END_TEST
 
 START_TEST(a_workspace_that_cannot_grow_is_laid_out_again) {
     struct sa_workspace space = {0};
-    ck_assert(sa_workspace_grant(&space, 8, 8));
+    ck_assert(sa_workspace_grant(&space, 8, 8, 1));
     fail_at(1);
-    ck_assert(!sa_workspace_grant(&space, 500, 500) && has_failed());
-    ck_assert(sa_workspace_grant(&space, 8, 8));
+    ck_assert(!sa_workspace_grant(&space, 500, 500, 1) && has_failed());
+    ck_assert(sa_workspace_grant(&space, 8, 8, 1));
     check_parts(&space);
-    ck_assert(sa_workspace_grant(&space, 500, 500));
+    ck_assert(sa_workspace_grant(&space, 500, 500, 1));
     check_parts(&space);
     sa_workspace_free(&space);
     ck_assert_int_eq(live(), 0);

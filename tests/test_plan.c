@@ -62,8 +62,10 @@ static void roll_batch(struct dice *dice, struct batch *batch, int64_t most) {
                                          .d_qk = (int)roll_between(dice, 1, 256),
                                          .d_v = (int)roll_between(dice, 1, 256),
                                          .rule = rule};
-    for (int64_t i = 0; i < batch->problem.n_seqs; i++)
+    for (int64_t i = 0; i < batch->problem.n_seqs; i++) {
         roll_seq(dice, &batch->seqs[i], most);
+        batch->seqs[i].beside = roll_beside(dice, batch->problem.n_kv_heads);
+    }
 }
 
 /* ---------------------------------------------------------------- costs */
@@ -121,6 +123,7 @@ static void check_terms(const struct sa_problem *problem, const struct sa_seq *s
         ck_assert_double_eq_tol(terms[i], by_hand[i], 1e-6);
     for (int i = 0; i < SA_N_COST_TERMS; i++)
         sum += terms[i] * test_model()->weight[i];
+    sum *= sa_abreast(seq);
     ck_assert_double_eq_tol(sa_tile_cost(test_model(), problem, seq, tile), sum, 1e-9 * sum);
     ck_assert(sum > 0);
 }
@@ -164,7 +167,8 @@ static int64_t head_items(const struct sa_plan *plan, const struct sa_problem *p
 /* Where an item stands in the list of all, (sequence, kv head, tile, part) counted up. */
 static int64_t number_of(const struct sa_plan *plan, const struct sa_problem *problem, const int64_t first_of_seq[],
                          struct sa_item item) {
-    return first_of_seq[item.seq] + item.kv_head * head_items(plan, problem, item.seq) + item.tile +
+    const int head = item.kv_head / sa_abreast(&problem->seqs[item.seq]);
+    return first_of_seq[item.seq] + head * head_items(plan, problem, item.seq) + item.tile +
            sa_splits_parts_before(&plan->splits, item.seq, item.tile) + item.part;
 }
 
@@ -173,7 +177,7 @@ static int64_t count_items(const struct sa_plan *plan, const struct sa_problem *
     int64_t n = 0;
     for (int32_t i = 0; i < problem->n_seqs; i++) {
         first_of_seq[i] = n;
-        n += head_items(plan, problem, i) * problem->n_kv_heads;
+        n += head_items(plan, problem, i) * problem->n_kv_heads / sa_abreast(&problem->seqs[i]);
     }
     return n;
 }
@@ -183,7 +187,9 @@ static void check_item(const struct sa_plan *plan, const struct sa_problem *prob
     must(split ? split == &plan->splits.at[item.split] : item.split == SA_WHOLE, "split %d", item.split);
     must(item.part >= 0 && item.part < (split ? split->n_parts : 1), "part %d", item.part);
     must(item.seq >= 0 && item.seq < problem->n_seqs, "sequence %d", item.seq);
-    must(item.kv_head >= 0 && item.kv_head < problem->n_kv_heads, "kv head %d", item.kv_head);
+    must(item.kv_head >= 0 && item.kv_head < problem->n_kv_heads &&
+             item.kv_head % sa_abreast(&problem->seqs[item.seq]) == 0,
+         "kv head %d", item.kv_head);
     must(item.tile >= 0 && item.tile < sa_seq_tiles(problem, &problem->seqs[item.seq]), "tile %lld",
          (long long)item.tile);
 }
@@ -212,12 +218,12 @@ static double check_domain(const struct sa_plan *plan, int domain, const struct 
     return cost;
 }
 
-/* Kv heads whose items are not all in one domain. */
+/* Kv heads, or several that go abreast, whose items are not all in one domain. */
 static int count_divided(const struct sa_plan *plan, const struct sa_problem *problem, const int16_t *owner) {
     int n = 0;
     for (int32_t i = 0; i < problem->n_seqs; i++) {
         int64_t n_items = head_items(plan, problem, i);
-        for (int head = 0; head < problem->n_kv_heads; head++, owner += n_items) {
+        for (int head = 0; head < problem->n_kv_heads; head += sa_abreast(&problem->seqs[i]), owner += n_items) {
             bool divided = false;
             for (int64_t item = 1; item < n_items; item++)
                 divided = divided || owner[item] != owner[0];

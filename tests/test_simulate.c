@@ -196,6 +196,8 @@ static struct batch roll_batch(struct dice *dice) {
                                         .d_qk = 64,
                                         .d_v = 32,
                                         .rule = rule};
+    for (int64_t i = 0; i < n_seqs; i++)
+        batch.seqs[i].beside = roll_beside(dice, batch.problem.n_kv_heads);
     return batch;
 }
 
@@ -238,14 +240,16 @@ static int64_t copies_by_hand(const struct sa_plan *plan, const struct sa_proble
     for (int64_t i = 0; i < n; i++) {
         struct sa_item item = taken[i].item;
         struct sa_span span = sa_tile_span(problem, &problem->seqs[item.seq], item.tile);
-        char *of_group =
-            has + ((item.seq * problem->n_kv_heads + item.kv_head) * n_groups + group_of[taken[i].thread]) * longest;
+        const int64_t head = item.seq * problem->n_kv_heads + item.kv_head;
         struct sa_range keys = {0, span.hi};
         if (item.split != SA_WHOLE)
             keys = sa_part_keys(&plan->splits.at[item.split], item.part);
-        for (int64_t key = keys.begin; key < keys.end && key < span.hi; key++)
-            if ((key < span.sink || key >= span.lo) && !of_group[key])
-                of_group[key] = 1, copies++;
+        for (int beside = 0; beside < sa_abreast(&problem->seqs[item.seq]); beside++) {
+            char *of_group = has + ((head + beside) * n_groups + group_of[taken[i].thread]) * longest;
+            for (int64_t key = keys.begin; key < keys.end && key < span.hi; key++)
+                if ((key < span.sink || key >= span.lo) && !of_group[key])
+                    of_group[key] = 1, copies++;
+        }
     }
     free(has);
     return copies;

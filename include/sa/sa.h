@@ -605,14 +605,14 @@ SA_API sa_status sa_batch_describe(sa_engine *engine, const sa_batch *batch, cha
  * What would happen
  */
 
-/* Work that one thread does without a pause: items of one kv head of one sequence. */
+/* Work that one thread does without a pause: items of one kv head, or of several, of one sequence. */
 typedef struct sa_segment {
     double begin, end; /* seconds since the call began */
     int64_t sequence;
     int64_t n_items;
-    int32_t kv_head;
-    int32_t thread; /* 0 .. n_threads - 1 */
-    int32_t list;   /* the domain in whose list the items stood: another than the thread's if they were taken over */
+    int32_t kv_head; /* of few queries the first of several, where their k and v stand side by side */
+    int32_t thread;  /* 0 .. n_threads - 1 */
+    int32_t list;    /* the domain in whose list the items stood: another than the thread's if they were taken over */
     int32_t reserved;
 } sa_segment;
 

@@ -107,6 +107,7 @@ struct sa_pointed {
     int n, turn;            /* rows of each place */
     int d, type;
     ptrdiff_t stride; /* of keys: bytes from a row to the next in each sixteen of them, from row 0 on */
+    int q_rows;       /* of keys: rows of qt from the first of a place to that of the next; 0: all have the same */
     struct sa_fetched ahead;
 };
 

@@ -339,7 +339,7 @@ INLINE void few_score_places(const int type, const int n_rows, const float *qt, 
         for (int p = 0; p < k->places; p++)
             for (int j = at; j < end; j += n) {
                 set_near(k, p, at, j, n, &cursor);
-                few_score_tile(type, n_rows, n_units, qt, k, k->row + p * k->apart + j,
+                few_score_tile(type, n_rows, n_units, qt + of_row(p * k->q_rows, k->d), k, k->row + p * k->apart + j,
                                s + p * SA_FEW_ROWS * FEW_STRIDE + j, &cursor);
             }
     }

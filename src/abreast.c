@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#include "abreast.h"
+
+#include "kernels/kernels.h"
+#include "parts.h"
+
+/* Of the heads' rows of a token: more is read no faster, but takes room in the second-level cache. */
+enum { MOST_BYTES = 4096 };
+
+/* Do things of `bytes` follow each other, or nearly so? */
+static bool are_near(ptrdiff_t stride, ptrdiff_t bytes) { return stride >= bytes && stride < 2 * bytes; }
+
+/* Kernels want keys evenly apart, sixteen by sixteen; a longer page is run enough by itself. */
+static bool is_small_page(const struct sa_cache *cache) {
+    return cache->table && cache->page_tokens % SA_SUM_KEYS == 0 && SA_WINDOW_TOKENS % cache->page_tokens == 0;
+}
+
+struct sa_heads_run sa_heads_run_of(const struct sa_cache *cache, int n) {
+    const ptrdiff_t head = cache->head, token = cache->token, page = cache->page_tokens * token;
+    if (cache->table && (cache->table_head || cache->page_tokens % SA_SUM_KEYS))
+        return (struct sa_heads_run){0, 0};
+    if (are_near(head, cache->d_bytes) && (token > head || token < -head))
+        return (struct sa_heads_run){1, (int)((n - 1) * head) + cache->d_bytes};
+    if (is_small_page(cache) && are_near(token, cache->d_bytes) && are_near(head, page))
+        return (struct sa_heads_run){cache->page_tokens, (int)((n - 1) * head + page)};
+    return (struct sa_heads_run){0, 0};
+}
+
+/* Terms, but for bias, are those of each head's own tile. */
+static bool is_plain(const struct sa_seq *seq) {
+    return !seq->sight.any && !seq->terms.bias.data && !seq->kept && !seq->reports.weights.data &&
+           !seq->reports.mass.data;
+}
+
+/* Bytes of a token's rows of n heads, gaps and all. */
+static int token_bytes(const struct sa_cache *cache, int n) {
+    const struct sa_heads_run run = sa_heads_run_of(cache, n);
+    return run.bytes / run.tokens;
+}
+
+int sa_choose_abreast(const struct sa_problem *problem, const struct sa_seq *seq) {
+    const bool few = seq->n_q > 0 && sa_seq_rows(problem, seq) <= SA_FEW_ROWS && seq->n_k > 0;
+    if (!few || !is_plain(seq) || !sa_heads_run_of(&seq->k, 1).tokens || !sa_heads_run_of(&seq->v, 1).tokens)
+        return 1;
+    const int rows = sa_rows_abreast((int)sa_seq_rows(problem, seq));
+    for (int n = SA_MOST_ABREAST; n > 1; n--)
+        if (problem->n_kv_heads % n == 0 && n * rows <= SA_TILE_ROWS && token_bytes(&seq->k, n) <= MOST_BYTES &&
+            token_bytes(&seq->v, n) <= MOST_BYTES)
+            return n;
+    return 1;
+}
+
+/* ---------------------------------------------------------------- with threads to be kept busy */
+
+/* As many as there are, or fewer if they are more than `most`. */
+static int at_most(const struct sa_problem *problem, const struct sa_seq *seq, int most) {
+    int n = sa_abreast(seq);
+    while (n > most || problem->n_kv_heads % n)
+        n--;
+    return n;
+}
+
+/* Items of the sequences with several heads abreast if these are `most` at most, each of a chunk. */
+static int64_t count_items(const struct sa_problem *problem, int most) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < problem->n_seqs; i++) {
+        const struct sa_seq *seq = &problem->seqs[i];
+        if (seq->beside)
+            n += problem->n_kv_heads / at_most(problem, seq, most) * ((seq->n_k + SA_CHUNK_KEYS - 1) / SA_CHUNK_KEYS);
+    }
+    return n;
+}
+
+/* What the thread with the most of them has to do, in chunks of a head. */
+static int64_t longest(const struct sa_problem *problem, int most, int n_threads) {
+    return (count_items(problem, most) + n_threads - 1) / n_threads * most;
+}
+
+/* A seventh more is less than what few heads abreast lose. */
+void sa_limit_abreast(struct sa_problem *problem, int n_threads) {
+    const int64_t alone = n_threads > 1 ? longest(problem, 1, n_threads) : 0;
+    int most = problem->most_abreast;
+    while (n_threads > 1 && most > 1 && 7 * longest(problem, most, n_threads) > 8 * alone)
+        most--;
+    if (most == problem->most_abreast)
+        return;
+    problem->most_abreast = 1;
+    for (int64_t i = 0; i < problem->n_seqs; i++) {
+        const int n = at_most(problem, &problem->seqs[i], most);
+        problem->seqs[i].beside = n - 1;
+        problem->most_abreast = n > problem->most_abreast ? n : problem->most_abreast;
+    }
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where a token's rows of all kv heads stand side by side, as in [token][head][d], or those of some tokens do in a
+ * small page [head][token][d], one head's rows are short pieces far apart, which memory hands over at a third of its
+ * rate. So the items of few rows take several heads abreast: all go through the same keys, some tokens at a time, so
+ * that their rows together are read in the order of memory. Heads have tiles of their own, whose bits know nothing of
+ * each other.
+ */
+#ifndef SA_ABREAST_H
+#define SA_ABREAST_H
+
+#include "problem.h"
+
+/* The rows of several heads as they follow each other in memory: of so many tokens, so many bytes. */
+struct sa_heads_run {
+    int tokens; /* 0: they do not */
+    int bytes;
+};
+
+enum { SA_WINDOW_TOKENS = 32 }; /* that are read of each head in turn, or more; whole runs of them */
+
+/* Of the n kv heads from the one on that the cache stands for. */
+struct sa_heads_run sa_heads_run_of(const struct sa_cache *cache, int n);
+
+/* How many kv heads of the sequence go abreast: a divisor of their number, 1 if nothing would be gained, or if its rows
+ * are more than a tile of few, or have anything to do that is done head by head. Everything else of it is resolved. */
+int sa_choose_abreast(const struct sa_problem *problem, const struct sa_seq *seq);
+
+/* Lets fewer go abreast where there would be too few items for so many threads. */
+void sa_limit_abreast(struct sa_problem *problem, int n_threads);
+
+/* Rows of qt for each of these tiles, of n_rows: so many that none begins in one pass and ends in another. */
+static inline int sa_rows_abreast(int n_rows) { return n_rows > 4 ? 8 : n_rows > 2 ? 4 : n_rows; }
+
+#endif

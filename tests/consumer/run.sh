@@ -103,7 +103,9 @@ try_pkg_config() { # ON|OFF
 
 # A program that opens libsa_layer by its path, as those in other languages do, need not say where libsa is.
 check_layer_alone() {
-    env -u LD_LIBRARY_PATH ldd "$libdir/libsa_layer.so" | grep -qE 'libsa\.so\.[0-9]+ => /.*/prefix_' ||
+    local needed
+    needed=$(env -u LD_LIBRARY_PATH ldd "$libdir/libsa_layer.so")
+    grep -qE 'libsa\.so\.[0-9]+ => /.*/prefix_' <<<"$needed" ||
         fail "libsa_layer does not find the libsa that is installed beside it"
 }
 

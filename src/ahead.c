@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ahead.h"
 
+#include "cost.h"
 #include "near.h"
 #include "sight.h"
 
@@ -28,12 +29,15 @@ static void add_queries(struct sa_ahead *after, const struct sa_problem *problem
     add_rows(after, problem, item, q->data, q->token, q->head, problem->d_qk * sa_type_bytes(problem->q_type));
 }
 
-/* The first block that an item has to look at. */
+/* Where the first block begins that an item has to look at, or `begin` within it. */
 static int64_t first_block(const struct sa_problem *problem, struct sa_item item, int64_t begin) {
     enum { N_BLOCKS = 16 };
     const struct sa_seq *seq = &problem->seqs[item.seq];
-    if (!seq->sight.any)
-        return begin;
+    if (!seq->sight.any) {
+        const struct sa_span span = sa_tile_span(problem, seq, item.tile);
+        const int64_t block = span.lo - span.lo % SA_BLOCK_KEYS;
+        return span.sink > begin || block < begin ? begin : block;
+    }
     const struct sa_viewer viewer =
         sa_viewer_of(problem, seq, item.kv_head, item.tile * SA_TILE_ROWS, sa_tile_rows(problem, seq, item.tile));
     return sa_viewer_next(&viewer, begin, N_BLOCKS);

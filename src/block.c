@@ -155,7 +155,7 @@ static struct sa_rows rows_of(const struct block *b, const struct sa_cache *cach
 
 static void add_after(const struct block *b) {
     const struct sa_tile *t = b->tile;
-    for (int i = 0; i < t->after->n_sets && b->ahead->n_sets < SA_AHEAD_SETS; i++)
+    for (int i = 0; i < t->after->n_sets; i++)
         sa_ahead_add(b->ahead, t->after->sets[i]);
     t->space->fetched_end = t->after_end;
 }

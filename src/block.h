@@ -46,10 +46,13 @@ static inline int sa_least_gaps(const struct sa_tile *t, int otherwise) {
     return t->seq->reports.weights.data || t->seq->reports.mass.data ? SA_STRIPS : otherwise;
 }
 
-/* The block to look at from key `at` on, a look ahead. */
+/* The block to look at from key `at` on, a look ahead. Between sink keys and a window there is none. */
 static inline int64_t sa_tile_next(const struct sa_tile *t, int64_t at) {
     enum { N_BLOCKS = 16 };
-    return t->seq->sight.any ? sa_viewer_next(&t->viewer, at, N_BLOCKS) : at;
+    if (t->seq->sight.any)
+        return sa_viewer_next(&t->viewer, at, N_BLOCKS);
+    const int64_t lo = t->group_first[0].lo, sink = t->group_last[t->n_groups - 1].sink;
+    return at >= sink && at + SA_BLOCK_KEYS <= lo ? lo - lo % SA_BLOCK_KEYS : at;
 }
 
 static inline int sa_tile_passes(const struct sa_tile *t) {

@@ -251,7 +251,7 @@ static void find_lists_abreast(struct side *side, int64_t next) {
         find_rows(b, &b->tile->k, b->row);
         find_rows(b, &b->tile->v, b->row + side->n_keys);
     }
-    side->n_next = find_next(t, next, side->turn, side->blocks[0].row + 2 * side->n_keys);
+    side->n_next = find_next(t, sa_tile_next(t, next), side->turn, side->blocks[0].row + 2 * side->n_keys);
 }
 
 /* Keys, values, and what is fetched while the last values are added: see ahead_of(). The last row stands in for those

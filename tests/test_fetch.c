@@ -145,10 +145,60 @@ START_TEST(a_wrong_guess_costs_one_block) {
 }
 END_TEST
 
+enum { LONG = 2048 };
+
+static float long_q[LONG * D], long_k[LONG * D], long_v[LONG * D], long_o[LONG * D];
+static bool is_listed[LONG / SA_BLOCK_KEYS];
+static int n_scored, n_unlisted; /* runs of keys; those of blocks that no list had before, but for the first one */
+
+static void watching_scores(const float *qt, int g0, int g1, struct sa_rows rows, float *s, float *mb,
+                            struct sa_ahead *ahead) {
+    const int64_t block = (rows.data - long_k) / D / SA_BLOCK_KEYS;
+    n_unlisted += n_scored++ > 0 && !is_listed[block];
+    is_listed[block] = true;
+    for (int set = 0; set < ahead->n_sets; set++) {
+        const float *data = (const float *)(const void *)ahead->sets[set].data;
+        if (data >= long_k && data < long_k + LONG * D)
+            is_listed[(data - long_k) / D / SA_BLOCK_KEYS] = true;
+    }
+    true_kernels->floats.scores(qt, g0, g1, rows, s, mb, ahead);
+}
+
+/* The first block of the next tile, and the one behind a gap, are where the window says. */
+START_TEST(windows_are_fetched_before_they_are_read) {
+    const sa_engine_options options = {.struct_size = sizeof options, .n_threads = 1};
+    sa_engine *engine;
+    must(sa_engine_create(&options, &engine) == SA_OK, "%s", sa_last_reason());
+    struct sa_kernels watching = *(true_kernels = engine->cpu.kernels);
+    watching.floats.scores = watching_scores;
+    engine->cpu.kernels = &watching;
+    for (int sinks = 0; sinks < 8; sinks += 4) {
+        sa_sequence seq = {.n_q = LONG,
+                           .n_k = LONG,
+                           .q = {long_q, 0, 0},
+                           .k = {long_k, 0, 0},
+                           .v = {long_v, 0, 0},
+                           .o = {long_o, 0, 0}};
+        const sa_batch batch = {
+            SA_BATCH_HEAD,      .n_sequences = 1,    .sequences = &seq, .n_query_heads = 1,
+            .n_kv_heads = 1,    .d_qk = D,           .d_v = D,          .flags = SA_CAUSAL | SA_WINDOW,
+            .window_left = 100, .n_sink_keys = sinks};
+        memset(is_listed, 0, sizeof is_listed);
+        n_scored = n_unlisted = 0;
+        must(sa_batch_forward(engine, &batch) == SA_OK, "%s", sa_last_reason());
+        must(n_scored > LONG / SA_BLOCK_KEYS && n_unlisted == 0, "%d sinks: %d of %d runs were in no list", sinks,
+             n_unlisted, n_scored);
+    }
+    engine->cpu.kernels = true_kernels;
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("fetch");
     tcase_add_test(add_case(suite, "runs"), runs_go_through_all_lines_once);
     tcase_add_test(add_case(suite, "turns"), turns_leave_no_line_out);
     tcase_add_test(add_case(suite, "guesses"), a_wrong_guess_costs_one_block);
+    tcase_add_test(add_case(suite, "guesses"), windows_are_fetched_before_they_are_read);
     return run_suite(suite);
 }

@@ -148,8 +148,9 @@ static inline void sa_ahead_open(struct sa_ahead *ahead) {
     ahead->n_sets = ahead->set = ahead->column = ahead->line = ahead->left = ahead->calls = 0;
 }
 
+/* As long as there is room. */
 static inline void sa_ahead_add(struct sa_ahead *ahead, struct sa_lines lines) {
-    if (lines.n == 0)
+    if (lines.n == 0 || ahead->n_sets == SA_AHEAD_SETS)
         return;
     ahead->sets[ahead->n_sets++] = lines;
     ahead->left += lines.n * lines.columns;

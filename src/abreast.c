@@ -16,13 +16,13 @@ static bool is_small_page(const struct sa_cache *cache) {
 }
 
 struct sa_heads_run sa_heads_run_of(const struct sa_cache *cache, int n) {
-    const ptrdiff_t head = cache->head, token = cache->token, page = cache->page_tokens * token;
+    const ptrdiff_t head = cache->head, token = cache->token;
     if (cache->table && (cache->table_head || cache->page_tokens % SA_SUM_KEYS))
         return (struct sa_heads_run){0, 0};
     if (are_near(head, cache->d_bytes) && (token > head || token < -head))
         return (struct sa_heads_run){1, (int)((n - 1) * head) + cache->d_bytes};
-    if (is_small_page(cache) && are_near(token, cache->d_bytes) && are_near(head, page))
-        return (struct sa_heads_run){cache->page_tokens, (int)((n - 1) * head + page)};
+    if (is_small_page(cache) && are_near(token, cache->d_bytes) && are_near(head, cache->page_tokens * token))
+        return (struct sa_heads_run){cache->page_tokens, (int)((n - 1) * head + cache->page_tokens * token)};
     return (struct sa_heads_run){0, 0};
 }
 

@@ -47,8 +47,7 @@ struct side {
     int turn; /* keys of a block that are taken in turn */
     int lead; /* rows by which a place is fetched further ahead than the one before it */
     bool abreast;
-    struct sa_heads_run run[2]; /* abreast: of keys, of values, and where what is fetched stands */
-    const char *window[SA_FETCH_PLACES][SA_BLOCK_KEYS / SA_FETCH_PLACES];
+    struct sa_fetched ahead[2]; /* abreast: what is fetched while keys, while values are read */
 };
 
 /* ---------------------------------------------------------------- who sees what */
@@ -218,22 +217,32 @@ static const char *run_ahead(const struct side *side, const char *const *row, in
     return row[at < n_then ? side->n_keys + at : 0];
 }
 
-/* While keys or values from `at` of the list on are read, those a window later, then the n_then rows behind: each place
- * has a quarter of the runs of a window, or where there are fewer than four of them a piece of one. */
-static struct sa_fetched find_windows(struct side *side, int at, int n_then, const struct sa_heads_run *run) {
-    const char *const *row = side->blocks[0].row + at;
-    const int runs = side->turn / run->tokens, pieces = runs < SA_FETCH_PLACES ? SA_FETCH_PLACES / runs : 1;
+/* Behind the lists of blocks and the next keys: where what is fetched stands, while keys, while values are read. */
+enum { WINDOW_ROWS = SA_BLOCK_KEYS / SA_FETCH_PLACES, FIRST_WINDOW = 2 * SA_BLOCK_KEYS + SA_RUN_KEYS };
+_Static_assert(FIRST_WINDOW + 2 * WINDOW_ROWS <= SA_LIST_ROWS, "windows have room behind the lists");
+
+/* While keys or values are read, those a window later, then the n_then rows behind: each place has a quarter of the
+ * runs of a window, or where there are fewer than four of them a piece of one. */
+static struct sa_fetched find_windows(const struct side *side, bool values, int n_then, struct sa_heads_run run) {
+    const char *const *row = side->blocks[0].row + (values ? side->n_keys : 0);
+    const int runs = side->turn / run.tokens, pieces = runs < SA_FETCH_PLACES ? SA_FETCH_PLACES / runs : 1;
     const int share = runs * pieces / SA_FETCH_PLACES, n = (side->n_keys + side->turn - 1) / side->turn * share;
-    struct sa_fetched ahead = {.n = n, .bytes = run->bytes / pieces};
+    struct sa_fetched ahead = {.n = n, .bytes = run.bytes / pieces};
     for (int p = 0; p < SA_FETCH_PLACES; p++) {
-        ahead.row[p] = side->window[p];
+        const char **window = side->tile->space->rows + p * SA_LIST_ROWS + FIRST_WINDOW + values * WINDOW_ROWS;
+        ahead.row[p] = window;
         for (int j = 0; j < n; j++) {
             const int piece = p * share + j % share;
-            side->window[p][j] =
-                run_ahead(side, row, n_then, j / share, piece / pieces, run) + piece % pieces * ahead.bytes;
+            window[j] = run_ahead(side, row, n_then, j / share, piece / pieces, &run) + piece % pieces * ahead.bytes;
         }
     }
     return ahead;
+}
+
+/* Of keys or values; at the edge of a query's window, within a page, one head's row. */
+static struct sa_heads_run run_of(const struct side *side, const struct sa_cache *cache) {
+    const struct sa_heads_run run = sa_heads_run_of(cache, side->n), line = {1, SA_LINE_BYTES};
+    return side->blocks[0].begin % run.tokens ? line : run;
 }
 
 /* Keys, values, and the first window of the next keys. */
@@ -241,17 +250,14 @@ static void find_lists_abreast(struct side *side, int64_t next) {
     const struct sa_tile *t = side->tile;
     const int tile = key_tile(t);
     side->turn = tile > SA_WINDOW_TOKENS ? tile : SA_WINDOW_TOKENS;
-    side->run[0] = sa_heads_run_of(&t->seq->k, side->n);
-    side->run[1] = sa_heads_run_of(&t->seq->v, side->n);
-    for (int i = 0; i < 2; i++) /* at the edge of a window, within a page: one head's row */
-        if (side->blocks[0].begin % side->run[i].tokens)
-            side->run[i] = (struct sa_heads_run){1, SA_LINE_BYTES};
     for (int i = 0; i < side->n; i++) {
         const struct block *b = &side->blocks[i];
         find_rows(b, &b->tile->k, b->row);
         find_rows(b, &b->tile->v, b->row + side->n_keys);
     }
     side->n_next = find_next(t, sa_tile_next(t, next), side->turn, side->blocks[0].row + 2 * side->n_keys);
+    side->ahead[0] = find_windows(side, false, side->n_keys, run_of(side, &t->seq->k));
+    side->ahead[1] = find_windows(side, true, side->n_next, run_of(side, &t->seq->v));
 }
 
 /* Keys, values, and what is fetched while the last values are added: see ahead_of(). The last row stands in for those
@@ -295,18 +301,18 @@ static struct sa_fetched ahead_of_few(const struct side *side, int at) {
 }
 
 /* What is fetched while the rows from `at` of the lists on are read: keys if that is 0, values if it is n_keys. */
-static struct sa_fetched ahead_of(struct side *side, int at) {
+static struct sa_fetched ahead_of(const struct side *side, int at) {
     const bool four = side->n == SA_FETCH_PLACES, keys = at == 0;
     if (side->abreast)
-        return find_windows(side, at, keys ? side->n_keys : side->n_next, &side->run[!keys]);
+        return side->ahead[!keys];
     struct sa_fetched ahead = four ? ahead_of_four(side, at) : ahead_of_few(side, at);
     ahead.bytes = keys == four ? side->tile->k.d_bytes : side->tile->v.d_bytes;
     return ahead;
 }
 
 /* n rows of each place, those of the first one as `row` lists them. */
-static struct sa_pointed rows_of(struct side *side, const struct sa_cache *cache, const char *const *row, int places,
-                                 int n) {
+static struct sa_pointed rows_of(const struct side *side, const struct sa_cache *cache, const char *const *row,
+                                 int places, int n) {
     return (struct sa_pointed){.row = row,
                                .places = places,
                                .apart = SA_LIST_ROWS,
@@ -396,7 +402,7 @@ static bool side_is_even(const struct side *side) {
 
 /* n rows, at most SA_RUN_KEYS of them, by way of copies behind the sums; the last one repeated as often as it takes to
  * fill register tiles. */
-static void score_copies(struct side *side, const struct block *b, int at, int n) {
+static void score_copies(const struct side *side, const struct block *b, int at, int n) {
     const struct sa_tile *t = b->tile;
     const int tile = key_tile(t), stride = sa_near_stride(t->k.d) * (int)sizeof(float);
     char *to = (char *)(t->space->near + SA_SIDE_BLOCKS * SA_FEW_ROWS * sa_near_stride(t->v.d));
@@ -423,7 +429,7 @@ static void score(struct side *side) {
     }
 }
 
-static void weigh(struct side *side) {
+static void weigh(const struct side *side) {
     for (int i = 0; i < side->n; i++) {
         const struct block *b = &side->blocks[i];
         const struct sa_tile *t = b->tile;
@@ -441,8 +447,8 @@ static void weigh(struct side *side) {
 
 /* Rows r .. r + n_rows - 1 of a block, all of which see the keys begin .. end - 1, whose values `row` lists; where keys
  * are paired, whole pairs. */
-static void add_run(struct side *side, const struct block *b, const char *const *row, int r, int n_rows, int begin,
-                    int end) {
+static void add_run(const struct side *side, const struct block *b, const char *const *row, int r, int n_rows,
+                    int begin, int end) {
     const struct sa_tile *t = side->tile;
     const float *p = s_of(b, r) + (t->dots ? begin / 2 : begin);
     if (begin < end)
@@ -454,7 +460,8 @@ static const char *const *values_of(const struct side *side, const struct block 
 }
 
 /* The keys that these rows see, put side by side, weights and all. Bit j of the set is key begin + j of the block. */
-static void add_picked(struct side *side, const struct block *b, const struct sa_key_set *set, int r, int n_rows) {
+static void add_picked(const struct side *side, const struct block *b, const struct sa_key_set *set, int r,
+                       int n_rows) {
     const char *picked[SA_BLOCK_KEYS];
     int n = 0;
     for (int w = 0; w < SA_KEY_WORDS; w++)
@@ -468,13 +475,13 @@ static void add_picked(struct side *side, const struct block *b, const struct sa
 }
 
 /* A key whose neighbour they do not see. */
-static void add_half(struct side *side, const struct block *b, int r, int n_rows, int key) {
+static void add_half(const struct side *side, const struct block *b, int r, int n_rows, int key) {
     const char *pair[2] = {sa_zero_row(), sa_zero_row()};
     pair[key % 2] = *values_of(side, b, key);
     add_run(side, b, pair, r, n_rows, key / 2 * 2, key / 2 * 2 + 2);
 }
 
-static void add_span_of_pairs(struct side *side, const struct block *b, int r, int n_rows, int begin, int end) {
+static void add_span_of_pairs(const struct side *side, const struct block *b, int r, int n_rows, int begin, int end) {
     const int first = (begin + 1) / 2 * 2, last = end / 2 * 2;
     if (begin < end && begin < first)
         add_half(side, b, r, n_rows, begin);
@@ -484,14 +491,14 @@ static void add_span_of_pairs(struct side *side, const struct block *b, int r, i
         add_half(side, b, r, n_rows, last);
 }
 
-static void add_span(struct side *side, const struct block *b, int r, int n_rows, int begin, int end) {
+static void add_span(const struct side *side, const struct block *b, int r, int n_rows, int begin, int end) {
     if (side->tile->dots)
         add_span_of_pairs(side, b, r, n_rows, begin, end);
     else
         add_run(side, b, values_of(side, b, begin), r, n_rows, begin, end);
 }
 
-static void add_seen(struct side *side, const struct block *b, int r, int n_rows) {
+static void add_seen(const struct side *side, const struct block *b, int r, int n_rows) {
     const struct seen *seen = &b->rows[r];
     if (b->view) {
         add_picked(side, b, &b->view->seen[r], r, n_rows);
@@ -513,7 +520,7 @@ static struct sa_key_set shown_to(const struct block *b, int r) {
     return set;
 }
 
-static void add_shown(struct side *side, const struct block *b) {
+static void add_shown(const struct side *side, const struct block *b) {
     struct sa_key_set set[SA_FEW_ROWS];
     bool alike = true;
     for (int r = 0; r < b->tile->n_rows; r++) {
@@ -524,7 +531,7 @@ static void add_shown(struct side *side, const struct block *b) {
         add_picked(side, b, &set[r], r, alike ? b->tile->n_rows : 1);
 }
 
-static void add_alone(struct side *side, const struct block *b) {
+static void add_alone(const struct side *side, const struct block *b) {
     if (b->hides)
         add_shown(side, b);
     else if (b->alike)
@@ -534,7 +541,7 @@ static void add_alone(struct side *side, const struct block *b) {
             add_seen(side, b, r, 1);
 }
 
-static void add_all(struct side *side) {
+static void add_all(const struct side *side) {
     const struct sa_tile *t = side->tile;
     const struct block *b = &side->blocks[0];
     const float *p = s_of(b, 0) + (t->dots ? b->begin / 2 : b->begin);
@@ -550,7 +557,7 @@ static bool can_add_all(const struct side *side) {
     return b->alike && one_run && !(b->tile->dots && side->n_keys % 2);
 }
 
-static void add(struct side *side) {
+static void add(const struct side *side) {
     const struct sa_tile *t = side->tile;
     memset(sums_of(&side->blocks[0], 0), 0, (size_t)(side->n * SA_FEW_ROWS * sa_near_stride(t->v.d)) * sizeof(float));
     if (side->n > 1 && can_add_all(side))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What kernels fetch ahead shows in no result: here, that lists of lines are gone through to their end, every line of
  * them and no other, however many are taken at once, and that each block's values are in its list. */
+#include "abreast.h"
 #include "each_kernel.h"
 #include "engine.h"
 #include "inside.h"
@@ -194,11 +195,85 @@ START_TEST(windows_are_fetched_before_they_are_read) {
 }
 END_TEST
 
+/* ---------------------------------------------------------------- heads abreast */
+
+enum { HEADS = 4, HEAD_D = 16, PAGE = 16, TOKENS = 1168, TOKEN_LINES = HEADS * HEAD_D / SA_LINE_FLOATS };
+
+static _Alignas(64) float k_cache[TOKENS * HEADS * HEAD_D], v_cache[TOKENS * HEADS * HEAD_D];
+static int lines_of[2][TOKENS * TOKEN_LINES]; /* how often each line of k, of v was asked for */
+
+static void watch_far(const struct sa_fetched *ahead) {
+    for (int p = 0; p < SA_FETCH_PLACES; p++)
+        for (int i = 0; i < ahead->n; i++)
+            for (int at = 0; at < ahead->bytes; at += SA_LINE_BYTES) {
+                const uintptr_t line = (uintptr_t)(ahead->row[p][i] + at), k_at = line - (uintptr_t)k_cache,
+                                v_at = line - (uintptr_t)v_cache;
+                must(k_at < sizeof k_cache || v_at < sizeof v_cache, "a line of no cache");
+                lines_of[k_at >= sizeof k_cache][(k_at < sizeof k_cache ? k_at : v_at) / SA_LINE_BYTES]++;
+            }
+}
+
+static void watching_few_scores(const float *qt, int n_rows, struct sa_pointed keys, float *s) {
+    watch_far(&keys.ahead);
+    true_kernels->floats.few_scores(qt, n_rows, keys, s);
+}
+
+static void watching_few_values(const float *p, int n_rows, struct sa_pointed values, float *sums) {
+    watch_far(&values.ahead);
+    true_kernels->floats.few_values(p, n_rows, values, sums);
+}
+
+/* All but the first window's keys are asked for before they are read; of what is read once, hardly any twice. */
+static void check_far(int n_keys, const char *what) {
+    enum { FIRST = 64 * TOKEN_LINES };
+    int missing = 0, late = 0, asked = 0;
+    for (int i = 0; i < n_keys * TOKEN_LINES; i++) {
+        missing += (i >= FIRST && lines_of[0][i] == 0) + (lines_of[1][i] == 0);
+        late += i < SA_WINDOW_TOKENS * TOKEN_LINES && lines_of[0][i] > 0;
+        asked += lines_of[0][i] + lines_of[1][i];
+    }
+    must(missing == 0, "%s: %d of %d lines were never asked for", what, missing, 2 * n_keys * TOKEN_LINES);
+    must(late == 0, "%s: %d lines were asked for that are read meanwhile", what, late);
+    must(asked < 9 * n_keys * TOKEN_LINES / 4, "%s: %d lines were asked for", what, asked);
+}
+
+START_TEST(all_heads_of_later_tokens_are_fetched) {
+    int32_t table[TOKENS / PAGE];
+    for (int i = 0; i < TOKENS / PAGE; i++)
+        table[i] = i;
+    const sa_engine_options options = {.struct_size = sizeof options, .n_threads = 1};
+    sa_engine *engine;
+    must(sa_engine_create(&options, &engine) == SA_OK, "%s", sa_last_reason());
+    struct sa_kernels watching = *(true_kernels = engine->cpu.kernels);
+    watching.floats.few_scores = watching_few_scores;
+    watching.floats.few_values = watching_few_values;
+    engine->cpu.kernels = &watching;
+    for (int paged = 0; paged < 2; paged++) {
+        sa_sequence seq = {.n_q = 1,
+                           .n_k = TOKENS,
+                           .q = {q, 0, 0},
+                           .k = {k_cache, paged ? HEAD_D : 0, paged ? PAGE * HEAD_D : 0},
+                           .v = {v_cache, paged ? HEAD_D : 0, paged ? PAGE * HEAD_D : 0},
+                           .o = {o, 0, 0}};
+        if (paged)
+            seq.k_pages = (sa_pages){.table = table, .n_pages = TOKENS / PAGE, .page_tokens = PAGE};
+        const sa_batch batch = {SA_BATCH_HEAD,       .n_sequences = 1, .sequences = &seq, .n_query_heads = HEADS,
+                                .n_kv_heads = HEADS, .d_qk = HEAD_D,   .d_v = HEAD_D};
+        memset(lines_of, 0, sizeof lines_of);
+        must(sa_batch_forward(engine, &batch) == SA_OK, "%s", sa_last_reason());
+        check_far(TOKENS, paged ? "pages, heads first" : "tokens");
+    }
+    engine->cpu.kernels = true_kernels;
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("fetch");
     tcase_add_test(add_case(suite, "runs"), runs_go_through_all_lines_once);
     tcase_add_test(add_case(suite, "turns"), turns_leave_no_line_out);
     tcase_add_test(add_case(suite, "guesses"), a_wrong_guess_costs_one_block);
     tcase_add_test(add_case(suite, "guesses"), windows_are_fetched_before_they_are_read);
+    tcase_add_test(add_case(suite, "abreast"), all_heads_of_later_tokens_are_fetched);
     return run_suite(suite);
 }

@@ -94,11 +94,16 @@ static size_t scores(int n_abreast) {
     return few > SA_BLOCK_KEYS * SA_TILE_ROWS ? few : SA_BLOCK_KEYS * SA_TILE_ROWS;
 }
 
+/* Kernels that know fewer sizes of few rows read as many as these have, behind the last rows abreast for nothing. */
+static float *book_queries(struct booking *booking, int d_qk) {
+    return book(booking, ((size_t)d_qk * SA_TILE_ROWS + SA_FEW_ROWS) * sizeof(float));
+}
+
 static void book_all(struct booking *booking, struct sa_workspace *space, int d_qk, int d_v, int n_abreast) {
     space->d_qk = d_qk;
     space->d_v = d_v;
     space->n_abreast = n_abreast;
-    space->qt = book_rows(booking, d_qk);
+    space->qt = book_queries(booking, d_qk);
     space->s = book(booking, scores(n_abreast) * sizeof(float));
     space->mb = book_rows(booking, 1);
     space->alpha = book(booking, SA_SIDE_BLOCKS * SA_GROUP_ROWS * sizeof(float));

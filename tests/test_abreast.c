@@ -231,6 +231,7 @@ START_TEST(what_follows_in_memory) {
         {{.token = 130, .head = 5000, .d_bytes = 128, .table = table, .page_tokens = 32}, {32, 19160}},
         {{.token = 128, .head = 8192, .d_bytes = 128, .table = table, .page_tokens = 64}, {0, 0}},
         {{.token = 128, .head = 6144, .d_bytes = 128, .table = table, .page_tokens = 48}, {0, 0}},
+        {{.token = PTRDIFF_MAX / 3 * 2, .d_bytes = 128, .table = table, .page_tokens = 2}, {0, 0}}, /* of one token */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct sa_heads_run run = sa_heads_run_of(&cases[i].cache, 4);
@@ -262,6 +263,21 @@ START_TEST(parts_are_merged_head_by_head) {
 }
 END_TEST
 
+/* Their rows fill the tile, of which nothing outside is touched, as AddressSanitizer tells. */
+START_TEST(a_tile_is_filled) {
+    sa_engine *engine = engine_with(_i, 1);
+    for (int group = 1; engine && group <= 4; group++) {
+        struct sa_seq seq;
+        struct drawn drawn = drawn_batch((uint64_t)group, 16 * group, 16, 30, 10);
+        drawn_add(&drawn, 1, 70, PACKED, 3);
+        drawn_check(&drawn, engine, 20);
+        ck_assert_int_eq(problem_of(&drawn.batch, &seq).most_abreast, 16);
+        drawn_free(&drawn);
+    }
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("abreast");
     TCase *tcase = add_case(suite, "abreast");
@@ -270,6 +286,7 @@ int main(void) {
     tcase_add_test(tcase, threads_are_kept_busy);
     tcase_add_test(tcase, what_follows_in_memory);
     tcase_add_loop_test(tcase, bits_are_those_of_each_head_alone, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(tcase, a_tile_is_filled, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, parts_are_merged_head_by_head, ISA_FIRST, ISA_END);
     return run_suite(suite);
 }

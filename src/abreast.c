@@ -60,13 +60,21 @@ static int at_most(const struct sa_problem *problem, const struct sa_seq *seq, i
     return n;
 }
 
+/* Of which its rows see more than sink keys; one if there are none. */
+static int64_t count_chunks(const struct sa_problem *problem, const struct sa_seq *seq) {
+    const struct sa_span span = sa_tile_span(problem, seq, 0);
+    const int64_t begin = (span.lo > seq->first_key ? span.lo : seq->first_key) / SA_CHUNK_KEYS,
+                  end = (span.hi + SA_CHUNK_KEYS - 1) / SA_CHUNK_KEYS;
+    return end > begin ? end - begin : 1;
+}
+
 /* Items of the sequences with several heads abreast if these are `most` at most, each of a chunk. */
 static int64_t count_items(const struct sa_problem *problem, int most) {
     int64_t n = 0;
     for (int64_t i = 0; i < problem->n_seqs; i++) {
         const struct sa_seq *seq = &problem->seqs[i];
         if (seq->beside)
-            n += problem->n_kv_heads / at_most(problem, seq, most) * ((seq->n_k + SA_CHUNK_KEYS - 1) / SA_CHUNK_KEYS);
+            n += problem->n_kv_heads / at_most(problem, seq, most) * count_chunks(problem, seq);
     }
     return n;
 }

@@ -103,6 +103,21 @@ static float q[N_Q * D], k[N_K * D], v[N_K * D], o[N_Q * D];
 static const struct sa_kernels *true_kernels;
 static int lists_with_values; /* of those that scores() was given, before it has taken any line */
 
+/* One whose kernels are `watching`, a copy for spies to be put into. */
+static sa_engine *watched_engine(struct sa_kernels *watching) {
+    const sa_engine_options options = {.struct_size = sizeof options, .n_threads = 1};
+    sa_engine *engine;
+    must(sa_engine_create(&options, &engine) == SA_OK, "%s", sa_last_reason());
+    *watching = *(true_kernels = engine->cpu.kernels);
+    engine->cpu.kernels = watching;
+    return engine;
+}
+
+static void free_watched(sa_engine *engine) {
+    engine->cpu.kernels = true_kernels;
+    sa_engine_destroy(engine);
+}
+
 static bool has_values(const struct sa_ahead *ahead) {
     for (int set = 0; set < ahead->n_sets; set++)
         if (ahead->sets[set].data >= (const char *)v && ahead->sets[set].data < (const char *)v + sizeof v)
@@ -126,12 +141,9 @@ static void attend(sa_engine *engine) {
 /* A tile fetches a block for the tile that will probably come next. Where another one does, that one has lost a block,
  * not all that stand before. */
 START_TEST(a_wrong_guess_costs_one_block) {
-    const sa_engine_options options = {.struct_size = sizeof options, .n_threads = 1};
-    sa_engine *engine;
-    must(sa_engine_create(&options, &engine) == SA_OK, "%s", sa_last_reason());
-    struct sa_kernels counting = *(true_kernels = engine->cpu.kernels);
+    struct sa_kernels counting;
+    sa_engine *engine = watched_engine(&counting);
     counting.floats.scores = counting_scores;
-    engine->cpu.kernels = &counting;
     for (int guess = 0; guess <= 2 * BLOCKS; guess++) {
         attend(engine); /* there is a workspace now */
         must(engine->free_calls != NULL, "no call is kept");
@@ -141,8 +153,7 @@ START_TEST(a_wrong_guess_costs_one_block) {
         const int wanted = guess >= 1 && guess <= BLOCKS ? BLOCKS - 1 : BLOCKS;
         must(lists_with_values == wanted, "values of %d blocks after a guess of block %d", lists_with_values, guess);
     }
-    engine->cpu.kernels = true_kernels;
-    sa_engine_destroy(engine);
+    free_watched(engine);
 }
 END_TEST
 
@@ -167,12 +178,9 @@ static void watching_scores(const float *qt, int g0, int g1, struct sa_rows rows
 
 /* The first block of the next tile, and the one behind a gap, are where the window says. */
 START_TEST(windows_are_fetched_before_they_are_read) {
-    const sa_engine_options options = {.struct_size = sizeof options, .n_threads = 1};
-    sa_engine *engine;
-    must(sa_engine_create(&options, &engine) == SA_OK, "%s", sa_last_reason());
-    struct sa_kernels watching = *(true_kernels = engine->cpu.kernels);
+    struct sa_kernels watching;
+    sa_engine *engine = watched_engine(&watching);
     watching.floats.scores = watching_scores;
-    engine->cpu.kernels = &watching;
     for (int sinks = 0; sinks < 8; sinks += 4) {
         sa_sequence seq = {.n_q = LONG,
                            .n_k = LONG,
@@ -190,8 +198,7 @@ START_TEST(windows_are_fetched_before_they_are_read) {
         must(n_scored > LONG / SA_BLOCK_KEYS && n_unlisted == 0, "%d sinks: %d of %d runs were in no list", sinks,
              n_unlisted, n_scored);
     }
-    engine->cpu.kernels = true_kernels;
-    sa_engine_destroy(engine);
+    free_watched(engine);
 }
 END_TEST
 
@@ -241,13 +248,10 @@ START_TEST(all_heads_of_later_tokens_are_fetched) {
     int32_t table[TOKENS / PAGE];
     for (int i = 0; i < TOKENS / PAGE; i++)
         table[i] = i;
-    const sa_engine_options options = {.struct_size = sizeof options, .n_threads = 1};
-    sa_engine *engine;
-    must(sa_engine_create(&options, &engine) == SA_OK, "%s", sa_last_reason());
-    struct sa_kernels watching = *(true_kernels = engine->cpu.kernels);
+    struct sa_kernels watching;
+    sa_engine *engine = watched_engine(&watching);
     watching.floats.few_scores = watching_few_scores;
     watching.floats.few_values = watching_few_values;
-    engine->cpu.kernels = &watching;
     for (int paged = 0; paged < 2; paged++) {
         sa_sequence seq = {.n_q = 1,
                            .n_k = TOKENS,
@@ -263,8 +267,7 @@ START_TEST(all_heads_of_later_tokens_are_fetched) {
         must(sa_batch_forward(engine, &batch) == SA_OK, "%s", sa_last_reason());
         check_far(TOKENS, paged ? "pages, heads first" : "tokens");
     }
-    engine->cpu.kernels = true_kernels;
-    sa_engine_destroy(engine);
+    free_watched(engine);
 }
 END_TEST
 

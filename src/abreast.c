@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "abreast.h"
 
+#include "cost.h"
 #include "kernels/kernels.h"
 #include "parts.h"
 

@@ -6,9 +6,10 @@
 #include "kernels/kernels.h"
 
 /* ---------------------------------------------------------------- the models
- * Rows of perf/calibrate, in the order of sa_isa. Those of AVX-512 are estimated: the AVX2 one with a unit of its
- * own, and what memory takes left as it is; that dots of bf16 are faster is left out. A tile costs something even if it
- * sees nothing: its first weight is at least 1.
+ * Rows of perf/calibrate, in the order of sa_isa; the last three weights of AVX2 are an earlier fit's, of a day with
+ * faster memory. Those of AVX-512 are estimated: the AVX2 one with a unit of its own, and what memory takes left as it
+ * is; that dots of bf16 are faster is left out. A tile costs something even if it sees nothing: its first weight is at
+ * least 1.
  */
 
 static const struct sa_cost_model models[] = {

@@ -159,8 +159,9 @@ END_TEST
 
 enum { LONG = 2048 };
 
-static float long_q[LONG * D], long_k[LONG * D], long_v[LONG * D], long_o[LONG * D];
-static bool is_listed[LONG / SA_BLOCK_KEYS];
+/* Of two sequences. */
+static float long_q[2 * LONG * D], long_k[2 * LONG * D], long_v[2 * LONG * D], long_o[2 * LONG * D];
+static bool is_listed[2 * LONG / SA_BLOCK_KEYS];
 static int n_scored, n_unlisted; /* runs of keys; those of blocks that no list had before, but for the first one */
 
 static void watching_scores(const float *qt, int g0, int g1, struct sa_rows rows, float *s, float *mb,
@@ -170,7 +171,7 @@ static void watching_scores(const float *qt, int g0, int g1, struct sa_rows rows
     is_listed[block] = true;
     for (int set = 0; set < ahead->n_sets; set++) {
         const float *data = (const float *)(const void *)ahead->sets[set].data;
-        if (data >= long_k && data < long_k + LONG * D)
+        if (data >= long_k && data < long_k + 2 * LONG * D)
             is_listed[(data - long_k) / D / SA_BLOCK_KEYS] = true;
     }
     true_kernels->floats.scores(qt, g0, g1, rows, s, mb, ahead);
@@ -182,14 +183,16 @@ START_TEST(windows_are_fetched_before_they_are_read) {
     sa_engine *engine = watched_engine(&watching);
     watching.floats.scores = watching_scores;
     for (int sinks = 0; sinks < 8; sinks += 4) {
-        sa_sequence seq = {.n_q = LONG,
-                           .n_k = LONG,
-                           .q = {long_q, 0, 0},
-                           .k = {long_k, 0, 0},
-                           .v = {long_v, 0, 0},
-                           .o = {long_o, 0, 0}};
+        sa_sequence seqs[2];
+        for (int i = 0, at = 0; i < 2; i++, at = LONG * D)
+            seqs[i] = (sa_sequence){.n_q = LONG,
+                                    .n_k = LONG,
+                                    .q = {long_q + at, 0, 0},
+                                    .k = {long_k + at, 0, 0},
+                                    .v = {long_v + at, 0, 0},
+                                    .o = {long_o + at, 0, 0}};
         const sa_batch batch = {
-            SA_BATCH_HEAD,      .n_sequences = 1,    .sequences = &seq, .n_query_heads = 1,
+            SA_BATCH_HEAD,      .n_sequences = 2,    .sequences = seqs, .n_query_heads = 1,
             .n_kv_heads = 1,    .d_qk = D,           .d_v = D,          .flags = SA_CAUSAL | SA_WINDOW,
             .window_left = 100, .n_sink_keys = sinks};
         memset(is_listed, 0, sizeof is_listed);

@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "memory.h"
+#include "rows.h"
+
 /* What all of CBLAS has in common, with 32-bit integers; no header is needed for it. */
 extern void cblas_sgemm(int order, int turn_a, int turn_b, int m, int n, int k, float alpha, const float *a, int lda,
                         const float *b, int ldb, float beta, float *c, int ldc);
@@ -71,8 +74,48 @@ static void end_product(void) { pthread_rwlock_unlock(&products); }
 
 static void watch_forks(void) { pthread_atfork(before_fork, after_fork, after_fork_in_child); }
 
+/* ---------------------------------------------------------------- small products
+ * On some processors OpenBLAS has other kernels for products of up to a million multiplications, which add in another
+ * order. There, products of which a dozen rows are that small are computed dozen by dozen, however many rows there are.
+ */
+
+enum { SMALL = 1000000, DOZEN = SA_ROW_GRAIN };
+
+static bool has_small_kernels;
+
+/* No name tells, so it is tried: a dozen rows alone, and as the first of a product that is not small. */
+enum { TRIED_K = 256, TRIED_N = 64, TRIED_M = 72 };
+_Static_assert((int64_t)DOZEN *TRIED_N *TRIED_K <= SMALL && (int64_t)TRIED_M * TRIED_N * TRIED_K > SMALL, "one each");
+
+static bool rows_differ(bool turned, float *memory) {
+    float *a = memory, *b = a + TRIED_M * TRIED_K, *few = b + TRIED_K * TRIED_N, *many = few + DOZEN * TRIED_N;
+    for (int i = 0; i < (TRIED_M + TRIED_N) * TRIED_K; i++)
+        a[i] = (float)(i * INT64_C(7919) % 1009) / 1009 - 0.5f;
+    for (int all = 0; all < 2; all++)
+        cblas_sgemm(ROW_MAJOR, AS_IT_IS, turned ? TURNED : AS_IT_IS, all ? TRIED_M : DOZEN, TRIED_N, TRIED_K, 1, a,
+                    TRIED_K, b, turned ? TRIED_K : TRIED_N, 0, all ? many : few, TRIED_N);
+    return memcmp(few, many, DOZEN * TRIED_N * sizeof *few) != 0;
+}
+
+static void try_small(void) {
+    float *memory =
+        sa_memory_alloc((TRIED_M * TRIED_K + TRIED_K * TRIED_N + (DOZEN + TRIED_M) * TRIED_N) * sizeof *memory);
+    has_small_kernels = !memory || rows_differ(false, memory) || rows_differ(true, memory);
+    sa_memory_free(memory);
+}
+
+static void begin(void) {
+    watch_forks();
+    if (is_openblas()) {
+        const int n = openblas_get_num_threads();
+        openblas_set_num_threads(1);
+        try_small();
+        openblas_set_num_threads(n);
+    }
+}
+
 void sa_blas_enter(void) {
-    pthread_once(&once, watch_forks);
+    pthread_once(&once, begin);
     pthread_mutex_lock(&lock);
     if (n_inside++ == 0 && is_openblas()) {
         callers_threads = openblas_get_num_threads();
@@ -108,12 +151,19 @@ static void multiply_by_rows(const struct sa_blas_product *p) {
                         p->a + (int64_t)r * p->a_stride + i, 1, 1, p->c + (int64_t)r * p->c_stride, 1);
 }
 
+static void multiply_all(const struct sa_blas_product *p) {
+    const int rows = has_small_kernels && (int64_t)DOZEN * p->n * p->k <= SMALL ? DOZEN : p->m;
+    for (int r = 0; r < p->m; r += rows)
+        cblas_sgemm(ROW_MAJOR, AS_IT_IS, p->turned ? TURNED : AS_IT_IS, rows, p->n, p->k, 1,
+                    p->a + (int64_t)r * p->a_stride, p->a_stride, p->b, p->b_stride, p->add ? 1 : 0,
+                    p->c + (int64_t)r * p->c_stride, p->c_stride);
+}
+
 static void multiply(const struct sa_blas_product *p) {
     if (p->by_rows)
         multiply_by_rows(p);
     else
-        cblas_sgemm(ROW_MAJOR, AS_IT_IS, p->turned ? TURNED : AS_IT_IS, p->m, p->n, p->k, 1, p->a, p->a_stride, p->b,
-                    p->b_stride, p->add ? 1 : 0, p->c, p->c_stride);
+        multiply_all(p);
 }
 
 void sa_blas_multiply(const struct sa_blas_product *p) {

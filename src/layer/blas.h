@@ -6,7 +6,8 @@
 #include <stdbool.h>
 
 /* c[m][n] = a[m][k] b, plus what is in c if `add`; b is [k][n], or [n][k] if `turned`. All row by row, with so many
- * floats from one row to the next. In the calling thread, between sa_blas_enter() and sa_blas_leave() of some thread.
+ * floats from one row to the next; m a multiple of SA_ROW_GRAIN but row by row. In the calling thread, between
+ * sa_blas_enter() and sa_blas_leave() of some thread.
  */
 struct sa_blas_product {
     int m, n, k;

@@ -400,6 +400,15 @@ static bool side_is_even(const struct side *side) {
     return even;
 }
 
+/* What is left to fetch behind `at` of n keys. */
+static struct sa_fetched rest_of(struct sa_fetched ahead, int at, int n) {
+    const int done = (int)((int64_t)(ahead.n - 1) * at / n);
+    for (int p = 0; p < SA_FETCH_PLACES; p++)
+        ahead.row[p] += done;
+    ahead.n -= done;
+    return ahead;
+}
+
 /* n rows, at most SA_RUN_KEYS of them, by way of copies behind the sums; the last one repeated as often as it takes to
  * fill register tiles. */
 static void score_copies(const struct side *side, const struct block *b, int at, int n) {
@@ -411,6 +420,7 @@ static void score_copies(const struct side *side, const struct block *b, int at,
         row[j] = memcpy(to, b->row[at + (j < n ? j : n - 1)], (size_t)t->k.d_bytes);
     struct sa_pointed keys = rows_of(side, &side->tile->k, row, 1, (n + tile - 1) / tile * tile);
     keys.stride = stride;
+    keys.ahead = rest_of(keys.ahead, at, side->n_keys);
     t->products->few_scores(t->space->qt, t->n_rows, keys, s_of(b, 0) + b->begin + at);
 }
 

@@ -32,6 +32,12 @@ EMULATED __m512 emulated_mask3_fmadd_ps(__m512 a, __m512 b, __m512 c, __mmask16 
     return simde_mm512_mask_mov_ps(c, k, simde_mm512_fmadd_ps(a, b, c));
 }
 
+/* What is left beside the nearest eighth, for numbers below 2^20. */
+EMULATED __m512 emulated_reduce_eighths(__m512 a) {
+    const __m512 magic = simde_mm512_set1_ps(1572864.0f);
+    return simde_mm512_sub_ps(a, simde_mm512_sub_ps(simde_mm512_add_ps(a, magic), magic));
+}
+
 EMULATED __mmask16 emulated_cmplt_epi32(__m512i a, __m512i b) {
     return emulated_mask((emulated_ints)a < (emulated_ints)b);
 }
@@ -45,11 +51,13 @@ EMULATED __mmask16 emulated_cmpneq_epi32(__m512i a, __m512i b) {
 }
 
 #undef _mm512_mask3_fmadd_ps
+#undef _mm512_reduce_ps
 #undef _mm512_cmplt_epi32_mask
 #undef _mm512_cmpge_epi32_mask
 #undef _mm512_cmple_epi32_mask
 #undef _mm512_cmpneq_epi32_mask
 #define _mm512_mask3_fmadd_ps(a, b, c, k) emulated_mask3_fmadd_ps(a, b, c, k)
+#define _mm512_reduce_ps(a, imm)          ((void)sizeof(char[(imm) == 3 << 4 ? 1 : -1]), emulated_reduce_eighths(a))
 #define _mm512_cmplt_epi32_mask(a, b)     emulated_cmplt_epi32(a, b)
 #define _mm512_cmpge_epi32_mask(a, b)     emulated_cmple_epi32(b, a)
 #define _mm512_cmple_epi32_mask(a, b)     emulated_cmple_epi32(a, b)

@@ -14,7 +14,7 @@
 #define UNROLL_4  _Pragma("clang loop unroll_count(4)")
 #define ROLLED    _Pragma("clang loop unroll(disable)")
 #else
-#define UNROLL    _Pragma("GCC unroll 16")
+#define UNROLL    _Pragma("GCC unroll 24")
 #define UNROLL_32 _Pragma("GCC unroll 32")
 #define UNROLL_4  _Pragma("GCC unroll 4")
 #define ROLLED    _Pragma("GCC unroll 1")
@@ -30,7 +30,7 @@ enum {
     W = PASS_GROUPS * SA_GROUP_ROWS,       /* stride of the arrays of a pass */
     GROUP_VECTORS = SA_GROUP_ROWS / LANES, /* vectors in a group */
     MAX_VECTORS = PASS_GROUPS * GROUP_VECTORS,
-    MAX_SUMS = 16 /* accumulators of a register tile */
+    MAX_SUMS = 24 /* accumulators of a register tile */
 };
 
 /* What a term of a score or of a value adds: a product of floats, or, where the vec_<isa>.h says so, those of two pairs
@@ -60,8 +60,9 @@ INLINE struct tiling tiling_of(int n, int largest) {
     return (struct tiling){size, n - tiles * (size - 1)};
 }
 
-#define EACH_SIZE_4(X, v) X(1, v) X(2, v) X(3, v) X(4, v)
-#define EACH_SIZE_6(X, v) EACH_SIZE_4(X, v) X(5, v) X(6, v)
-#define EACH_SIZE_8(X, v) EACH_SIZE_6(X, v) X(7, v) X(8, v)
+#define EACH_SIZE_4(X, v)  X(1, v) X(2, v) X(3, v) X(4, v)
+#define EACH_SIZE_6(X, v)  EACH_SIZE_4(X, v) X(5, v) X(6, v)
+#define EACH_SIZE_8(X, v)  EACH_SIZE_6(X, v) X(7, v) X(8, v)
+#define EACH_SIZE_12(X, v) EACH_SIZE_8(X, v) X(9, v) X(10, v) X(11, v) X(12, v)
 
 #endif

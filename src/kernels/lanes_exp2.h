@@ -23,7 +23,7 @@ INLINE void exp2_each(const int n, vf *x) {
         power[i] = x[i] + magic;
     UNROLL
     for (int i = 0; i < n; i++)
-        x[i] = x[i] - (power[i] - magic);
+        x[i] = v_beyond(x[i], power[i] - magic);
     UNROLL
     for (int i = 0; i < n; i++)
         power[i] = v_power_of_2(power[i]);

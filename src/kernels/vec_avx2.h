@@ -43,6 +43,7 @@ INLINE vf v_max_abs(vf a, vf b) {
     const __m256i bits = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0x7fffffff));
     return _mm256_castsi256_ps(_mm256_max_epi32(bits, _mm256_castps_si256(b)));
 }
+INLINE vf v_beyond(vf a, vf eighths) { return a - eighths; }
 INLINE vf v_power_of_2(vf a) {
     const __m256i table = _mm256_setr_epi32(SA_POWERS_OF_2);
     __m256i bits = _mm256_castps_si256(a);

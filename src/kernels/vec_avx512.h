@@ -7,9 +7,9 @@
 
 enum { LANES = 16, PASS_GROUPS = 4, SCORE_STEPS = 2 };
 
-/* 32 registers: 16 sums. */
-#define TILE_SIZE(v) ((v) > 2 ? 4 : 8)
-#define EACH_TILE(X) EACH_SIZE_8(X, 1) EACH_SIZE_8(X, 2) EACH_SIZE_4(X, 3) EACH_SIZE_4(X, 4)
+/* 32 registers: up to 24 sums. The more of them, the fewer loads a multiply-add and ends of tiles. */
+#define TILE_SIZE(v) ((v) > 3 ? 6 : (v) == 2 ? 12 : 8)
+#define EACH_TILE(X) EACH_SIZE_8(X, 1) EACH_SIZE_12(X, 2) EACH_SIZE_8(X, 3) EACH_SIZE_6(X, 4)
 
 typedef __m512 vf;
 typedef __m512i vi;
@@ -38,6 +38,11 @@ INLINE vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }
 INLINE vf v_max_abs(vf a, vf b) {
     const __m512i bits = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffffff));
     return _mm512_castsi512_ps(_mm512_max_epi32(bits, _mm512_castps_si512(b)));
+}
+/* In one instruction. */
+INLINE vf v_beyond(vf a, vf eighths) {
+    (void)eighths;
+    return _mm512_reduce_ps(a, 3 << 4);
 }
 INLINE vf v_power_of_2(vf a) {
     const __m512i table = _mm512_broadcast_i64x4(_mm256_setr_epi32(SA_POWERS_OF_2));

@@ -82,6 +82,7 @@ INLINE vf v_max_abs(vf a, vf b) {
     const vi bits = (vi)a & 0x7fffffff;
     return v_select((vmask)(bits > (vi)b), (vf)bits, b);
 }
+INLINE vf v_beyond(vf a, vf eighths) { return a - eighths; }
 INLINE vf v_power_of_2(vf a) {
     static const uint32_t table[8] = {SA_POWERS_OF_2};
     vu bits = (vu)a;

@@ -21,7 +21,7 @@ static const char help[] =
     "                     smoke.txt callers.txt\n"
     "  --shape LINE       one shape, e.g. 'mine heads=12 nq=512 d=64 causal'; see perf/README.md\n"
     "  --threads N,...    team sizes; 0, the default: as many as the engine chooses by itself\n"
-    "  --isa NAME,...     generic, avx2, avx512, avx512_bf16; default: the fastest this machine has\n"
+    "  --isa NAME,...     generic, avx2, avx512, avx512_bf16, amx_bf16; default: the fastest this machine has\n"
     "  --binding NAME     none, close, spread; default: the engine's\n"
     "  --repeats N        rounds over all shapes (7)\n"
     "  --seconds S        time given to each shape, all rounds together (1); one call a round is the least\n"

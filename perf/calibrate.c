@@ -23,7 +23,7 @@ static const char help[] =
     "\n"
     "  --shapes FILE   shapes to fit to (calibrate.txt); may be repeated\n"
     "  --test FILE     shapes that are only predicted; may be repeated\n"
-    "  --isa NAME      generic, avx2, avx512, avx512_bf16; default: the fastest this machine has\n"
+    "  --isa NAME      generic, avx2, avx512, avx512_bf16, amx_bf16; default: the fastest this machine has\n"
     "  --rounds N      rounds over all shapes (9)\n"
     "  --help          this text\n";
 

@@ -207,7 +207,7 @@ static void open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_r
     if (t->seq->n_k) {
         t->k = sa_cache_of_head(&t->seq->k, kv_head);
         t->v = sa_cache_of_head(&t->seq->v, kv_head);
-        if (t->kernels->dots && sa_in_pairs(t->problem, t->seq))
+        if (sa_dots_of(t->kernels, t->problem, t->seq))
             take_pairs(t, t->kernels->dots);
     }
     set_lane_keys(t);
@@ -325,9 +325,12 @@ void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *proble
                                     .space = i ? &space->beside[i - 1] : space,
                                     .seq = seq,
                                     .after = &after};
+    const struct sa_dots *dots = sa_dots_of(kernels, problem, seq);
     sa_ahead_of_item(tiles, splits, item, next);
+    sa_enter_dots(dots);
     if (item.split == SA_WHOLE)
         attend_whole(tiles, item);
     else
         attend_part(tiles, item, &splits->at[item.split], partials);
+    sa_leave_dots(dots);
 }

@@ -41,6 +41,23 @@ static inline bool sa_tile_sees_any(const struct sa_tile *t, int64_t begin, int6
            (!t->seq->sight.any || sa_viewer_may_see(&t->viewer, begin, end));
 }
 
+/* Those that multiply the sequence's elements; NULL: as floats they are. What a thread does with them stands between
+ * sa_enter_dots() and sa_leave_dots(). */
+static inline const struct sa_dots *sa_dots_of(const struct sa_kernels *kernels, const struct sa_problem *problem,
+                                               const struct sa_seq *seq) {
+    return kernels->dots && sa_in_pairs(problem, seq) ? kernels->dots : NULL;
+}
+
+static inline void sa_enter_dots(const struct sa_dots *dots) {
+    if (dots && dots->enter)
+        dots->enter();
+}
+
+static inline void sa_leave_dots(const struct sa_dots *dots) {
+    if (dots && dots->leave)
+        dots->leave();
+}
+
 /* For sa_view_open(): whose weights are reported key by key leaves no strips out. */
 static inline int sa_least_gaps(const struct sa_tile *t, int otherwise) {
     return t->seq->reports.weights.data || t->seq->reports.mass.data ? SA_STRIPS : otherwise;

@@ -57,6 +57,8 @@ static const char *cap_text(enum sa_cpu_cap cap) {
     case SA_CPU_CAP_ENVIRONMENT: return "SA_MAX_ISA";
     case SA_CPU_CAP_MACHINE: return "this processor or operating system lacks it";
     case SA_CPU_CAP_BUILD: return "not part of this build";
+    case SA_CPU_CAP_SLOW: return "slower on this processor, so only if max_isa or SA_MAX_ISA names it";
+    case SA_CPU_CAP_SYSTEM: return "the operating system does not let this process use it";
     case SA_CPU_CAP_NONE: break;
     }
     return "";

@@ -455,8 +455,7 @@ static void weigh(const struct side *side) {
 
 /* ---------------------------------------------------------------- values */
 
-/* Rows r .. r + n_rows - 1 of a block, all of which see the keys begin .. end - 1, whose values `row` lists; where keys
- * are paired, whole pairs. */
+/* Rows r .. r + n_rows - 1 of a block, all of which see the keys begin .. end - 1, whose values `row` lists. */
 static void add_run(const struct side *side, const struct block *b, const char *const *row, int r, int n_rows,
                     int begin, int end) {
     const struct sa_tile *t = side->tile;
@@ -484,28 +483,22 @@ static void add_picked(const struct side *side, const struct block *b, const str
     add_run(side, b, picked, r, n_rows, b->begin, b->begin + n);
 }
 
-/* A key whose neighbour they do not see. */
-static void add_half(const struct side *side, const struct block *b, int r, int n_rows, int key) {
-    const char *pair[2] = {sa_zero_row(), sa_zero_row()};
-    pair[key % 2] = *values_of(side, b, key);
-    add_run(side, b, pair, r, n_rows, key / 2 * 2, key / 2 * 2 + 2);
-}
+static int up_to_dots(int n) { return (n + SA_DOT_KEYS - 1) / SA_DOT_KEYS * SA_DOT_KEYS; }
 
-static void add_span_of_pairs(const struct side *side, const struct block *b, int r, int n_rows, int begin, int end) {
-    const int first = (begin + 1) / 2 * 2, last = end / 2 * 2;
-    if (begin < end && begin < first)
-        add_half(side, b, r, n_rows, begin);
-    if (first < last)
-        add_run(side, b, values_of(side, b, first), r, n_rows, first, last);
-    if (begin < end && last < end)
-        add_half(side, b, r, n_rows, last);
-}
-
-static void add_span(const struct side *side, const struct block *b, int r, int n_rows, int begin, int end) {
-    if (side->tile->dots)
-        add_span_of_pairs(side, b, r, n_rows, begin, end);
-    else
-        add_run(side, b, values_of(side, b, begin), r, n_rows, begin, end);
+/* Where keys are paired, whole runs of what may be added up first: zeros stand where keys are not seen, and for weights
+ * beside those that there are. */
+static void add_dots(const struct side *side, const struct block *b, int r, int n_rows) {
+    const struct seen *seen = &b->rows[r];
+    const int begin = b->begin / SA_DOT_KEYS * SA_DOT_KEYS, end = up_to_dots(b->end), weights_end = rounded_up(b->end);
+    const char *row[SA_BLOCK_KEYS];
+    for (int j = begin; j < end; j++)
+        row[j - begin] = j >= b->begin && (j < seen->sink || (seen->lo <= j && j < seen->hi)) ? *values_of(side, b, j)
+                                                                                              : sa_zero_row();
+    for (int i = r; i < r + n_rows; i++) {
+        memset(s_of(b, i) + begin / 2, 0, (size_t)(b->begin - begin) / 2 * sizeof(float));
+        memset(s_of(b, i) + weights_end / 2, 0, (size_t)(end - weights_end) / 2 * sizeof(float));
+    }
+    add_run(side, b, row, r, n_rows, begin, end);
 }
 
 static void add_seen(const struct side *side, const struct block *b, int r, int n_rows) {
@@ -514,8 +507,12 @@ static void add_seen(const struct side *side, const struct block *b, int r, int 
         add_picked(side, b, &b->view->seen[r], r, n_rows);
         return;
     }
-    add_span(side, b, r, n_rows, b->begin, seen->sink);
-    add_span(side, b, r, n_rows, seen->lo, seen->hi);
+    if (side->tile->dots) {
+        add_dots(side, b, r, n_rows);
+        return;
+    }
+    add_run(side, b, values_of(side, b, b->begin), r, n_rows, b->begin, seen->sink);
+    add_run(side, b, values_of(side, b, seen->lo), r, n_rows, seen->lo, seen->hi);
 }
 
 /* What spans leave to row r and bias does not hide. */
@@ -559,12 +556,12 @@ static void add_all(const struct side *side) {
                             sums_of(b, 0));
 }
 
-/* Does each row of the blocks see all of the n_keys keys, and do these make whole pairs? */
+/* Does each row of the blocks see all of the n_keys keys, and do these make whole runs of pairs? */
 static bool can_add_all(const struct side *side) {
     const struct block *b = &side->blocks[0];
     const struct seen *seen = &b->rows[0];
     const bool one_run = seen->sink == seen->lo || (seen->sink == 0 && seen->lo == b->begin);
-    return b->alike && one_run && !(b->tile->dots && side->n_keys % 2);
+    return b->alike && one_run && !(b->tile->dots && (b->begin % SA_DOT_KEYS || side->n_keys % SA_DOT_KEYS));
 }
 
 static void add(const struct side *side) {

@@ -248,8 +248,11 @@ void sa_report_item(const struct sa_kernels *kernels, const struct sa_problem *p
     const int64_t item = index - report->first_item,
                   begin = seq->first_key + item % report->n_ranges * report->range_keys;
     const int64_t end = min64(begin + report->range_keys, seq->n_k);
+    const struct sa_dots *dots = sa_dots_of(kernels, problem, seq);
+    sa_enter_dots(dots);
     if (item < report->n_weights)
         report_weights(&k, item / report->n_ranges, begin, end);
     else
         report_mass(&k, (item - report->n_weights) / report->n_ranges, begin, end);
+    sa_leave_dots(dots);
 }

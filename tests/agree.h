@@ -7,12 +7,12 @@
 #include "engines.h"
 #include "reference.h"
 
-/* SA_ISA_AVX512_BF16 has bits of its own where it multiplies pairs. */
+/* SA_ISA_AVX512_BF16 and SA_ISA_AMX_BF16 have bits of their own where they multiply pairs. */
 static inline bool has_bits_of_its_own(const struct drawn *drawn, int isa) {
     bool own = false;
     for (int64_t i = 0; i < drawn->batch.n_sequences; i++)
         own = own || reference_in_pairs(&drawn->batch, &drawn->seqs[i]);
-    return own && isa == SA_ISA_AVX512_BF16;
+    return own && isa >= SA_ISA_AVX512_BF16;
 }
 
 /* The bits are the same on every instruction set of this machine, with 1 to 4 threads that differ by turns. */

@@ -31,8 +31,8 @@
  *     values    a weight times the scale of its value, rounded: u sum p |v| more. Where this product is subnormal it is
  *               off by 2^-150 times an element of at most 128: 2^-143 a key
  *
- * Pairs of bf16, multiplied as such (SA_ISA_AVX512_BF16): the same chains, with the scale at the end of that of a
- * score, and
+ * Pairs of bf16, multiplied as such (from SA_ISA_AVX512_BF16 on): the same chains, with the scale at the end of that of
+ * a score, and
  *
  *     weights   rounded to bf16 where they meet v: 2^-8 of each, in o only
  *     flushed   subnormal elements, sums and weights count as 0: 2^-126 of each element's partner and of each sum

@@ -33,7 +33,7 @@ void drawn_types(struct drawn *drawn) {
 }
 
 void drawn_own(struct drawn *drawn, int isa) {
-    if (isa == SA_ISA_AVX512_BF16)
+    if (isa >= SA_ISA_AVX512_BF16)
         drawn->batch.q_type = drawn->batch.k_type = drawn->batch.v_type = SA_BF16;
 }
 

@@ -34,7 +34,8 @@ struct drawn drawn_batch(uint64_t seed, int n_query_heads, int n_kv_heads, int d
  * Ahead of drawn_add(). */
 void drawn_types(struct drawn *drawn);
 
-/* What an instruction set has kernels of its own for: bf16 throughout on SA_ISA_AVX512_BF16. Ahead of drawn_add(). */
+/* What an instruction set has kernels of its own for: bf16 throughout from SA_ISA_AVX512_BF16 on. Ahead of drawn_add().
+ */
 void drawn_own(struct drawn *drawn, int isa);
 
 /* Multiplies each value of a sequence by a power of two of its own, so that sums tell in which order they were formed.

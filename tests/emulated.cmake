@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# The AVX-512 kernels on processors without AVX-512: the same source over SIMDe's emulation of the intrinsics, linked in
+# The kernels of AVX-512 and AMX on processors without: the same source over SIMDe's emulation of the intrinsics, linked in
 # place of the library's own into tests that then run once more. Included by tests/CMakeLists.txt.
 
 if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
@@ -14,7 +14,8 @@ endif()
 # No sanitizers: with them this one object takes many minutes to compile. Pages that may not be touched guard the tests.
 set(emulation -mavx2 -mfma -mf16c -Wno-psabi -fno-sanitize=all -include ${CMAKE_CURRENT_SOURCE_DIR}/emulated_avx512.h)
 
-set(emulated_kernels ${PROJECT_SOURCE_DIR}/src/kernels/avx512.c ${PROJECT_SOURCE_DIR}/src/kernels/avx512_bf16.c)
+set(emulated_kernels ${PROJECT_SOURCE_DIR}/src/kernels/avx512.c ${PROJECT_SOURCE_DIR}/src/kernels/avx512_bf16.c
+  ${PROJECT_SOURCE_DIR}/src/kernels/amx_bf16.c)
 add_library(sa_emulated OBJECT ${emulated_kernels} emulated_cpu.c)
 set_source_files_properties(${emulated_kernels} PROPERTIES COMPILE_OPTIONS "${emulation}")
 target_include_directories(sa_emulated PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
@@ -27,7 +28,7 @@ function(sa_emulated_test name)
   cmake_parse_arguments(arg "" "" "SOURCES" ${ARGN})
   set(emulated ${name}.emulated)
   add_executable(${emulated} ${name}.c ${arg_SOURCES}
-    $<FILTER:$<TARGET_OBJECTS:sa_objects>,EXCLUDE,/cpu\\.|/kernels/avx512> $<TARGET_OBJECTS:sa_emulated>)
+    $<FILTER:$<TARGET_OBJECTS:sa_objects>,EXCLUDE,/cpu\\.|/kernels/avx512|/kernels/amx> $<TARGET_OBJECTS:sa_emulated>)
   target_compile_definitions(${emulated} PRIVATE TEST_AVX512_IS_EMULATED)
   target_include_directories(${emulated} PRIVATE ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(${emulated} PRIVATE sa_flags sa_reference PkgConfig::CHECK PkgConfig::HWLOC Threads::Threads

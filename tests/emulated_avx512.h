@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* AVX-512 for processors that have AVX2 and FMA: the intrinsics of <immintrin.h> become SIMDe's emulations. Included
- * ahead of src/kernels/avx512.c and avx512_bf16.c by the compiler (-include), which are thereby compiled as they stand;
- * for tests only.
+ * ahead of src/kernels/avx512.c, avx512_bf16.c and amx_bf16.c by the compiler (-include), which are thereby compiled as
+ * they stand; for tests only.
  *
  * SIMDe does not have every intrinsic. One that it lacks ends in "target specific option mismatch" (gcc) or "needs
  * target feature avx512f" (clang): it goes here, and what it does with NaNs, masks and memory into test_emulated.c. */
@@ -14,6 +14,9 @@
 #if defined(__AVX512F__)
 #error "the real instructions would be used"
 #endif
+
+#include <stddef.h>
+#include <string.h>
 
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
@@ -232,6 +235,74 @@ EMULATED __m512i emulated_maskz_and(__mmask16 k, __m512i a, __m512i b) {
 #define _mm512_cvtne2ps_pbh(a, b)       ((__m512bh)emulated_join(emulated_cvtneps_pbh(b), emulated_cvtneps_pbh(a)))
 #define _mm512_cmpeq_epi16_mask(a, b)   emulated_cmpeq_epi16(a, b)
 #define _mm512_maskz_and_epi32(k, a, b) emulated_maskz_and(k, a, b)
+
+/* ---------------------------------------------------------------- AMX, as Intel's manual has it
+ * A register of 8 for each thread. Whoever uses them without having made them ready ends there, as on a processor.
+ */
+
+static _Thread_local struct {
+    _Alignas(64) float word[8][16][16];
+    unsigned char shapes[64]; /* of the registers: bytes of a row from 16 on, rows from 48 on; palette 0: not ready */
+} emulated_tiles __attribute__((unused));
+
+EMULATED int emulated_tile_rows(int tile) {
+    if (emulated_tiles.shapes[0] != 1)
+        __builtin_trap();
+    return emulated_tiles.shapes[48 + tile];
+}
+
+EMULATED int emulated_tile_bytes(int tile) { return emulated_tiles.shapes[16 + 2 * tile]; }
+
+EMULATED void emulated_tile_loadconfig(const void *shapes) { memcpy(emulated_tiles.shapes, shapes, 64); }
+
+EMULATED void emulated_tile_release(void) { memset(&emulated_tiles, 0, sizeof emulated_tiles); }
+
+EMULATED void emulated_tile_zero(int tile) {
+    if (emulated_tile_rows(tile))
+        memset(emulated_tiles.word[tile], 0, sizeof emulated_tiles.word[tile]);
+}
+
+EMULATED void emulated_tile_load(int tile, const void *from, ptrdiff_t stride) {
+    emulated_tile_zero(tile);
+    for (int r = 0; r < emulated_tile_rows(tile); r++)
+        memcpy(emulated_tiles.word[tile][r], (const char *)from + r * stride, (size_t)emulated_tile_bytes(tile));
+}
+
+EMULATED void emulated_tile_store(int tile, void *to, ptrdiff_t stride) {
+    for (int r = 0; r < emulated_tile_rows(tile); r++)
+        memcpy((char *)to + r * stride, emulated_tiles.word[tile][r], (size_t)emulated_tile_bytes(tile));
+}
+
+EMULATED __m512 emulated_add_products(__m512 sum, emulated_ints a, emulated_ints b) {
+    return emulated_flushed(simde_mm512_fmadd_ps(emulated_flushed((__m512)a), emulated_flushed((__m512)b), sum));
+}
+
+static __attribute__((noinline, unused)) void emulated_tile_dpbf16ps(int sum, int left, int right) {
+    for (int m = 0; m < emulated_tile_rows(sum); m++) {
+        __m512 first = simde_mm512_setzero_ps(), second = first, *row = (__m512 *)emulated_tiles.word[sum][m];
+        for (int k = 0; k < emulated_tile_bytes(left) / 4; k++) {
+            const emulated_ints a = (emulated_ints)simde_mm512_set1_ps(emulated_tiles.word[left][m][k]),
+                                b = *(emulated_ints *)emulated_tiles.word[right][k];
+            first = emulated_add_products(first, a << 16, b << 16);
+            second = emulated_add_products(second, a & (int32_t)0xffff0000, b & (int32_t)0xffff0000);
+        }
+        const __m512 both = emulated_flushed(simde_mm512_add_ps(first, second));
+        *row = emulated_flushed(simde_mm512_add_ps(emulated_flushed(*row), both));
+    }
+}
+
+#undef _tile_loadconfig
+#undef _tile_release
+#undef _tile_zero
+#undef _tile_loadd
+#undef _tile_stored
+#undef _tile_dpbf16ps
+#define _tile_loadconfig(shapes)         emulated_tile_loadconfig(shapes)
+#define _tile_release()                  emulated_tile_release()
+#define _tile_zero(tile)                 emulated_tile_zero(tile)
+#define _tile_loadd(tile, from, stride)  emulated_tile_load(tile, from, stride)
+#define _tile_stored(tile, to, stride)   emulated_tile_store(tile, to, stride)
+#define _tile_dpbf16ps(sum, left, right) emulated_tile_dpbf16ps(sum, left, right)
 
 #undef EMULATED
 #endif

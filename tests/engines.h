@@ -20,13 +20,14 @@ enum { ISA_FIRST = SA_ISA_AVX512 };
 #define EMULATED_TEXT ""
 enum { ISA_FIRST = SA_ISA_GENERIC };
 #endif
-enum { ISA_END = SA_ISA_AVX512_BF16 + 1 };
+enum { ISA_END = SA_ISA_AMX_BF16 + 1 };
 
 static inline const char *isa_text(int isa) {
     switch (isa) {
     case SA_ISA_AVX2: return "avx2";
     case SA_ISA_AVX512: return "avx512" EMULATED_TEXT;
     case SA_ISA_AVX512_BF16: return "avx512_bf16" EMULATED_TEXT;
+    case SA_ISA_AMX_BF16: return "amx_bf16" EMULATED_TEXT;
     default: return "generic";
     }
 }

@@ -154,7 +154,7 @@ static bool check_sequence(struct trial *t, int64_t i) {
     const sa_batch *b = &t->batch.drawn.batch;
     const sa_sequence *s = reference_sequence(b, i);
     double values[2 * 576], *room = malloc((size_t)(2 * s->n_k + 1) * sizeof *room);
-    struct reference_row row = {.o = values, .bound = values + 576, .pairs = t->engines->last == SA_ISA_AVX512_BF16};
+    struct reference_row row = {.o = values, .bound = values + 576, .pairs = t->engines->last >= SA_ISA_AVX512_BF16};
     const int64_t rows = s->n_q * b->n_query_heads, step = kinds_cost(t->c) > 3e5 ? 1 + rows / 60 : 1;
     bool right = true;
     for (int64_t r = step > 1 ? roll_between(&t->dice, 0, step - 1) : 0; right && r < rows; r += step)
@@ -182,9 +182,9 @@ static bool is_worth(struct trial *t, int isa) {
     return isa == SA_ISA_AVX2 || kinds_cost(t->c) < 1e5 || roll_one_in(&t->dice, 12);
 }
 
-/* Not those of SA_ISA_AVX512_BF16 on others, where it multiplies pairs. */
+/* Not where pairs are multiplied. */
 static bool has_same_bits(struct trial *t, int isa) {
-    return isa == t->engines->last || t->engines->last != SA_ISA_AVX512_BF16 ||
+    return isa == t->engines->last || t->engines->last < SA_ISA_AVX512_BF16 ||
            !reference_in_pairs(&t->batch.drawn.batch, own(t));
 }
 
@@ -248,9 +248,9 @@ static bool in_chunks(struct trial *t) {
 /* Both parts are as good as the whole; sa_merge() adds what it says in sa.h, values being at most about 1. */
 static bool check_merged_row(struct trial *t, const sa_batch *b, int64_t r, const struct kinds_merged *merged) {
     double values[2 * 576];
-    struct reference_row row = {.o = values, .bound = values + 576, .pairs = t->engines->last == SA_ISA_AVX512_BF16};
+    struct reference_row row = {.o = values, .bound = values + 576, .pairs = t->engines->last >= SA_ISA_AVX512_BF16};
     /* A part may be multiplied in pairs where the whole is not. */
-    const double of_pairs = t->engines->last == SA_ISA_AVX512_BF16 && b->k_type == SA_BF16 ? 0x1p-7 : 0;
+    const double of_pairs = t->engines->last >= SA_ISA_AVX512_BF16 && b->k_type == SA_BF16 ? 0x1p-7 : 0;
     const double of_merge = ((double)merged->lse_size + 2) * 0x1p-22 + of_pairs;
     must(reference_row(b, 0, r / b->n_query_heads, (int)(r % b->n_query_heads), &row), "no memory");
     for (int c = 0; c < b->d_v; c++) {

@@ -45,7 +45,7 @@ const void *reference_in_grid(const sa_grid *grid, int type, int64_t i, int head
 bool reference_in_pairs(const sa_batch *batch, const sa_sequence *seq);
 static inline bool reference_has_pairs(sa_engine *engine) {
     sa_engine_info info = {.struct_size = sizeof info};
-    return sa_engine_get_info(engine, &info) == SA_OK && info.isa == SA_ISA_AVX512_BF16;
+    return sa_engine_get_info(engine, &info) == SA_OK && info.isa >= SA_ISA_AVX512_BF16;
 }
 
 /* Computes a row into `row`. False: no memory. */

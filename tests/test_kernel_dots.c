@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Products of pairs of bf16, bit for bit as the contract says (sa_dots in kernels.h): two multiply-adds each, the
- * second elements first, subnormal numbers as zeros. Neither a row nor the list of their addresses is read beyond its
- * end. */
+/* Products of pairs of bf16, bit for bit as the contract says (sa_dots in kernels.h): with VDPBF16PS two multiply-adds
+ * each, the second elements first, with AMX sixteen first and sixteen second elements apart; subnormal numbers as
+ * zeros. Neither a row nor the list of their addresses is read beyond its end. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,15 +24,25 @@ enum { MAX_D = 576, MAX_KEYS = SA_BLOCK_KEYS, MAX_PAIRS = MAX_KEYS / 2, W = SA_T
 static const int counts[] = {1, 2, 3, 4, 5, 7, 8, 13, 64, 128}, dims[] = {1, 2, 3, 4, 5, 8, 15, 16, 17, 40, 64, 288};
 enum { N_COUNTS = sizeof counts / sizeof counts[0], N_DIMS = sizeof dims / sizeof dims[0] };
 
-/* NULL, said aloud: this machine has none. */
-static const struct sa_kernels *kernels_with_dots(void) {
-    int n;
-    const struct sa_kernels *const *table = sa_kernels_table(&n);
-    for (int i = 0; i < n; i++)
-        if (table[i]->dots && sa_cpu_runs(table[i]->isa))
-            return table[i];
-    printf("skipped: this machine lacks avx512_bf16\n");
+/* A Check loop over the instruction sets that have dots; NULL, said aloud: this machine lacks it. */
+enum { FIRST_ISA = SA_ISA_AVX512_BF16, END_ISA = SA_ISA_AMX_BF16 + 1 };
+
+static const struct sa_kernels *kernels_with_dots(int isa) {
+    const struct sa_cpu_choice choice = sa_cpu_choose(isa, 0);
+    if (choice.kernels->isa == isa)
+        return choice.kernels;
+    printf("skipped: this machine lacks %s\n", sa_isa_name(isa));
     return NULL;
+}
+
+static void enter(const struct sa_kernels *kernels) {
+    if (kernels && kernels->dots->enter)
+        kernels->dots->enter();
+}
+
+static void leave(const struct sa_kernels *kernels) {
+    if (kernels && kernels->dots->leave)
+        kernels->dots->leave();
 }
 
 /* ---------------------------------------------------------------- as the manual has it */
@@ -59,6 +69,26 @@ __attribute__((target("avx512f,avx512bf16"))) static float dot(float a, float b,
     return _mm512_cvtss_f32(_mm512_dpbf16_ps(_mm512_set1_ps(sum), x, y));
 }
 #endif
+
+/* The sum of n products, pair i of a at a[i * a_step], goes on from `sum`. Pair 0 is number `first` among those that
+ * AMX adds up sixteen by sixteen. */
+static float chain(int isa, int n, const float *a, ptrdiff_t a_step, const float *b, ptrdiff_t b_step, int first,
+                   float sum) {
+    float part[2] = {0, 0};
+    for (int i = 0; i < n; i++, a += a_step, b += b_step) {
+        if (isa != SA_ISA_AMX_BF16) {
+            sum = dot(*a, *b, sum);
+            continue;
+        }
+        for (int k = 0; k < 2; k++)
+            part[k] = flushed(fmaf(flushed(half_of(*a, k)), flushed(half_of(*b, k)), part[k]));
+        if ((first + i) % 16 == 15 || i == n - 1) {
+            sum = flushed(sum + flushed(part[0] + part[1]));
+            part[0] = part[1] = 0;
+        }
+    }
+    return sum;
+}
 
 /* Not a promise of the library's, hence no failure: it is said aloud. */
 static void compare_with_manual(struct dice *dice) {
@@ -112,7 +142,7 @@ static _Alignas(64) float qt[MAX_D * W], s[MAX_KEYS * W], before[MAX_KEYS * W], 
 /* ---------------------------------------------------------------- what makes pairs */
 
 START_TEST(queries_become_pairs) {
-    const struct sa_kernels *kernels = kernels_with_dots();
+    const struct sa_kernels *kernels = kernels_with_dots(_i);
     struct dice dice = {1};
     static float row[W][MAX_D];
     const float *rows[W];
@@ -136,7 +166,7 @@ START_TEST(queries_become_pairs) {
 END_TEST
 
 START_TEST(weights_become_pairs) {
-    const struct sa_kernels *kernels = kernels_with_dots();
+    const struct sa_kernels *kernels = kernels_with_dots(_i);
     struct dice dice = {2};
     for (int round = 0; kernels && round < 200; round++) {
         const int g = (int)roll_between(&dice, 0, 3), begin = 16 * (int)roll_between(&dice, 0, 15);
@@ -161,7 +191,7 @@ END_TEST
 
 /* In place, as the engine has it, and with NaN behind the last. */
 START_TEST(weights_of_few_rows_become_pairs) {
-    const struct sa_kernels *kernels = kernels_with_dots();
+    const struct sa_kernels *kernels = kernels_with_dots(_i);
     struct dice dice = {8};
     for (int round = 0; kernels && round < 200; round++) {
         const int n_rows = (int)roll_between(&dice, 1, SA_FEW_ROWS), begin = 16 * (int)roll_between(&dice, 0, 15);
@@ -184,7 +214,7 @@ END_TEST
 
 /* Any bits, two of them infinite at times. */
 START_TEST(rows_become_pairs) {
-    const struct sa_kernels *kernels = kernels_with_dots();
+    const struct sa_kernels *kernels = kernels_with_dots(_i);
     struct dice dice = {3};
     struct fenced memory = fenced_map(6 * MAX_D);
     static float to[3 * (MAX_D + 16)];
@@ -211,7 +241,7 @@ START_TEST(rows_become_pairs) {
 END_TEST
 
 START_TEST(what_is_not_finite_is_found) {
-    const struct sa_kernels *kernels = kernels_with_dots();
+    const struct sa_kernels *kernels = kernels_with_dots(_i);
     static const uint16_t bad[] = {0x7f80, 0xff80, 0x7fc0, 0xff81};
     struct dice dice = {4};
     struct fenced memory = fenced_map(4 * MAX_D);
@@ -231,7 +261,7 @@ END_TEST
 
 /* ---------------------------------------------------------------- queries in the lanes */
 
-static void check_scores(const struct sa_dots *dots, struct sa_rows k, int g0, int g1) {
+static void check_scores(int isa, const struct sa_dots *dots, struct sa_rows k, int g0, int g1) {
     struct sa_ahead ahead = ahead_of(k);
     for (int r = 0; r < W; r++)
         mb[r] = -INFINITY;
@@ -240,10 +270,7 @@ static void check_scores(const struct sa_dots *dots, struct sa_rows k, int g0, i
     for (int r = 16 * g0; r < 16 * g1; r++) {
         float most = -INFINITY;
         for (int j = 0; j < k.n; j++) {
-            float sum = 0.0f;
-            for (int c = 0; c < k.d; c++)
-                sum = dot(qt[c * W + r], k.data[j * k.stride + c], sum);
-            sum *= qt[k.d * W + r];
+            const float sum = chain(isa, k.d, qt + r, W, k.data + j * k.stride, 1, 0, 0.0f) * qt[k.d * W + r];
             must(bits_of(s[j * W + r]) == bits_of(sum), "score of row %d, key %d of %d, %d words", r, j, k.n, k.d);
             most = sum > most ? sum : most;
         }
@@ -251,7 +278,7 @@ static void check_scores(const struct sa_dots *dots, struct sa_rows k, int g0, i
     }
 }
 
-static void check_values(const struct sa_dots *dots, struct sa_rows v, int g0, int g1) {
+static void check_values(int isa, const struct sa_dots *dots, struct sa_rows v, int g0, int g1) {
     struct sa_stairs keys;
     struct sa_ahead ahead = ahead_of(v);
     for (int g = 0; g < SA_TILE_GROUPS; g++) {
@@ -263,19 +290,20 @@ static void check_values(const struct sa_dots *dots, struct sa_rows v, int g0, i
     dots->pairs.values(s, g0, g1, &keys, v, v.n % 5 ? alpha : NULL, o, &ahead);
     for (int r = 16 * g0; r < 16 * g1; r++)
         for (int c = 0; c < v.d; c++) {
-            float sum = 0.0f;
-            for (int j = keys.begin[r / 16]; j < keys.end[r / 16]; j++)
-                sum = dot(s[j * W + r], v.data[j * v.stride + c], sum);
+            const int begin = keys.begin[r / 16];
+            float sum = chain(isa, keys.end[r / 16] - begin, s + begin * W + r, W, v.data + begin * v.stride + c,
+                              v.stride, begin, 0.0f);
             sum = v.n % 5 ? fmaf(o_before[c * W + r], alpha[r], sum) : sum;
             must(same_float(o[c * W + r], sum), "dimension %d of %d of row %d, %d pairs", c, v.d, r, v.n);
         }
 }
 
 START_TEST(scores_and_values) {
-    const struct sa_kernels *kernels = kernels_with_dots();
+    const struct sa_kernels *kernels = kernels_with_dots(_i);
+    enter(kernels);
     struct dice dice = {5};
     struct fenced memory = fenced_map(MAX_PAIRS * (MAX_D / 2 + 20));
-    if (kernels)
+    if (kernels && _i == SA_ISA_AVX512_BF16)
         compare_with_manual(&dice);
     roll_pairs(&dice, before, MAX_KEYS * W);
     roll_numbers(&dice, o_before, MAX_D * W);
@@ -289,10 +317,11 @@ START_TEST(scores_and_values) {
                 roll_pairs(&dice, memory.end - extent, (int)extent);
                 roll_pairs(&dice, qt, d * W);
                 roll_numbers(&dice, qt + d * W, W);
-                check_scores(kernels->dots, rows, g0, g1);
-                check_values(kernels->dots, rows, g0, g1);
+                check_scores(_i, kernels->dots, rows, g0, g1);
+                check_values(_i, kernels->dots, rows, g0, g1);
             }
     fenced_unmap(&memory);
+    leave(kernels);
 }
 END_TEST
 
@@ -302,7 +331,7 @@ static bool sees(const struct sa_lane_keys *keys, int r, int j) {
 
 /* NaN and inf where a row does not look, in either element. */
 START_TEST(values_that_some_rows_do_not_see) {
-    const struct sa_kernels *kernels = kernels_with_dots();
+    const struct sa_kernels *kernels = kernels_with_dots(_i);
     struct dice dice = {6};
     static float v[MAX_PAIRS * 40];
     static int32_t lo[W], hi[W], sink[W];
@@ -327,12 +356,12 @@ START_TEST(values_that_some_rows_do_not_see) {
         kernels->dots->pairs.values_masked(s, g, (struct sa_rows){v, d, n, d, NULL}, first, keys, alpha, o);
         for (int r = 16 * g; r < 16 * g + 16; r++)
             for (int c = 0; c < d; c++) {
-                float sum = 0.0f;
-                for (int j = 0; j < n; j++) {
-                    const uint32_t seen = (sees(&keys, r, first + 2 * j) ? 0xffffu : 0) |
-                                          (sees(&keys, r, first + 2 * j + 1) ? 0xffff0000u : 0);
-                    sum = dot(s[j * W + r], float_of(bits_of(v[j * d + c]) & seen), sum);
-                }
+                float shown[MAX_PAIRS];
+                for (int j = 0; j < n; j++)
+                    shown[j] =
+                        float_of(bits_of(v[j * d + c]) & ((sees(&keys, r, first + 2 * j) ? 0xffffu : 0) |
+                                                          (sees(&keys, r, first + 2 * j + 1) ? 0xffff0000u : 0)));
+                float sum = chain(_i, n, s + r, W, shown, 1, first / 2, 0.0f);
                 sum = fmaf(o_before[c * W + r], alpha[r], sum);
                 must(same_float(o[c * W + r], sum), "round %d, dimension %d of row %d", round, c, r);
             }
@@ -364,46 +393,57 @@ static void make_few(struct few *few, struct dice *dice, int places, int n, int 
     few->rows = (struct sa_pointed){row, places, n, n, turn, d, type, bytes, 0, {{row, row, row, row}, n, bytes}};
 }
 
-static void check_few_scores(const struct few *few, const struct sa_dots *dots, int n_rows) {
+static void check_few_scores(int isa, const struct few *few, const struct sa_dots *dots, int n_rows) {
     const int n = few->rows.n, d = few->rows.d;
     dots->pairs.few_scores(qt, n_rows, few->rows, few_s);
     for (int r = 0; r < n_rows; r++)
         for (int j = 0; j < few->rows.places * n; j++) {
             const int lane = j / n * few->rows.q_rows + r; /* of the one pass */
-            float sum = 0.0f, k;
-            for (int c = 0; c < d; c++) {
-                memcpy(&k, few->rows.row[j] + 4 * c, sizeof k);
-                sum = dot(qt[c * W + lane], k, sum);
-            }
+            float k[MAX_D / 2];
+            memcpy(k, few->rows.row[j], (size_t)d * sizeof *k);
+            const float sum = chain(isa, d, qt + lane, W, k, 1, 0, 0.0f);
             must(bits_of(few_s[j / n * PLACE + r * SA_FEW_STRIDE + j % n]) == bits_of(sum * qt[d * W + lane]),
                  "%d rows, %d x %d keys of %d words: score %d of row %d", n_rows, few->rows.places, n, d, j, r);
         }
 }
 
-static void check_few_values(const struct few *few, const struct sa_dots *dots, int n_rows) {
+static void check_few_values(int isa, const struct few *few, const struct sa_dots *dots, int n_rows) {
     const int n = few->rows.n, d = few->rows.d, width = sa_near_stride(d);
     memset(sums, 0, sizeof sums);
     for (int i = 0; i < few->rows.places; i++)
         sums[i * SA_FEW_ROWS * width] = 1.0f; /* they go on from what is there */
+    for (int i = 0; n_rows == 1 && i < few->rows.places; i++)
+        sums[(i * SA_FEW_ROWS + 1) * width] =
+            7.0f; /* a row alone is one of several, the others of which are not touched */
     dots->pairs.few_values(few_s, n_rows, few->rows, sums);
+    for (int i = 0; n_rows == 1 && i < few->rows.places; i++)
+        must(sums[(i * SA_FEW_ROWS + 1) * width] == 7.0f, "the row behind was written");
     for (int i = 0; i < few->rows.places * n_rows * d; i++) {
         const int c = i % d, r = i / d % n_rows, p = i / d / n_rows;
-        float sum = c == 0 && r == 0;
+        float woven[SA_RUN_KEYS / 2];
         for (int j = 0; j < n; j += 2) {
             uint16_t half[2];
             memcpy(&half[0], few->rows.row[p * n + j] + 2 * c, 2);
             memcpy(&half[1], few->rows.row[p * n + j + 1] + 2 * c, 2);
-            sum = dot(few_s[p * PLACE + r * SA_FEW_STRIDE + j / 2], pair_of(half[0], half[1]), sum);
+            woven[j / 2] = pair_of(half[0], half[1]);
         }
+        const float sum =
+            chain(isa, n / 2, few_s + p * PLACE + r * SA_FEW_STRIDE, 1, woven, 1, 0, (float)(c == 0 && r == 0));
         must(same_float(sums[(p * SA_FEW_ROWS + r) * width + c], sum),
              "%d rows, %d x %d keys of %d: dimension %d of row %d", n_rows, few->rows.places, n, d, c, r);
     }
 }
 
+/* Of values: whole runs of what may be added up first, or all at once. */
+static int roll_turn(struct dice *dice, int n) {
+    return n > SA_DOT_KEYS ? SA_DOT_KEYS * (int)roll_between(dice, 1, SA_RUN_KEYS / SA_DOT_KEYS) : n;
+}
+
 static int few_places(int n) { return SA_RUN_KEYS / n < MAX_PLACES ? SA_RUN_KEYS / n : MAX_PLACES; }
 
 START_TEST(few_rows) {
-    const struct sa_kernels *kernels = kernels_with_dots();
+    const struct sa_kernels *kernels = kernels_with_dots(_i);
+    enter(kernels);
     struct dice dice = {7};
     struct few few = {.memory = fenced_map(SA_RUN_KEYS * MAX_D),
                       .list = fenced_map(SA_RUN_KEYS * sizeof(char *) / sizeof(float))};
@@ -415,28 +455,29 @@ START_TEST(few_rows) {
             roll_numbers(&dice, qt + dims[i] * W, W);
             make_few(&few, &dice, few_places(tiles * tile), tiles * tile, (int)roll_between(&dice, 1, tiles) * tile,
                      dims[i], SA_F32);
-            check_few_scores(&few, kernels->dots, n_rows);
+            check_few_scores(_i, &few, kernels->dots, n_rows);
             few.rows.q_rows = sa_rows_abreast(n_rows);
-            check_few_scores(&few, kernels->dots, n_rows);
+            check_few_scores(_i, &few, kernels->dots, n_rows);
             roll_pairs(&dice, few_s, MAX_PLACES * PLACE);
-            make_few(&few, &dice, few_places(n), n, 2 * (int)roll_between(&dice, 1, n / 2), 2 * dims[i], SA_BF16);
-            check_few_values(&few, kernels->dots, n_rows);
+            make_few(&few, &dice, few_places(n), n, roll_turn(&dice, n), 2 * dims[i], SA_BF16);
+            check_few_values(_i, &few, kernels->dots, n_rows);
         }
     fenced_unmap(&few.memory);
     fenced_unmap(&few.list);
+    leave(kernels);
 }
 END_TEST
 
 int main(void) {
     Suite *suite = suite_create("kernel dots");
     TCase *tcase = add_case(suite, "dots");
-    tcase_add_test(tcase, queries_become_pairs);
-    tcase_add_test(tcase, weights_become_pairs);
-    tcase_add_test(tcase, weights_of_few_rows_become_pairs);
-    tcase_add_test(tcase, rows_become_pairs);
-    tcase_add_test(tcase, what_is_not_finite_is_found);
-    tcase_add_test(tcase, scores_and_values);
-    tcase_add_test(tcase, values_that_some_rows_do_not_see);
-    tcase_add_test(tcase, few_rows);
+    tcase_add_loop_test(tcase, queries_become_pairs, FIRST_ISA, END_ISA);
+    tcase_add_loop_test(tcase, weights_become_pairs, FIRST_ISA, END_ISA);
+    tcase_add_loop_test(tcase, weights_of_few_rows_become_pairs, FIRST_ISA, END_ISA);
+    tcase_add_loop_test(tcase, rows_become_pairs, FIRST_ISA, END_ISA);
+    tcase_add_loop_test(tcase, what_is_not_finite_is_found, FIRST_ISA, END_ISA);
+    tcase_add_loop_test(tcase, scores_and_values, FIRST_ISA, END_ISA);
+    tcase_add_loop_test(tcase, values_that_some_rows_do_not_see, FIRST_ISA, END_ISA);
+    tcase_add_loop_test(tcase, few_rows, FIRST_ISA, END_ISA);
     return run_suite(suite);
 }

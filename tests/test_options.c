@@ -159,6 +159,7 @@ START_TEST(sa_max_isa_is_read) {
                  {"avx2", SA_ISA_AVX2},
                  {"avx512", SA_ISA_AVX512},
                  {"avx512_bf16", SA_ISA_AVX512_BF16},
+                 {"amx_bf16", SA_ISA_AMX_BF16},
                  {"default", 0},
                  {"", 0},
                  {"AVX2", 0},
@@ -228,7 +229,7 @@ START_TEST(wrong_options_are_refused_by_name) {
         {{.binding = -1}, "binding"},
         {{.binding = 4}, "binding"},
         {{.max_isa = -1}, "max_isa"},
-        {{.max_isa = SA_ISA_AVX512_BF16 + 1}, "max_isa"},
+        {{.max_isa = SA_ISA_AMX_BF16 + 1}, "max_isa"},
         {{.reserved = 1}, "reserved"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -275,21 +276,14 @@ END_TEST
 /* ---------------------------------------------------------------- kernels */
 
 START_TEST(names_of_instruction_sets) {
-    for (int isa = SA_ISA_GENERIC; isa <= SA_ISA_AVX512_BF16; isa++)
+    for (int isa = SA_ISA_GENERIC; isa <= SA_ISA_AMX_BF16; isa++)
         ck_assert_int_eq(sa_isa_of_name(sa_isa_name(isa)), isa);
     ck_assert_str_eq(sa_isa_name(SA_ISA_DEFAULT), "default");
     ck_assert_ptr_null(sa_isa_name(-1));
-    ck_assert_ptr_null(sa_isa_name(SA_ISA_AVX512_BF16 + 1));
+    ck_assert_ptr_null(sa_isa_name(SA_ISA_AMX_BF16 + 1));
     ck_assert_int_eq(sa_isa_of_name("default"), -1);
 }
 END_TEST
-
-static const struct sa_kernels *fastest_at_most(int most) {
-    const struct sa_kernels *kernel, *fastest = NULL;
-    for (EACH_KERNEL(kernel))
-        fastest = !most || kernel->isa <= most ? kernel : fastest;
-    return fastest;
-}
 
 static bool is_built(int isa) {
     int n;
@@ -300,34 +294,55 @@ static bool is_built(int isa) {
     return false;
 }
 
-/* Why `isa` may not be used under these caps. */
-static enum sa_cpu_cap cap_of(int isa, int option, int environment) {
+/* Why `isa` may not be used under these caps. Whether it is slow, or not granted, is the processor's and the system's
+ * own affair. */
+static enum sa_cpu_cap cap_of(int isa, int option, int environment, enum sa_cpu_cap said) {
     if (!is_built(isa))
         return SA_CPU_CAP_BUILD;
     if (!sa_cpu_runs(isa))
         return SA_CPU_CAP_MACHINE;
-    return option && isa > option ? SA_CPU_CAP_OPTION : environment && isa > environment ? SA_CPU_CAP_ENVIRONMENT : 0;
+    if ((option && isa > option) || (environment && isa > environment))
+        return option && isa > option ? SA_CPU_CAP_OPTION : SA_CPU_CAP_ENVIRONMENT;
+    const bool slow = said == SA_CPU_CAP_SLOW && isa == SA_ISA_AVX512_BF16 && option != isa && environment != isa;
+    return slow || (said == SA_CPU_CAP_SYSTEM && isa == SA_ISA_AMX_BF16) ? said : SA_CPU_CAP_NONE;
 }
 
+/* All that are faster than the one chosen are capped, and what is said is the cap of the slowest of these. */
 START_TEST(the_fastest_allowed_kernels_are_chosen) {
-    for (int option = 0; option <= SA_ISA_AVX512_BF16; option++)
-        for (int environment = 0; environment <= SA_ISA_AVX512_BF16; environment++) {
-            int most = !option || (environment && environment < option) ? environment : option;
-            struct sa_cpu_choice choice = sa_cpu_choose(option, environment);
-            ck_assert_ptr_eq(choice.kernels, fastest_at_most(most));
-            ck_assert_int_eq(choice.faster, choice.kernels->isa == SA_ISA_AVX512_BF16 ? 0 : choice.kernels->isa + 1);
-            if (choice.faster)
-                ck_assert_int_eq(choice.why, cap_of(choice.faster, option, environment));
+    for (int option = 0; option <= SA_ISA_AMX_BF16; option++)
+        for (int environment = 0; environment <= SA_ISA_AMX_BF16; environment++) {
+            const struct sa_cpu_choice choice = sa_cpu_choose(option, environment);
+            const int isa = choice.kernels->isa;
+            ck_assert(isa == SA_ISA_GENERIC || !cap_of(isa, option, environment, SA_CPU_CAP_NONE));
+            ck_assert_int_eq(choice.faster, isa == SA_ISA_AMX_BF16 ? 0 : isa + 1);
             ck_assert((choice.faster == 0) == (choice.why == SA_CPU_CAP_NONE));
+            for (int other = isa + 1; other <= SA_ISA_AMX_BF16; other++)
+                ck_assert(cap_of(other, option, environment, other == choice.faster ? choice.why : SA_CPU_CAP_SYSTEM));
+            if (choice.faster)
+                ck_assert_int_eq(choice.why, cap_of(choice.faster, option, environment, choice.why));
+        }
+}
+END_TEST
+
+/* What is slow is used all the same if it is named. */
+START_TEST(what_is_named_is_used) {
+    const struct sa_kernels *kernel;
+    for (EACH_KERNEL(kernel))
+        ck_assert_ptr_eq(sa_cpu_choose(kernel->isa, 0).kernels, kernel);
+    for (int isa = SA_ISA_GENERIC; isa <= SA_ISA_AVX512_BF16; isa++)
+        if (sa_cpu_runs(isa)) {
+            ck_assert_int_eq(sa_cpu_choose(isa, 0).kernels->isa, isa);
+            ck_assert_int_eq(sa_cpu_choose(0, isa).kernels->isa, isa);
         }
 }
 END_TEST
 
 START_TEST(no_processor_runs_what_is_not_there) {
     ck_assert(sa_cpu_runs(SA_ISA_GENERIC));
-    ck_assert(!sa_cpu_runs(SA_ISA_DEFAULT) && !sa_cpu_runs(-1) && !sa_cpu_runs(SA_ISA_AVX512_BF16 + 1));
+    ck_assert(!sa_cpu_runs(SA_ISA_DEFAULT) && !sa_cpu_runs(-1) && !sa_cpu_runs(SA_ISA_AMX_BF16 + 1));
     ck_assert(!sa_cpu_runs(SA_ISA_AVX512) || sa_cpu_runs(SA_ISA_AVX2));
     ck_assert(!sa_cpu_runs(SA_ISA_AVX512_BF16) || sa_cpu_runs(SA_ISA_AVX512));
+    ck_assert(!sa_cpu_runs(SA_ISA_AMX_BF16) || sa_cpu_runs(SA_ISA_AVX512_BF16));
 }
 END_TEST
 
@@ -354,6 +369,7 @@ int main(void) {
     TCase *kernels = add_case(suite, "kernels");
     tcase_add_test(kernels, names_of_instruction_sets);
     tcase_add_test(kernels, the_fastest_allowed_kernels_are_chosen);
+    tcase_add_test(kernels, what_is_named_is_used);
     tcase_add_test(kernels, no_processor_runs_what_is_not_there);
     return run_suite(suite);
 }

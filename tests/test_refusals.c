@@ -262,7 +262,7 @@ START_TEST(options_of_an_engine) {
     }
     static const sa_engine_options wrong[] = {{sizeof o, -1, 0, 0, 0, NULL},      {sizeof o, 1025, 0, 0, 0, NULL},
                                               {sizeof o, 0, 4, 0, 0, NULL},       {sizeof o, 0, -1, 0, 0, NULL},
-                                              {sizeof o, 0, 0, 5, 0, NULL},       {sizeof o, 0, 0, 0, 1, NULL},
+                                              {sizeof o, 0, 0, 6, 0, NULL},       {sizeof o, 0, 0, 0, 1, NULL},
                                               {sizeof o, 0, 0, 0, 0, "nonsense"}, {sizeof o, 0, 0, 0, 0, "/none.xml"}};
     for (int i = 0; i < 8; i++)
         ck_assert(sa_engine_create(&wrong[i], &engine) == SA_INVALID && engine == NULL && *sa_last_reason());

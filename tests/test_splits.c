@@ -109,7 +109,7 @@ static void set_rule(struct drawn *drawn, int rule) {
 
 /* One sequence for all rules and numbers of queries: to draw the keys takes longer than to compute with them. */
 static void check_length(const struct teams *teams, int isa, int64_t n_k, int group) {
-    struct drawn drawn = drawn_batch((uint64_t)(n_k + group), group, 1, isa == SA_ISA_AVX512_BF16 ? 4 : 3, 5);
+    struct drawn drawn = drawn_batch((uint64_t)(n_k + group), group, 1, isa >= SA_ISA_AVX512_BF16 ? 4 : 3, 5);
     drawn_own(&drawn, isa);
     sa_sequence *seq = drawn_add(&drawn, 3, n_k, PACKED, 4);
     for (int rule = 0; rule < N_RULES; rule++)

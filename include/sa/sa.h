@@ -45,7 +45,7 @@
  *     Bits           The bits of a row of o, lse, row_max and weights depend on that row's q, the keys and values it
  *                    sees, what is added to their scores and the options of the batch, those of key_mass on the rows
  *                    that count: not on the number of threads, the other sequences, their order or the caller, nor
- *                    on the instruction set, with one exception: SA_ISA_AVX512_BF16 has others where all of q, k and
+ *                    on the instruction set, with one exception: the two with BF16 have others where all of q, k and
  *                    v are SA_BF16 and nothing like a mask or a bias is given, even one that changes nothing, see
  *                    "Pairs" at sa_batch_forward(). (Payloads of NaNs are not part of this promise.)
  *
@@ -120,11 +120,17 @@ typedef enum sa_type { SA_F32 = 0, SA_BF16 = 1, SA_F16 = 2, SA_F64 = 3, SA_I8 = 
 
 /* Instruction sets, slowest first. */
 typedef enum sa_isa {
-    SA_ISA_DEFAULT = 0,    /* the fastest this machine has, capped by the environment variable SA_MAX_ISA */
-    SA_ISA_GENERIC = 1,    /* portable C; on x86-64 without FMA it is exact, hence slow */
-    SA_ISA_AVX2 = 2,       /* x86-64: AVX2 and FMA */
-    SA_ISA_AVX512 = 3,     /* x86-64: AVX-512 F, BW, DQ, VL; the fastest that has the bits of all others */
-    SA_ISA_AVX512_BF16 = 4 /* the same and BF16: products of pairs of SA_BF16, see sa_batch_forward() */
+    SA_ISA_DEFAULT = 0,     /* the fastest this machine has, capped by the environment variable SA_MAX_ISA */
+    SA_ISA_GENERIC = 1,     /* portable C; on x86-64 without FMA it is exact, hence slow */
+    SA_ISA_AVX2 = 2,        /* x86-64: AVX2 and FMA */
+    SA_ISA_AVX512 = 3,      /* x86-64: AVX-512 F, BW, DQ, VL; the fastest that has the bits of all others */
+    SA_ISA_AVX512_BF16 = 4, /* the same and BF16: products of pairs of SA_BF16, see sa_batch_forward(). Slower than
+                               without on Intel's processors, where it is taken only if max_isa or SA_MAX_ISA name it */
+    SA_ISA_AMX_BF16 = 5     /* the same and AMX, a much faster way to multiply such pairs. Linux gives a process AMX's
+                               registers when it asks, which it cannot take back; sa_engine_create() asks where this is
+                               what will be used. From then on a signal stack that a thread sets up must have room for
+                               them: sysconf(_SC_MINSIGSTKSZ), which has counted them all along. Where a thread has a
+                               smaller one already, Linux refuses, and the next slower set is taken */
 } sa_isa;
 
 /* Where the team's threads stand. If OMP_PROC_BIND, OMP_PLACES or GOMP_CPU_AFFINITY is set, the OpenMP runtime binds
@@ -412,7 +418,8 @@ typedef struct sa_batch {
  * values 1 to the 40 and n_k 2^-142 to the whole; rounding o adds 2^-8 |o| + 2^-134 (SA_BF16) or 2^-11 |o| + 2^-25
  * (SA_F16).
  *
- * Pairs: SA_ISA_AVX512_BF16 multiplies elements of q, k and v two by two and adds both products to a SA_F32, in
+ * Pairs: SA_ISA_AVX512_BF16 and SA_ISA_AMX_BF16 multiply elements of q, k and v two by two and add the products to a
+ * SA_F32 (the former one after the other, the latter those of every 32 dimensions or keys to each other first), in
  * sequences where all three are SA_BF16 and d_qk is even, there is no bias, and only causality, a window and sink keys
  * say what is seen: no mask, documents, tree, blocks, prefix, or positions where these count. Then weights are rounded
  * to bf16 where they meet v, not in row sums; products are scaled after they are added up, so that no part of the sum q

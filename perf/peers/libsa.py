@@ -9,7 +9,7 @@ from peers import elements
 CAUSAL, WINDOW = 1, 2
 SEQ_Q_OFFSET = 1
 TYPES = {"f32": 0, "bf16": 1, "f16": 2}
-ISAS = ("default", "generic", "avx2", "avx512", "avx512_bf16")
+ISAS = ("default", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16")
 
 
 class Tensor(ctypes.Structure):

@@ -83,7 +83,7 @@ static int parse_isa(struct plan_options *o, const char *text) {
     for (int isa = SA_ISA_GENERIC; isa < N_ISA_NAMES; isa++)
         if (strcmp(text, isa_names[isa]) == 0)
             return o->max_isa = isa, DONE;
-    return misuse("plan", "--isa is '%s', expected generic, avx2, avx512 or avx512_bf16", text);
+    return misuse("plan", "--isa is '%s', expected generic, avx2, avx512, avx512_bf16 or amx_bf16", text);
 }
 
 static int parse_option(struct plan_options *o, int option) {

@@ -60,7 +60,7 @@ static bool compare_rows(const sa_batch *batch, int isa, struct rows_check *chec
     int64_t n = count_rows(batch), picked = n < SAMPLED_ROWS ? n : SAMPLED_ROWS;
     double *values = malloc(2 * (size_t)batch->d_v * sizeof *values);
     struct reference_row exact = {
-        .o = values, .bound = values ? values + batch->d_v : NULL, .pairs = isa == SA_ISA_AVX512_BF16};
+        .o = values, .bound = values ? values + batch->d_v : NULL, .pairs = isa >= SA_ISA_AVX512_BF16};
     bool enough = values || complain("no memory for the reference");
     for (; enough && check->n_rows < picked; check->n_rows++) {
         int64_t row = picked > 1 ? (int64_t)((double)check->n_rows / (double)(picked - 1) * (double)(n - 1)) : 0;

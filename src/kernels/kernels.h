@@ -44,6 +44,7 @@ enum {
     SA_TILE_ROWS = 64,
     SA_BLOCK_KEYS = 256, /* keys between two updates of m; positions are multiples of it */
     SA_SUM_KEYS = 16,    /* keys of one row-sum tree */
+    SA_DOT_KEYS = 32,    /* keys whose products with weights may be added up first, see sa_dots */
     SA_LINE_FLOATS = 16, /* of a cache line */
     SA_LINE_BYTES = 64,
     SA_MAX_D = 576,                             /* largest d_qk and d_v */
@@ -186,7 +187,8 @@ struct sa_products {
     void (*few_scores)(const float *qt, int n_rows, struct sa_pointed k, float *s);
 
     /* sums[r][c] = sums[r][c] + p[r][j] v[j][c] over the v.n keys of each place; sa_near_stride(d_v) floats a row,
-     * SA_FEW_ROWS rows a place, which follow each other as those of p do. */
+     * SA_FEW_ROWS rows a place, which follow each other as those of p do. Of n_rows = 1 no other row is touched, of
+     * several those behind may be. */
     void (*few_values)(const float *p, int n_rows, struct sa_pointed v, float *sums);
 };
 
@@ -199,14 +201,21 @@ struct sa_products {
  *     p   [128][W]       weights of the keys 2 j and 2 j + 1, rounded to bf16, to nearest, ties to even
  *     v   rows of d_v words, element c of the keys 2 j and 2 j + 1: a copy, with 0 for keys beside those handed over
  *
- * Then, in place of what is said above, the chains are made of steps of two fused multiply-adds, the second elements of
- * a pair first, in which subnormal operands and results count as 0:
- *     score       s = chain over c = 0 .. d_qk / 2 - 1, starting from 0; times scale * log2(e), rounded
- *     output      sum = chain over the pairs of keys of a block with a visible one, from 0; o as above
- * That is how the instruction is described; where a processor differs, so do the bits. Row sums are those of the
- * weights before they are rounded. Weights that are subnormal become 0 when they are.
+ * Then, in place of what is said above, subnormal operands and results count as 0, and
+ *     score       s = sum over c = 0 .. d_qk / 2 - 1, starting from 0; times scale * log2(e), rounded
+ *     output      sum = sum over the pairs of keys of a block, from 0, 0 for what a row does not see; o as above
+ * where a sum is, with VDPBF16PS, a chain of steps of two fused multiply-adds, the second elements of a pair first.
+ * With AMX every 16 pairs, from an index that is a multiple of 16 on, have two chains of fused multiply-adds from 0, of
+ * their first and of their second elements; the sum of both is added to what there is. That is how the instructions are
+ * described; where a processor differs, so do the bits. Row sums are those of the weights before they are rounded.
+ * Weights that are subnormal become 0 when they are.
  */
 struct sa_dots {
+    /* Around all calls of scores() and values(), of many rows or few, in a thread: registers are made ready and given
+     * back. NULL: nothing has to be done. */
+    void (*enter)(void);
+    void (*leave)(void);
+
     /* From what pack() left with a factor of 1, in place. n_rows: those of the tile. */
     void (*pack)(int n_rows, int d, float factor, float *qt);
 
@@ -221,8 +230,9 @@ struct sa_dots {
     void (*few_pair)(int n_rows, int n_keys, const float *s, float *pairs);
 
     /* Of words: k.d counts those, k of few rows is SA_F32, which stands for them; keys of v are pairs, as are begins
-     * and ends of stairs. But first_key of values_masked() is a key, and v.n and v.turn of few_values() are keys, even
-     * ones, as it weaves v itself. What a row does not see counts as 0 in values_masked(). */
+     * and ends of stairs. But first_key of values_masked() is a key, an even one, and v.n and v.turn of few_values()
+     * are keys, even ones, as it weaves v itself; the first one is a multiple of SA_DOT_KEYS, and so is v.turn, or each
+     * place has one turn. What a row does not see counts as 0 in values_masked(). */
     struct sa_products pairs;
 };
 
@@ -301,7 +311,9 @@ extern const struct sa_kernels sa_kernels_generic;
 extern const struct sa_kernels sa_kernels_avx2;
 extern const struct sa_kernels sa_kernels_avx512;
 extern const struct sa_dots sa_dots_avx512_bf16;
+extern const struct sa_dots sa_dots_amx_bf16;
 extern const struct sa_kernels sa_kernels_avx512_bf16; /* those of AVX-512 with these dots */
+extern const struct sa_kernels sa_kernels_amx_bf16;
 #endif
 
 /* All kernels this library was built with, slowest first; *n is their number. */

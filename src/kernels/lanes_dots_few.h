@@ -3,15 +3,6 @@
 #ifndef SA_LANES_DOTS_FEW_H
 #define SA_LANES_DOTS_FEW_H
 
-/* What follows the last sixteen is not looked at; a pair is written where weights were that are done with. */
-static void dots_few_pair(int n_rows, int n_keys, const float *s, float *pairs) {
-    for (int r = 0; r < n_rows; r++, s += FEW_STRIDE, pairs += FEW_STRIDE)
-        for (int j = 0; j < n_keys; j += 2 * LANES) {
-            const vf upper = j + LANES < n_keys ? v_load(s + j + LANES) : v_set1(0.0f);
-            v_store_any(pairs + j / 2, v_pair_neighbours(v_load(s + j), upper));
-        }
-}
-
 INLINE void dots_few_step(const int n_rows, const int n_vectors, const float *p, const char *first, const char *second,
                           vf *sum) {
     UNROLL

@@ -4,9 +4,7 @@
 static const struct sa_kernels *const table[] = {
     &sa_kernels_generic,
 #if defined(__x86_64__)
-    &sa_kernels_avx2,
-    &sa_kernels_avx512,
-    &sa_kernels_avx512_bf16,
+    &sa_kernels_avx2,    &sa_kernels_avx512, &sa_kernels_avx512_bf16, &sa_kernels_amx_bf16,
 #endif
 };
 

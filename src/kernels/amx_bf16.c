@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Products of pairs of bf16 by AMX: registers of 16 rows of 16 words, and an instruction that adds, to each word of
+ * one, the products of a row of pairs of a second and a column of pairs of a third. The arrays are those of the other
+ * dots; see sa_dots in kernels.h for what is added up first. The instruction takes as many cycles as its first operand
+ * has rows, 1/16 of what as many multiply-adds of 512 bits take, so everything around it counts: what it reads is in
+ * place wherever it can be, and is put together while it works.
+ *
+ *     scores            sum: 16 keys x 16 queries      left: keys, in place       right: qt, in place
+ *     values            16 dimensions x 16 queries     v, turned                  weights, in place
+ *     few rows, scores  16 keys x 16 queries           keys, in place             a copy of qt
+ *     few rows, values  8 queries x 16 dimensions      weights, in place          v, woven
+ */
+#include "kernels/kernels.h"
+
+#include <sa/sa.h>
+
+#include "kernels/vec_avx512_bf16.h"
+
+#include "kernels/lanes_base.h"
+
+#include "kernels/lanes_fetch.h"
+#include "kernels/lanes_pairs.h"
+#include "kernels/lanes_types.h"
+
+/* After what they are made of. */
+#include "kernels/lanes_cursor.h"
+#include "kernels/lanes_sees.h"
+
+enum {
+    SIDE = 16, /* rows of a register, words of a row */
+    WORD = sizeof(float),
+    MOST_STEPS = (SA_MAX_D / 2 + SIDE - 1) / SIDE /* registers side by side in a row of k */
+};
+
+typedef float square[SIDE][SIDE];
+
+/* Names of registers, which are parts of instructions: four sums, a sum and weights of 8 rows. */
+#define LEFT        4
+#define RIGHT       5
+#define FEW_SUM     6
+#define FEW_LEFT    7
+#define EACH_SUM(X) X(0) X(1) X(2) X(3)
+
+/* gcc 12 does not know that these read and write memory. */
+#define load(to, from, row_bytes)                                                                                      \
+    do {                                                                                                               \
+        keep_memory(from);                                                                                             \
+        _tile_loadd(to, from, row_bytes);                                                                              \
+    } while (0)
+#define store(from, to, row_bytes)                                                                                     \
+    do {                                                                                                               \
+        _tile_stored(from, to, row_bytes);                                                                             \
+        keep_memory(to);                                                                                               \
+    } while (0)
+
+static const struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} shapes = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, 8, 8}};
+_Static_assert(sizeof shapes == 64, "as the instruction wants it");
+
+static void amx_enter(void) { _tile_loadconfig(&shapes); }
+
+static void amx_leave(void) { _tile_release(); }
+
+/* ---------------------------------------------------------------- sums of several groups */
+
+static void clear_sums(int n_groups) {
+#define CLEAR(i)                                                                                                       \
+    if (i < n_groups)                                                                                                  \
+        _tile_zero(i);
+    EACH_SUM(CLEAR)
+#undef CLEAR
+}
+
+/* Each group's sums += left times its right: from one to the next `apart` floats, from a row to the next `stride`. */
+INLINE void multiply(int n_groups, const float *right, ptrdiff_t apart, ptrdiff_t stride) {
+#define MULTIPLY(i)                                                                                                    \
+    if (i < n_groups) {                                                                                                \
+        load(RIGHT, right + i * apart, stride * WORD);                                                                 \
+        _tile_dpbf16ps(i, LEFT, RIGHT);                                                                                \
+    }
+    EACH_SUM(MULTIPLY)
+#undef MULTIPLY
+}
+
+/* Of one group. */
+static void multiply_one(int group, const float *right) {
+    load(RIGHT, right, SIDE * WORD);
+    switch (group) {
+#define MULTIPLY(i)                                                                                                    \
+    case i: _tile_dpbf16ps(i, LEFT, RIGHT); break;
+        EACH_SUM(MULTIPLY)
+#undef MULTIPLY
+    }
+}
+
+static void store_sums(int n_groups, square *to) {
+#define STORE(i)                                                                                                       \
+    if (i < n_groups)                                                                                                  \
+        store(i, to[i], SIDE *WORD);
+    EACH_SUM(STORE)
+#undef STORE
+}
+
+/* n words, and zeros up to 16. */
+INLINE __mmask16 first_words(int n) { return (__mmask16)(n < SIDE ? (1 << n) - 1 : 0xffff); }
+
+INLINE vf load_words(__mmask16 words, const float *from) { return _mm512_maskz_loadu_ps(words, from); }
+
+/* n rows of so many words, and zeros. */
+static void copy_square(const float *from, ptrdiff_t stride, int n, __mmask16 words, square to) {
+    for (int i = 0; i < SIDE; i++)
+        v_store(to[i], i < n ? load_words(words, from + i * stride) : v_set1(0.0f));
+}
+
+INLINE void fetch_run(struct run run) {
+    for (int i = 0; i < run.n; i++, run.at += run.step)
+        __builtin_prefetch(run.at, 0, 2);
+}
+
+/* ---------------------------------------------------------------- scores */
+
+enum { LINES_OF_KEYS = 32 }; /* fetched while 16 keys are scored, at most */
+
+/* What does not fill a register is multiplied as copies, with zeros around: words of rows, and rows of keys. */
+struct score_job {
+    const float *qt;
+    int n_groups, steps, rest; /* rest: words */
+    _Alignas(64) square qt_rest[SA_TILE_GROUPS];
+};
+
+static void open_job(struct score_job *job, const float *qt, int n_groups, int d) {
+    job->qt = qt;
+    job->n_groups = n_groups;
+    job->steps = d / SIDE;
+    job->rest = d % SIDE;
+    for (int g = 0; g < n_groups && job->rest; g++)
+        copy_square(qt + job->steps * SIDE * W + g * SIDE, W, job->rest, 0xffff, job->qt_rest[g]);
+}
+
+/* Sixteen keys, or n and zeros. */
+static void score_keys(const struct score_job *job, const float *key, ptrdiff_t stride, int n, square *sums) {
+    _Alignas(64) square copy;
+    clear_sums(job->n_groups);
+    for (int step = 0; step < job->steps; step++, key += SIDE) {
+        if (n == SIDE)
+            load(LEFT, key, stride * WORD);
+        else {
+            copy_square(key, stride, n, 0xffff, copy);
+            load(LEFT, copy, SIDE * WORD);
+        }
+        multiply(job->n_groups, job->qt + step * SIDE * W, SIDE, W);
+    }
+    if (job->rest) {
+        copy_square(key, stride, n, first_words(job->rest), copy);
+        load(LEFT, copy, SIDE * WORD);
+        multiply(job->n_groups, job->qt_rest[0][0], SIDE * SIDE, SIDE);
+    }
+    store_sums(job->n_groups, sums);
+}
+
+/* Scaled, and the largest. */
+static void finish_scores(square sums, int n, vf factor, float *s, float *mb) {
+    vf best = v_load(mb);
+    for (int j = 0; j < n; j++) {
+        const vf score = v_load(sums[j]) * factor;
+        v_store(s + j * W, score);
+        best = v_max(best, score);
+    }
+    v_store(mb, best);
+}
+
+static void amx_scores(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb, struct sa_ahead *ahead) {
+    struct score_job job;
+    _Alignas(64) square sums[SA_TILE_GROUPS];
+    open_job(&job, qt + g0 * SIDE, g1 - g0, k.d);
+    for (int j = 0; j < k.n; j += SIDE) {
+        const int n = k.n - j < SIDE ? k.n - j : SIDE;
+        score_keys(&job, k.data + j * k.stride, k.stride, n, sums);
+        fetch_run(next_run(ahead, LINES_OF_KEYS));
+        for (int g = g0; g < g1; g++)
+            finish_scores(sums[g - g0], n, v_load(qt + k.d * W + g * SIDE), s + j * W + g * SIDE, mb + g * SIDE);
+    }
+}
+
+/* ---------------------------------------------------------------- values */
+
+/* From rows j, of 16 words, to rows of word c of each. */
+static void turn_square(vf row[SIDE], square to) {
+    for (int i = 0; i < SIDE; i += 4)
+        v_turn(row + i);
+    UNROLL
+    for (int c = 0; c < 4; c++) {
+        const vf a = _mm512_shuffle_f32x4(row[c], row[4 + c], 0x44), b = _mm512_shuffle_f32x4(row[c], row[4 + c], 0xee);
+        const vf d = _mm512_shuffle_f32x4(row[8 + c], row[12 + c], 0x44),
+                 e = _mm512_shuffle_f32x4(row[8 + c], row[12 + c], 0xee);
+        v_store(to[c], _mm512_shuffle_f32x4(a, d, 0x88));
+        v_store(to[4 + c], _mm512_shuffle_f32x4(a, d, 0xdd));
+        v_store(to[8 + c], _mm512_shuffle_f32x4(b, e, 0x88));
+        v_store(to[12 + c], _mm512_shuffle_f32x4(b, e, 0xdd));
+    }
+}
+
+/* Left: up to 16 dimensions from c on of the pairs at .. at + 15, with zeros beside begin .. end - 1. */
+INLINE void load_values(const struct sa_rows *v, int c, int at, int begin, int end) {
+    _Alignas(64) square turned;
+    const __mmask16 words = first_words(v->d - c);
+    const float *from = v->data + at * v->stride + c;
+    vf row[SIDE];
+    if (begin <= at && at + SIDE <= end) {
+        UNROLL
+        for (int i = 0; i < SIDE; i++)
+            row[i] = load_words(words, from + i * v->stride);
+    } else
+        for (int i = 0; i < SIDE; i++)
+            row[i] = begin <= at + i && at + i < end ? load_words(words, from + i * v->stride) : v_set1(0.0f);
+    turn_square(row, turned);
+    load(LEFT, turned, SIDE * WORD);
+}
+
+/* Of the pairs at .. at + 15 a group has only begin .. end - 1. */
+static void add_edge(int group, const float *p, const struct sa_rows *v, int c, int at, int begin, int end) {
+    _Alignas(64) square weights;
+    if (begin >= at + SIDE || end <= at || begin >= end)
+        return;
+    for (int i = 0; i < SIDE; i++)
+        v_store(weights[i], begin <= at + i && at + i < end ? v_load(p + (at + i) * W) : v_set1(0.0f));
+    load_values(v, c, at, begin, end);
+    multiply_one(group, weights[0]);
+}
+
+static void add_sums(square sums, int n, const float *alpha, float *o) {
+    for (int c = 0; c < n; c++, o += W)
+        v_store(o, alpha ? v_fma(v_load(o), v_load(alpha), v_load(sums[c])) : v_load(sums[c]));
+}
+
+static void amx_values(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v,
+                       const float *alpha, float *o, struct sa_ahead *ahead) {
+    _Alignas(64) square sums[SA_TILE_GROUPS];
+    const int first = keys->begin[g0] / SIDE * SIDE, end = keys->end[g1 - 1], n_groups = g1 - g0;
+    const int turns =
+        (end - first + SIDE - 1) / SIDE * ((v.d + SIDE - 1) / SIDE) * (ahead->calls > 0 ? ahead->calls : 1);
+    const int lines = turns ? (ahead->left + turns - 1) / turns : 0;
+    for (int c = 0; c < v.d; c += SIDE) {
+        clear_sums(n_groups);
+        for (int at = first; at < end; at += SIDE) {
+            if (keys->begin[g1 - 1] <= at && at + SIDE <= keys->end[g0]) {
+                load_values(&v, c, at, at, at + SIDE);
+                multiply(n_groups, p + at * W + g0 * SIDE, SIDE, W);
+            } else
+                for (int g = g0; g < g1; g++)
+                    add_edge(g - g0, p + g * SIDE, &v, c, at, keys->begin[g], keys->end[g]);
+            fetch_run(next_run(ahead, lines));
+        }
+        store_sums(n_groups, sums);
+        for (int g = g0; g < g1; g++)
+            add_sums(sums[g - g0], v.d - c < SIDE ? v.d - c : SIDE, alpha ? alpha + g * SIDE : NULL,
+                     o + c * W + g * SIDE);
+    }
+    ahead->calls--;
+}
+
+/* ---------------------------------------------------------------- values that some rows do not see
+ * As the instruction works, by multiply-adds. Blocks with NaN or inf at the edge of what is seen come here.
+ */
+
+static vf flushed(vf a) {
+    const __m512i bits = _mm512_castps_si512(a), size = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff));
+    const vf zero = _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32((int)0x80000000)));
+    return v_select(v_less_i(size, v_set1_i(0x00800000)), zero, a);
+}
+
+static void add_term(vf *sum, vf a, vf b) { *sum = flushed(v_fma(flushed(a), flushed(b), *sum)); }
+
+/* Dimension c of 16 lanes of the pairs j .. end - 1 of a square. */
+static vf sum_masked(const float *p, struct sa_rows v, int c, int lane, int j, int end, int first_key,
+                     struct sa_lane_keys keys) {
+    vf first = v_set1(0.0f), second = first;
+    for (; j < end; j++) {
+        const int key = first_key + 2 * j;
+        const vf weights = v_load(p + j * W + lane);
+        const vf pair =
+            v_pair_where(visible(keys, lane, key), visible(keys, lane, key + 1), v_set1(v.data[j * v.stride + c]));
+        add_term(&first, v_of_first(weights), v_of_first(pair));
+        add_term(&second, v_of_second(weights), v_of_second(pair));
+    }
+    return flushed(first + second);
+}
+
+static void amx_values_masked(const float *p, int g, struct sa_rows v, int first_key, struct sa_lane_keys keys,
+                              const float *alpha, float *o) {
+    const int lane = g * SIDE, beside = first_key / 2 % SIDE; /* pairs of the first square that others have */
+    for (int c = 0; c < v.d; c++) {
+        vf sum = v_set1(0.0f);
+        for (int j = 0, end; j < v.n; j = end) {
+            end = j + SIDE - (beside + j) % SIDE;
+            end = end < v.n ? end : v.n;
+            sum = flushed(sum + sum_masked(p, v, c, lane, j, end, first_key, keys));
+        }
+        float *at = o + c * W + lane;
+        v_store(at, v_fma(v_load(at), v_load(alpha + lane), sum));
+    }
+}
+
+/* ---------------------------------------------------------------- few rows: scores */
+
+/* The queries of a place: lanes from the first one's on, as many as there are. */
+static void copy_queries(const float *qt, int n_lanes, int d, square *to) {
+    const __mmask16 lanes = first_words(n_lanes);
+    for (int step = 0; step * SIDE < d; step++)
+        copy_square(qt + step * SIDE * W, W, d - step * SIDE, lanes, to[step]);
+}
+
+/* Sixteen keys, evenly apart. */
+static void score_few_keys(const char *key, ptrdiff_t stride, int d, square *queries, square sums) {
+    _Alignas(64) square copy;
+    _tile_zero(0);
+    for (int step = 0; step < d / SIDE; step++) {
+        load(LEFT, key + step * SIDE * WORD, stride);
+        load(RIGHT, queries[step], SIDE * WORD);
+        _tile_dpbf16ps(0, LEFT, RIGHT);
+    }
+    if (d % SIDE) {
+        const __mmask16 words = first_words(d % SIDE);
+        for (int i = 0; i < SIDE; i++)
+            v_store(copy[i], load_words(words, (const float *)(const void *)(key + i * stride) + d / SIDE * SIDE));
+        load(LEFT, copy, SIDE * WORD);
+        load(RIGHT, queries[d / SIDE], SIDE * WORD);
+        _tile_dpbf16ps(0, LEFT, RIGHT);
+    }
+    store(0, sums, SIDE * WORD);
+}
+
+INLINE void fetch_bytes(int bytes, struct cursor *cursor) {
+    for (int i = 0; i < bytes; i += FETCH_BYTES)
+        fetch_each(true, cursor);
+}
+
+static void amx_few_scores(const float *qt, int n_rows, struct sa_pointed k, float *s) {
+    _Alignas(64) square queries[MOST_STEPS], sums;
+    struct cursor cursor = cursor_of(&k);
+    for (int at = 0; at < k.n; at += k.turn) {
+        const int n = k.n - at < k.turn ? k.n - at : k.turn;
+        for (int i = 0; i < k.places; i++) {
+            const float *own = qt + i * k.q_rows, *factor = own + k.d * W;
+            if (at == 0 || k.q_rows)
+                copy_queries(own, n_rows, k.d, queries);
+            for (int j = at; j < at + n; j += SIDE) {
+                float *to = s + i * SA_FEW_ROWS * SA_FEW_STRIDE + j;
+                set_near(&k, i, at, j, SIDE, &cursor);
+                score_few_keys(k.row[i * k.apart + j], k.stride, k.d, queries, sums);
+                fetch_bytes(SIDE * k.d * WORD, &cursor);
+                for (int r = 0; r < n_rows; r++)
+                    for (int x = 0; x < SIDE; x++)
+                        to[r * SA_FEW_STRIDE + x] = sums[x][r] * factor[r];
+            }
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- few rows: values */
+
+/* Right: 16 dimensions from c on of 32 rows, of which there may be fewer. */
+INLINE void load_woven(const char *const *row, int n, int d, int c) {
+    _Alignas(64) square woven;
+    if (n == 2 * SIDE && c + SIDE <= d) {
+        UNROLL
+        for (int i = 0; i < SIDE; i++)
+            v_store(woven[i], v_pair_of_rows(row[2 * i] + 2 * c, row[2 * i + 1] + 2 * c));
+    } else
+        for (int i = 0; i < SIDE; i++)
+            v_store(woven[i], 2 * i >= n
+                                  ? v_set1(0.0f)
+                                  : dots_rest(row[2 * i] + 2 * c, row[2 * i + 1] + 2 * c, d - c < SIDE ? d - c : SIDE));
+    load(RIGHT, woven, SIDE * WORD);
+}
+
+/* Weights of up to 32 keys. */
+INLINE void load_weights(const float *p, int n_rows, int n) {
+    _Alignas(64) square copy;
+    if (n == 2 * SIDE && n_rows == SA_FEW_ROWS) {
+        load(FEW_LEFT, p, SA_FEW_STRIDE * WORD);
+        return;
+    }
+    copy_square(p, SA_FEW_STRIDE, n_rows, first_words(n / 2), copy);
+    load(FEW_LEFT, copy, SIDE * WORD);
+}
+
+/* To 16 dimensions of n_rows rows; by way of a copy, or others would be written, too. */
+INLINE void add_few(float *to, int width, int n_rows) {
+    _Alignas(64) square copy;
+    float *at = n_rows == SA_FEW_ROWS ? to : copy[0];
+    const ptrdiff_t stride = n_rows == SA_FEW_ROWS ? width : SIDE;
+    for (int r = 0; r < n_rows && at != to; r++)
+        v_store(copy[r], v_load(to + r * width));
+    load(FEW_SUM, at, stride * WORD);
+    _tile_dpbf16ps(FEW_SUM, FEW_LEFT, RIGHT);
+    store(FEW_SUM, at, stride * WORD);
+    for (int r = 0; r < n_rows && at != to; r++)
+        v_store(to + r * width, v_load(copy[r]));
+}
+
+/* Up to 32 keys of a place. */
+static void add_few_keys(const float *p, int n_rows, const char *const *row, int n, int d, float *sums,
+                         struct cursor *cursor) {
+    load_weights(p, n_rows, n);
+    for (int c = 0; c < d; c += SIDE) {
+        load_woven(row, n, d, c);
+        add_few(sums + c, sa_near_stride(d), n_rows);
+        fetch_bytes(2 * SIDE * SIDE * 2, cursor);
+    }
+}
+
+static void amx_few_values(const float *p, int n_rows, struct sa_pointed v, float *sums) {
+    struct cursor cursor = cursor_of(&v);
+    for (int at = 0; at < v.n; at += v.turn) {
+        const int end = v.n - at < v.turn ? v.n : at + v.turn;
+        for (int i = 0; i < v.places; i++)
+            for (int j = at; j < end; j += 2 * SIDE) {
+                const int n = end - j < 2 * SIDE ? end - j : 2 * SIDE;
+                set_near(&v, i, at, j, n, &cursor);
+                add_few_keys(p + i * SA_FEW_ROWS * SA_FEW_STRIDE + j / 2, n_rows, v.row + i * v.apart + j, n, v.d,
+                             sums + i * SA_FEW_ROWS * sa_near_stride(v.d), &cursor);
+            }
+    }
+}
+
+const struct sa_dots sa_dots_amx_bf16 = {.enter = amx_enter,
+                                         .leave = amx_leave,
+                                         .pack = dots_pack,
+                                         .pair = dots_pair,
+                                         .pair_rows = dots_pair_rows,
+                                         .few_pair = dots_few_pair,
+                                         .pairs = {.scores = amx_scores,
+                                                   .values = amx_values,
+                                                   .finite = dots_finite,
+                                                   .values_masked = amx_values_masked,
+                                                   .few_scores = amx_few_scores,
+                                                   .few_values = amx_few_values}};

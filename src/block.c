@@ -361,10 +361,12 @@ static void weigh_block(const struct block *b, const struct sa_state *state, boo
             const struct sa_zones *z = &p->zones[g];
             if (is_empty(z))
                 continue;
-            t->kernels->weights(g, z->end - z->begin, s_of(b, p, z->begin), t->space->mb + p->row, own.m, own.l,
-                                t->space->alpha + p->row);
             if (pairs)
-                t->dots->pair(g, z->begin, z->end, s_of(b, p, 0));
+                t->dots->weights(g, z->begin, z->end, s_of(b, p, 0), t->space->mb + p->row, own.m, own.l,
+                                 t->space->alpha + p->row);
+            else
+                t->kernels->weights(g, z->end - z->begin, s_of(b, p, z->begin), t->space->mb + p->row, own.m, own.l,
+                                    t->space->alpha + p->row);
         }
     }
 }

@@ -104,12 +104,14 @@ struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace 
 struct sa_rows sa_pairs_of(const struct sa_dots *dots, struct sa_workspace *space, const struct sa_cache *cache,
                            int64_t at, int begin, int end) {
     const int stride = sa_near_stride(cache->d), first = begin / 2, n = (end + 1) / 2 - first;
-    const char **row = space->rows;
+    const char **row = space->rows + 2 * first;
     if (n > 0) {
         row[0] = row[2 * n - 1] = sa_zero_row();
         sa_point_rows(cache, at + begin, at + end, row + begin % 2);
-        dots->pair_rows(row, n, cache->d, space->near + first * stride, stride);
     }
+    if (!dots->pair_rows)
+        return sa_listed_rows(space->rows, first + n, cache->d);
+    dots->pair_rows(row, n, cache->d, space->near + first * stride, stride);
     return (struct sa_rows){space->near, stride, first + n, cache->d, NULL};
 }
 

@@ -35,9 +35,9 @@ static const struct sa_kernels *kernels_with_dots(int isa) {
     return NULL;
 }
 
-static void enter(const struct sa_kernels *kernels) {
+static void enter(const struct sa_kernels *kernels, bool few) {
     if (kernels && kernels->dots->enter)
-        kernels->dots->enter();
+        kernels->dots->enter(few);
 }
 
 static void leave(const struct sa_kernels *kernels) {
@@ -139,6 +139,34 @@ static void roll_numbers(struct dice *dice, float *to, int n) {
 static _Alignas(64) float qt[MAX_D * W], s[MAX_KEYS * W], before[MAX_KEYS * W], o[MAX_D * W], o_before[MAX_D * W],
     mb[W], alpha[W];
 
+/* ---------------------------------------------------------------- v */
+
+/* Pairs as a kernel wants them: rows of words, or rows of keys that end at a fence, and a list of these. */
+struct values {
+    struct fenced memory;
+    const char *row[MAX_KEYS];
+};
+
+static struct sa_rows values_of(struct values *values, const struct sa_dots *dots, struct sa_rows words) {
+    if (dots->pair_rows)
+        return words;
+    uint16_t *at = (uint16_t *)(void *)values->memory.end;
+    for (int j = words.n - 1; j >= 0; j--)
+        for (int i = 1; i >= 0; i--) {
+            at -= words.d;
+            for (int c = 0; c < words.d; c++)
+                at[c] = (uint16_t)(bits_of(words.data[j * words.stride + c]) >> 16 * i);
+            values->row[2 * j + i] = (const char *)at;
+        }
+    return sa_listed_rows(values->row, words.n, words.d);
+}
+
+static struct values values_map(void) {
+    struct values values;
+    values.memory = fenced_map(MAX_PAIRS * MAX_D);
+    return values;
+}
+
 /* ---------------------------------------------------------------- what makes pairs */
 
 START_TEST(queries_become_pairs) {
@@ -165,26 +193,35 @@ START_TEST(queries_become_pairs) {
 }
 END_TEST
 
+/* Those of the kernels for floats, rounded; where the pairs stand nothing is lost that is read later. */
 START_TEST(weights_become_pairs) {
     const struct sa_kernels *kernels = kernels_with_dots(_i);
     struct dice dice = {2};
+    static _Alignas(64) float m[2][W], l[2][W];
     for (int round = 0; kernels && round < 200; round++) {
         const int g = (int)roll_between(&dice, 0, 3), begin = 16 * (int)roll_between(&dice, 0, 15);
         const int end = (int)roll_between(&dice, begin / 16 + 1, 16) * 16;
-        roll_numbers(&dice, before, MAX_KEYS * W);
+        for (int i = 0; i < MAX_KEYS * W; i++)
+            before[i] = roll_one_in(&dice, 9) ? -INFINITY : roll_unit(&dice) * (roll_one_in(&dice, 3) ? 140.0f : 8.0f);
         before[begin * W + g * 16] = NAN;
-        before[begin * W + g * 16 + 1] = INFINITY;
-        before[begin * W + g * 16 + 2] = float_of(0x3f808000); /* a tie */
-        before[begin * W + g * 16 + 3] = float_of(0x3f818000);
-        before[begin * W + g * 16 + 4] = float_of(0x7f7fffff);
+        for (int r = 0; r < W; r++) {
+            mb[r] = roll_unit(&dice) * 8.0f;
+            m[0][r] = m[1][r] = roll_one_in(&dice, 4) ? -INFINITY : roll_unit(&dice) * 8.0f;
+            l[0][r] = l[1][r] = roll_unit(&dice);
+        }
         memcpy(s, before, sizeof s);
-        kernels->dots->pair(g, begin, end, s);
-        for (int j = begin; j < end; j += 2)
-            for (int r = 16 * g; r < 16 * g + 16; r++) {
+        kernels->weights(g, end - begin, before + begin * W, mb, m[0], l[0], alpha);
+        memcpy(o, alpha, sizeof alpha);
+        kernels->dots->weights(g, begin, end, s, mb, m[1], l[1], alpha);
+        for (int r = 16 * g; r < 16 * g + 16; r++) {
+            must(bits_of(m[0][r]) == bits_of(m[1][r]) && same_float(l[0][r], l[1][r]) && same_float(o[r], alpha[r]),
+                 "the state of row %d", r);
+            for (int j = begin; j < end; j += 2) {
                 const float got = s[j / 2 * W + r], wanted = joined(before[j * W + r], before[(j + 1) * W + r]);
                 for (int i = 0; i < 2; i++)
                     must(same_float(half_of(got, i), half_of(wanted, i)), "weight %d of row %d", j + i, r);
             }
+        }
     }
 }
 END_TEST
@@ -218,7 +255,7 @@ START_TEST(rows_become_pairs) {
     struct dice dice = {3};
     struct fenced memory = fenced_map(6 * MAX_D);
     static float to[3 * (MAX_D + 16)];
-    for (int i = 0; kernels && i < N_DIMS; i++) {
+    for (int i = 0; kernels && kernels->dots->pair_rows && i < N_DIMS; i++) {
         const int d = dims[i];
         uint16_t *all = (uint16_t *)(void *)memory.end - 6 * d;
         const char *rows[6];
@@ -245,17 +282,20 @@ START_TEST(what_is_not_finite_is_found) {
     static const uint16_t bad[] = {0x7f80, 0xff80, 0x7fc0, 0xff81};
     struct dice dice = {4};
     struct fenced memory = fenced_map(4 * MAX_D);
+    struct values values = values_map();
     for (int i = 0; kernels && i < N_DIMS; i++)
         for (int at = 0; at < 4 * dims[i]; at++) {
             float *first = memory.end - 4 * dims[i];
             const struct sa_rows rows = {first, dims[i], 4, dims[i], NULL};
             roll_pairs(&dice, first, 4 * dims[i]);
-            must(kernels->dots->pairs.finite(rows), "all are finite");
+            must(kernels->dots->pairs.finite(values_of(&values, kernels->dots, rows)), "all are finite");
             const uint16_t *one = &bad[roll(&dice) % 4], other = 0x7f7f;
             first[at] = roll_one_in(&dice, 2) ? pair_of(*one, other) : pair_of(other, *one);
-            must(!kernels->dots->pairs.finite(rows), "%#x at %d of 4 x %d", *one, at, dims[i]);
+            must(!kernels->dots->pairs.finite(values_of(&values, kernels->dots, rows)), "%#x at %d of 4 x %d", *one, at,
+                 dims[i]);
         }
     fenced_unmap(&memory);
+    fenced_unmap(&values.memory);
 }
 END_TEST
 
@@ -278,7 +318,7 @@ static void check_scores(int isa, const struct sa_dots *dots, struct sa_rows k, 
     }
 }
 
-static void check_values(int isa, const struct sa_dots *dots, struct sa_rows v, int g0, int g1) {
+static void check_values(int isa, const struct sa_dots *dots, struct values *values, struct sa_rows v, int g0, int g1) {
     struct sa_stairs keys;
     struct sa_ahead ahead = ahead_of(v);
     for (int g = 0; g < SA_TILE_GROUPS; g++) {
@@ -287,7 +327,7 @@ static void check_values(int isa, const struct sa_dots *dots, struct sa_rows v, 
     }
     memcpy(s, before, sizeof s);
     memcpy(o, o_before, sizeof o);
-    dots->pairs.values(s, g0, g1, &keys, v, v.n % 5 ? alpha : NULL, o, &ahead);
+    dots->pairs.values(s, g0, g1, &keys, values_of(values, dots, v), v.n % 5 ? alpha : NULL, o, &ahead);
     for (int r = 16 * g0; r < 16 * g1; r++)
         for (int c = 0; c < v.d; c++) {
             const int begin = keys.begin[r / 16];
@@ -300,9 +340,10 @@ static void check_values(int isa, const struct sa_dots *dots, struct sa_rows v, 
 
 START_TEST(scores_and_values) {
     const struct sa_kernels *kernels = kernels_with_dots(_i);
-    enter(kernels);
+    enter(kernels, false);
     struct dice dice = {5};
     struct fenced memory = fenced_map(MAX_PAIRS * (MAX_D / 2 + 20));
+    struct values values = values_map();
     if (kernels && _i == SA_ISA_AVX512_BF16)
         compare_with_manual(&dice);
     roll_pairs(&dice, before, MAX_KEYS * W);
@@ -318,9 +359,10 @@ START_TEST(scores_and_values) {
                 roll_pairs(&dice, qt, d * W);
                 roll_numbers(&dice, qt + d * W, W);
                 check_scores(_i, kernels->dots, rows, g0, g1);
-                check_values(_i, kernels->dots, rows, g0, g1);
+                check_values(_i, kernels->dots, &values, rows, g0, g1);
             }
     fenced_unmap(&memory);
+    fenced_unmap(&values.memory);
     leave(kernels);
 }
 END_TEST
@@ -334,6 +376,7 @@ START_TEST(values_that_some_rows_do_not_see) {
     const struct sa_kernels *kernels = kernels_with_dots(_i);
     struct dice dice = {6};
     static float v[MAX_PAIRS * 40];
+    struct values values = values_map();
     static int32_t lo[W], hi[W], sink[W];
     const struct sa_lane_keys keys = {lo, hi, sink, NULL};
     roll_pairs(&dice, before, MAX_KEYS * W);
@@ -353,7 +396,8 @@ START_TEST(values_that_some_rows_do_not_see) {
         }
         memcpy(s, before, sizeof s);
         memcpy(o, o_before, sizeof o);
-        kernels->dots->pairs.values_masked(s, g, (struct sa_rows){v, d, n, d, NULL}, first, keys, alpha, o);
+        kernels->dots->pairs.values_masked(s, g, values_of(&values, kernels->dots, (struct sa_rows){v, d, n, d, NULL}),
+                                           first, keys, alpha, o);
         for (int r = 16 * g; r < 16 * g + 16; r++)
             for (int c = 0; c < d; c++) {
                 float shown[MAX_PAIRS];
@@ -366,6 +410,7 @@ START_TEST(values_that_some_rows_do_not_see) {
                 must(same_float(o[c * W + r], sum), "round %d, dimension %d of row %d", round, c, r);
             }
     }
+    fenced_unmap(&values.memory);
 }
 END_TEST
 
@@ -443,7 +488,7 @@ static int few_places(int n) { return SA_RUN_KEYS / n < MAX_PLACES ? SA_RUN_KEYS
 
 START_TEST(few_rows) {
     const struct sa_kernels *kernels = kernels_with_dots(_i);
-    enter(kernels);
+    enter(kernels, true);
     struct dice dice = {7};
     struct few few = {.memory = fenced_map(SA_RUN_KEYS * MAX_D),
                       .list = fenced_map(SA_RUN_KEYS * sizeof(char *) / sizeof(float))};

@@ -7,7 +7,7 @@
  * place wherever it can be, and is put together while it works.
  *
  *     scores            sum: 16 keys x 16 queries      left: keys, in place       right: qt, in place
- *     values            16 dimensions x 16 queries     v, turned                  weights, in place
+ *     values            16 dimensions x 16 queries     v, turned (see below)      weights, in place
  *     few rows, scores  16 keys x 16 queries           keys, in place             a copy of qt
  *     few rows, values  8 queries x 16 dimensions      weights, in place          v, woven
  */
@@ -35,9 +35,11 @@ enum {
 
 typedef float square[SIDE][SIDE];
 
-/* Names of registers, which are parts of instructions: four sums, a sum and weights of 8 rows. */
+/* Names of registers, which are parts of instructions. Besides four sums: of many rows, of few. */
 #define LEFT        4
 #define RIGHT       5
+#define LEFT_2      6
+#define RIGHT_2     7
 #define FEW_SUM     6
 #define FEW_LEFT    7
 #define EACH_SUM(X) X(0) X(1) X(2) X(3)
@@ -54,14 +56,22 @@ typedef float square[SIDE][SIDE];
         keep_memory(to);                                                                                               \
     } while (0)
 
-static const struct {
+struct shapes {
     uint8_t palette, start_row, reserved[14];
     uint16_t row_bytes[16];
     uint8_t rows[16];
-} shapes = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, 8, 8}};
-_Static_assert(sizeof shapes == 64, "as the instruction wants it");
+};
+_Static_assert(sizeof(struct shapes) == 64, "as the instruction wants it");
 
-static void amx_enter(void) { _tile_loadconfig(&shapes); }
+static const struct shapes all_square = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}},
+                           some_flat = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 8, 8}};
+
+static void amx_enter(bool few) {
+    if (few)
+        _tile_loadconfig(&some_flat);
+    else
+        _tile_loadconfig(&all_square);
+}
 
 static void amx_leave(void) { _tile_release(); }
 
@@ -84,17 +94,6 @@ INLINE void multiply(int n_groups, const float *right, ptrdiff_t apart, ptrdiff_
     }
     EACH_SUM(MULTIPLY)
 #undef MULTIPLY
-}
-
-/* Of one group. */
-static void multiply_one(int group, const float *right) {
-    load(RIGHT, right, SIDE * WORD);
-    switch (group) {
-#define MULTIPLY(i)                                                                                                    \
-    case i: _tile_dpbf16ps(i, LEFT, RIGHT); break;
-        EACH_SUM(MULTIPLY)
-#undef MULTIPLY
-    }
 }
 
 static void store_sums(int n_groups, square *to) {
@@ -173,63 +172,133 @@ static void finish_scores(square sums, int n, vf factor, float *s, float *mb) {
     v_store(mb, best);
 }
 
+/* While the registers work on sixteen keys, the ones before are finished. */
 static void amx_scores(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb, struct sa_ahead *ahead) {
     struct score_job job;
-    _Alignas(64) square sums[SA_TILE_GROUPS];
+    _Alignas(64) square sums[2][SA_TILE_GROUPS];
     open_job(&job, qt + g0 * SIDE, g1 - g0, k.d);
-    for (int j = 0; j < k.n; j += SIDE) {
-        const int n = k.n - j < SIDE ? k.n - j : SIDE;
-        score_keys(&job, k.data + j * k.stride, k.stride, n, sums);
-        fetch_run(next_run(ahead, LINES_OF_KEYS));
-        for (int g = g0; g < g1; g++)
-            finish_scores(sums[g - g0], n, v_load(qt + k.d * W + g * SIDE), s + j * W + g * SIDE, mb + g * SIDE);
+    for (int j = 0; j < k.n + SIDE; j += SIDE) {
+        if (j < k.n) {
+            score_keys(&job, k.data + j * k.stride, k.stride, k.n - j < SIDE ? k.n - j : SIDE, sums[j / SIDE % 2]);
+            fetch_run(next_run(ahead, LINES_OF_KEYS));
+        }
+        const int done = j - SIDE, n = k.n - done < SIDE ? k.n - done : SIDE;
+        for (int g = g0; g < g1 && done >= 0; g++)
+            finish_scores(sums[done / SIDE % 2][g - g0], n, v_load(qt + k.d * W + g * SIDE), s + done * W + g * SIDE,
+                          mb + g * SIDE);
     }
 }
 
-/* ---------------------------------------------------------------- values */
+/* ---------------------------------------------------------------- values
+ * Two times 16 dimensions of two groups at a time, for the pairs of a block 16 by 16. v is a list of rows: 16
+ * dimensions of 32 keys become 16 rows of 32 keys, for all groups in turn.
+ */
 
-/* From rows j, of 16 words, to rows of word c of each. */
-static void turn_square(vf row[SIDE], square to) {
-    for (int i = 0; i < SIDE; i += 4)
-        v_turn(row + i);
+enum { MOST_SQUARES = SA_BLOCK_KEYS / SA_DOT_KEYS };
+
+static const char no_row[SA_MAX_D * 2];
+
+/* Sixteen rows in pairs, fours, eights, within each quarter of a vector; the upper half has the last eight. */
+INLINE void turn_sixteen(const char *const *row, ptrdiff_t at, __m512i eight[8]) {
+    __m512i two[8], four[8];
     UNROLL
-    for (int c = 0; c < 4; c++) {
-        const vf a = _mm512_shuffle_f32x4(row[c], row[4 + c], 0x44), b = _mm512_shuffle_f32x4(row[c], row[4 + c], 0xee);
-        const vf d = _mm512_shuffle_f32x4(row[8 + c], row[12 + c], 0x44),
-                 e = _mm512_shuffle_f32x4(row[8 + c], row[12 + c], 0xee);
-        v_store(to[c], _mm512_shuffle_f32x4(a, d, 0x88));
-        v_store(to[4 + c], _mm512_shuffle_f32x4(a, d, 0xdd));
-        v_store(to[8 + c], _mm512_shuffle_f32x4(b, e, 0x88));
-        v_store(to[12 + c], _mm512_shuffle_f32x4(b, e, 0xdd));
+    for (int i = 0; i < 8; i += 2) {
+        const __m512i a = v_of_halves(row + i, at), b = v_of_halves(row + i + 1, at);
+        two[i] = _mm512_unpacklo_epi16(a, b);
+        two[i + 1] = _mm512_unpackhi_epi16(a, b);
+    }
+    UNROLL
+    for (int i = 0; i < 8; i += 4)
+        for (int k = 0; k < 2; k++) {
+            four[i + 2 * k] = _mm512_unpacklo_epi32(two[i + k], two[i + 2 + k]);
+            four[i + 2 * k + 1] = _mm512_unpackhi_epi32(two[i + k], two[i + 2 + k]);
+        }
+    UNROLL
+    for (int k = 0; k < 4; k++) {
+        eight[2 * k] = _mm512_unpacklo_epi64(four[k], four[4 + k]);
+        eight[2 * k + 1] = _mm512_unpackhi_epi64(four[k], four[4 + k]);
     }
 }
 
-/* Left: up to 16 dimensions from c on of the pairs at .. at + 15, with zeros beside begin .. end - 1. */
-INLINE void load_values(const struct sa_rows *v, int c, int at, int begin, int end) {
-    _Alignas(64) square turned;
-    const __mmask16 words = first_words(v->d - c);
-    const float *from = v->data + at * v->stride + c;
-    vf row[SIDE];
-    if (begin <= at && at + SIDE <= end) {
-        UNROLL
-        for (int i = 0; i < SIDE; i++)
-            row[i] = load_words(words, from + i * v->stride);
-    } else
-        for (int i = 0; i < SIDE; i++)
-            row[i] = begin <= at + i && at + i < end ? load_words(words, from + i * v->stride) : v_set1(0.0f);
-    turn_square(row, turned);
-    load(LEFT, turned, SIDE * WORD);
+/* 16 elements, from `at` bytes on, of 32 rows: row c gets element c of each. */
+static void turn_rows(const char *const *row, ptrdiff_t at, square to) {
+    const __m512i lower = _mm512_setr_epi64(0, 1, 4, 5, 8, 9, 12, 13),
+                  upper = _mm512_setr_epi64(2, 3, 6, 7, 10, 11, 14, 15);
+    __m512i first[8], last[8];
+    turn_sixteen(row, at, first);
+    turn_sixteen(row + SIDE, at, last);
+    UNROLL
+    for (int c = 0; c < 8; c++) {
+        _mm512_store_si512(to[c], _mm512_permutex2var_epi64(first[c], lower, last[c]));
+        _mm512_store_si512(to[c + 8], _mm512_permutex2var_epi64(first[c], upper, last[c]));
+    }
 }
 
-/* Of the pairs at .. at + 15 a group has only begin .. end - 1. */
-static void add_edge(int group, const float *p, const struct sa_rows *v, int c, int at, int begin, int end) {
-    _Alignas(64) square weights;
+/* The same of dimensions from c on, of which there may be fewer. */
+static void turn_values(const char *const *row, int c, int d, square to) {
+    _Alignas(64) char copy[2 * SIDE][2 * SIDE];
+    const char *copies[2 * SIDE];
+    if (c + SIDE <= d) {
+        turn_rows(row, 2 * c, to);
+        return;
+    }
+    memset(copy, 0, sizeof copy);
+    for (int j = 0; j < 2 * SIDE; j++)
+        copies[j] = memcpy(copy[j], row[j] + 2 * c, (size_t)(d - c) * 2);
+    turn_rows(copies, 0, to);
+}
+
+/* Sums i and 2 + i: dimensions from c on of group i of two, with what the squares have of the first and the next 16. */
+INLINE void multiply_values(square *turned, bool both_squares, const float *p, ptrdiff_t stride, bool both_groups) {
+    load(LEFT, turned[0], SIDE * WORD);
+    load(RIGHT, p, stride * WORD);
+    _tile_dpbf16ps(0, LEFT, RIGHT);
+    if (both_groups) {
+        load(RIGHT_2, p + SIDE, stride * WORD);
+        _tile_dpbf16ps(1, LEFT, RIGHT_2);
+    }
+    if (!both_squares)
+        return;
+    load(LEFT_2, turned[1], SIDE * WORD);
+    _tile_dpbf16ps(2, LEFT_2, RIGHT);
+    if (both_groups)
+        _tile_dpbf16ps(3, LEFT_2, RIGHT_2);
+}
+
+struct value_job {
+    const float *p;
+    const char *const *row;
+    int d, c;
+    const struct sa_stairs *keys;
+};
+
+/* Of the pairs at .. at + 15 group g, the i-th of two, has only some: zeros stand for the others, and for what the
+ * other group has. */
+static void add_edge(const struct value_job *job, int g, int i, int at) {
+    _Alignas(64) square weights, turned[2];
+    const char *row[2 * SIDE];
+    const int begin = job->keys->begin[g], end = job->keys->end[g];
     if (begin >= at + SIDE || end <= at || begin >= end)
         return;
-    for (int i = 0; i < SIDE; i++)
-        v_store(weights[i], begin <= at + i && at + i < end ? v_load(p + (at + i) * W) : v_set1(0.0f));
-    load_values(v, c, at, begin, end);
-    multiply_one(group, weights[0]);
+    for (int j = 0; j < SIDE; j++) {
+        const bool has = begin <= at + j && at + j < end;
+        v_store(weights[j], has ? v_load(job->p + (at + j) * W + g * SIDE) : v_set1(0.0f));
+        for (int k = 0; k < 2; k++)
+            row[2 * j + k] = has ? job->row[2 * (at + j) + k] : no_row;
+    }
+    const bool both = job->c + SIDE < job->d;
+    for (int k = 0; k <= both; k++)
+        turn_values(row, job->c + k * SIDE, job->d, turned[k]);
+    load(LEFT, turned[0], SIDE * WORD);
+    load(RIGHT, weights, SIDE * WORD);
+    load(LEFT_2, turned[both], SIDE * WORD);
+    if (i == 0) {
+        _tile_dpbf16ps(0, LEFT, RIGHT);
+        _tile_dpbf16ps(2, LEFT_2, RIGHT);
+    } else {
+        _tile_dpbf16ps(1, LEFT, RIGHT);
+        _tile_dpbf16ps(3, LEFT_2, RIGHT);
+    }
 }
 
 static void add_sums(square sums, int n, const float *alpha, float *o) {
@@ -237,30 +306,54 @@ static void add_sums(square sums, int n, const float *alpha, float *o) {
         v_store(o, alpha ? v_fma(v_load(o), v_load(alpha), v_load(sums[c])) : v_load(sums[c]));
 }
 
+static int smaller(int a, int b) { return a < b ? a : b; }
+
 static void amx_values(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v,
                        const float *alpha, float *o, struct sa_ahead *ahead) {
-    _Alignas(64) square sums[SA_TILE_GROUPS];
-    const int first = keys->begin[g0] / SIDE * SIDE, end = keys->end[g1 - 1], n_groups = g1 - g0;
+    _Alignas(64) square sums[4], turned[MOST_SQUARES][2];
+    struct value_job job = {p, sa_list_of(v), v.d, 0, keys};
+    const int first = keys->begin[g0] / SIDE * SIDE, end = keys->end[g1 - 1], common = keys->begin[g1 - 1],
+              common_end = keys->end[g0];
     const int turns =
-        (end - first + SIDE - 1) / SIDE * ((v.d + SIDE - 1) / SIDE) * (ahead->calls > 0 ? ahead->calls : 1);
+        (v.d + 2 * SIDE - 1) / (2 * SIDE) * ((end - first + SIDE - 1) / SIDE) * (ahead->calls > 0 ? ahead->calls : 1);
     const int lines = turns ? (ahead->left + turns - 1) / turns : 0;
-    for (int c = 0; c < v.d; c += SIDE) {
-        clear_sums(n_groups);
-        for (int at = first; at < end; at += SIDE) {
-            if (keys->begin[g1 - 1] <= at && at + SIDE <= keys->end[g0]) {
-                load_values(&v, c, at, at, at + SIDE);
-                multiply(n_groups, p + at * W + g0 * SIDE, SIDE, W);
-            } else
-                for (int g = g0; g < g1; g++)
-                    add_edge(g - g0, p + g * SIDE, &v, c, at, keys->begin[g], keys->end[g]);
-            fetch_run(next_run(ahead, lines));
+    for (; job.c < v.d; job.c += 2 * SIDE)
+        for (int g = g0; g < g1; g += 2) {
+            const bool both = g + 1 < g1, both_squares = job.c + SIDE < v.d;
+            clear_sums(4);
+            for (int at = first; at < end; at += SIDE) {
+                square *here = turned[(at - first) / SIDE];
+                if (at < common || common_end < at + SIDE) {
+                    for (int i = 0; i <= both; i++)
+                        add_edge(&job, g + i, i, at);
+                    continue;
+                }
+                for (int k = 0; k <= both_squares && g == g0; k++)
+                    turn_values(job.row + 2 * at, job.c + k * SIDE, v.d, here[k]);
+                multiply_values(here, both_squares, p + at * W + g * SIDE, W, both);
+                if (g == g0)
+                    fetch_run(next_run(ahead, lines));
+            }
+            store_sums(4, sums);
+            for (int i = 0; i < 4; i++)
+                if (i % 2 <= both && i / 2 <= both_squares)
+                    add_sums(sums[i], smaller(v.d - job.c - i / 2 * SIDE, SIDE),
+                             alpha ? alpha + (g + i % 2) * SIDE : NULL,
+                             o + (job.c + i / 2 * SIDE) * W + (g + i % 2) * SIDE);
         }
-        store_sums(n_groups, sums);
-        for (int g = g0; g < g1; g++)
-            add_sums(sums[g - g0], v.d - c < SIDE ? v.d - c : SIDE, alpha ? alpha + g * SIDE : NULL,
-                     o + c * W + g * SIDE);
-    }
     ahead->calls--;
+}
+
+static bool amx_finite(struct sa_rows rows) {
+    const char *const *row = sa_list_of(rows);
+    bool finite = true;
+    for (int j = 0; finite && j < rows.n; j++, row += 2) {
+        int c = 0;
+        for (; c + LANES <= rows.d; c += LANES)
+            finite = finite && v_pairs_finite(v_pair_of_rows(row[0] + 2 * c, row[1] + 2 * c));
+        finite = finite && (c == rows.d || v_pairs_finite(dots_rest(row[0] + 2 * c, row[1] + 2 * c, rows.d - c)));
+    }
+    return finite;
 }
 
 /* ---------------------------------------------------------------- values that some rows do not see
@@ -275,6 +368,15 @@ static vf flushed(vf a) {
 
 static void add_term(vf *sum, vf a, vf b) { *sum = flushed(v_fma(flushed(a), flushed(b), *sum)); }
 
+static float word_of(const char *const row[2], int c) {
+    uint16_t half[2];
+    float word;
+    memcpy(&half[0], row[0] + 2 * c, sizeof half[0]);
+    memcpy(&half[1], row[1] + 2 * c, sizeof half[1]);
+    memcpy(&word, half, sizeof word);
+    return word;
+}
+
 /* Dimension c of 16 lanes of the pairs j .. end - 1 of a square. */
 static vf sum_masked(const float *p, struct sa_rows v, int c, int lane, int j, int end, int first_key,
                      struct sa_lane_keys keys) {
@@ -282,8 +384,8 @@ static vf sum_masked(const float *p, struct sa_rows v, int c, int lane, int j, i
     for (; j < end; j++) {
         const int key = first_key + 2 * j;
         const vf weights = v_load(p + j * W + lane);
-        const vf pair =
-            v_pair_where(visible(keys, lane, key), visible(keys, lane, key + 1), v_set1(v.data[j * v.stride + c]));
+        const vf pair = v_pair_where(visible(keys, lane, key), visible(keys, lane, key + 1),
+                                     v_set1(word_of(sa_list_of(v) + 2 * j, c)));
         add_term(&first, v_of_first(weights), v_of_first(pair));
         add_term(&second, v_of_second(weights), v_of_second(pair));
     }
@@ -431,12 +533,11 @@ static void amx_few_values(const float *p, int n_rows, struct sa_pointed v, floa
 const struct sa_dots sa_dots_amx_bf16 = {.enter = amx_enter,
                                          .leave = amx_leave,
                                          .pack = dots_pack,
-                                         .pair = dots_pair,
-                                         .pair_rows = dots_pair_rows,
+                                         .weights = dots_weights,
                                          .few_pair = dots_few_pair,
                                          .pairs = {.scores = amx_scores,
                                                    .values = amx_values,
-                                                   .finite = dots_finite,
+                                                   .finite = amx_finite,
                                                    .values_masked = amx_values_masked,
                                                    .few_scores = amx_few_scores,
                                                    .few_values = amx_few_values}};

@@ -8,7 +8,7 @@
 #include "kernels/lanes_dots.h"
 
 const struct sa_dots sa_dots_avx512_bf16 = {.pack = dots_pack,
-                                            .pair = dots_pair,
+                                            .weights = dots_weights,
                                             .pair_rows = dots_pair_rows,
                                             .few_pair = dots_few_pair,
                                             .pairs = {.scores = lanes_scores,

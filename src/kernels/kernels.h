@@ -118,6 +118,15 @@ static inline int sa_few_tile(int lanes, int type_bytes) { return lanes * (type_
 /* Floats from one row brought near to the next: an odd number of cache lines, so that rows share no sets of a cache. */
 static inline int sa_near_stride(int d) { return ((d + SA_LINE_FLOATS - 1) / SA_LINE_FLOATS | 1) * SA_LINE_FLOATS; }
 
+/* Rows of pairs that are a list of where both rows of each pair stand. */
+static inline struct sa_rows sa_listed_rows(const char *const *row, int n_pairs, int d) {
+    return (struct sa_rows){(const float *)(const void *)row, 2 * sizeof *row / sizeof(float), n_pairs, d, NULL};
+}
+
+static inline const char *const *sa_list_of(struct sa_rows rows) {
+    return (const char *const *)(const void *)rows.data;
+}
+
 /* The keys of a run that each group of a pass goes through. Both ends grow with the group, and begin of the last group
  * handed over is at most end of the first. */
 struct sa_stairs {
@@ -211,18 +220,20 @@ struct sa_products {
  * Weights that are subnormal become 0 when they are.
  */
 struct sa_dots {
-    /* Around all calls of scores() and values(), of many rows or few, in a thread: registers are made ready and given
-     * back. NULL: nothing has to be done. */
-    void (*enter)(void);
+    /* Around all calls of scores() and values() in a thread, of those for few rows if `few`: registers are made ready
+     * and given back. NULL: nothing has to be done. */
+    void (*enter)(bool few);
     void (*leave)(void);
 
     /* From what pack() left with a factor of 1, in place. n_rows: those of the tile. */
     void (*pack)(int n_rows, int d, float factor, float *qt);
 
-    /* The weights of one group of the keys begin .. end - 1, both multiples of 16, to pairs: from s[j] to s[j / 2]. */
-    void (*pair)(int g, int begin, int end, float *s);
+    /* As weights(), for the keys begin .. end - 1 of one group, both multiples of 16, from s[0] on; the new s as pairs,
+     * those of keys j and j + 1 in s[j / 2]. */
+    void (*weights)(int g, int begin, int end, float *s, const float *mb, float *m, float *l, float *alpha);
 
-    /* Rows 2 j and 2 j + 1, of d elements of bf16 each, to row j of words, for n of these. */
+    /* Rows 2 j and 2 j + 1, of d elements of bf16 each, to row j of words, for n of these. NULL: v is what
+     * sa_listed_rows() makes, not such a copy. */
     void (*pair_rows)(const char *const *rows, int n, int d, float *to, ptrdiff_t to_stride);
 
     /* The weights s[r][j] to pairs[r][j / 2], with SA_FEW_STRIDE floats a row; n_keys a multiple of 16. The pairs may

@@ -22,6 +22,36 @@
 
 #include "kernels/lanes_dots_few.h"
 
+static void dots_pair_rows(const char *const *rows, int n, int d, float *to, ptrdiff_t to_stride) {
+    for (int j = 0; j < n; j++, to += to_stride) {
+        const char *first = rows[2 * j], *second = rows[2 * j + 1];
+        int c = 0;
+        for (; c + LANES <= d; c += LANES)
+            v_store_any(to + c, v_pair_of_rows(first + 2 * c, second + 2 * c));
+        if (c < d) {
+            float rest[LANES];
+            v_store_any(rest, dots_rest(first + 2 * c, second + 2 * c, d - c));
+            memcpy(to + c, rest, (size_t)(d - c) * sizeof *rest);
+        }
+    }
+}
+
+static bool dots_finite(struct sa_rows rows) {
+    bool finite = true;
+    for (int j = 0; finite && j < rows.n; j++) {
+        const float *row = rows.data + j * rows.stride;
+        int c = 0;
+        for (; c + LANES <= rows.d; c += LANES)
+            finite = finite && v_pairs_finite(v_load_any(row + c));
+        if (c < rows.d) {
+            float rest[LANES] = {0};
+            memcpy(rest, row + c, (size_t)(rows.d - c) * sizeof *rest);
+            finite = finite && v_pairs_finite(v_load_any(rest));
+        }
+    }
+    return finite;
+}
+
 /* One dimension after the other: only blocks with NaN or inf at the edge of what is seen come here. */
 static void dots_values_masked(const float *p, int g, struct sa_rows v, int first_key, struct sa_lane_keys keys,
                                const float *alpha, float *o) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What makes pairs of bf16, see sa_dots in kernels.h, and what is not finite among them. Included by lanes_dots.h and
- * amx_bf16.c, after the vec_<isa>.h of an instruction set that has
+/* What makes pairs of bf16, see sa_dots in kernels.h. Included by lanes_dots.h and amx_bf16.c, after the vec_<isa>.h of
+ * an instruction set that has
  *
  *     v_pair(first, second)       floats to pairs, rounded to nearest, ties to even
  *     v_pair_neighbours           the same of 2 LANES floats that follow each other
@@ -11,6 +11,8 @@
 #define SA_LANES_PAIRS_H
 
 #include "kernels/lanes_base.h"
+
+#include "kernels/lanes_exp2.h"
 
 _Static_assert((int)PASS_GROUPS == (int)SA_TILE_GROUPS, "dots_pack() takes a tile for a pass");
 
@@ -25,11 +27,45 @@ static void dots_pack(int n_rows, int d, float factor, float *qt) {
     }
 }
 
-/* Pair j is written where key j stood, which is done with. */
-static void dots_pair(int g, int begin, int end, float *s) {
-    for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES)
-        for (int j = begin; j < end; j += 2)
-            v_store(s + j / 2 * W + lane, v_pair(v_load(s + j * W + lane), v_load(s + (j + 1) * W + lane)));
+/* Sixteen weights of each lane, as weights1() has them, and their pairs, which may be written where the first of them
+ * stand: all are read before. */
+INLINE vf pair_strip(const float *s, vf m, float *to) {
+    vf sum[4], pair[8];
+    UNROLL
+    for (int i = 0; i < 4; i += 2) {
+        vf p[2][4];
+        UNROLL
+        for (int k = 0; k < 2; k++) {
+            const float *at = s + (i + k) * W;
+            p[k][0] = v_load(at) - m;
+            p[k][1] = v_load(at + 8 * W) - m;
+            p[k][2] = v_load(at + 4 * W) - m;
+            p[k][3] = v_load(at + 12 * W) - m;
+            exp2_each(4, p[k]);
+            sum[i + k] = (p[k][0] + p[k][1]) + (p[k][2] + p[k][3]);
+        }
+        pair[i / 2] = v_pair(p[0][0], p[1][0]);
+        pair[i / 2 + 4] = v_pair(p[0][1], p[1][1]);
+        pair[i / 2 + 2] = v_pair(p[0][2], p[1][2]);
+        pair[i / 2 + 6] = v_pair(p[0][3], p[1][3]);
+    }
+    UNROLL
+    for (int j = 0; j < 8; j++)
+        v_store(to + j * W, pair[j]);
+    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
+}
+
+static void dots_weights(int g, int begin, int end, float *s, const float *mb, float *m, float *l, float *alpha) {
+    for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES) {
+        const vf m_new = v_max(v_load(m + lane), v_load(mb + lane)), shift = finite_max(m_new);
+        const vf factor = exp2_nonpositive(v_load(m + lane) - shift);
+        vf sum = v_set1(0.0f);
+        for (int j = begin; j < end; j += SA_SUM_KEYS)
+            sum = sum + pair_strip(s + j * W + lane, shift, s + j / 2 * W + lane);
+        v_store(m + lane, m_new);
+        v_store(alpha + lane, factor);
+        v_store(l + lane, v_fma(v_load(l + lane), factor, sum));
+    }
 }
 
 /* What is left of a row goes through copies. */
@@ -38,36 +74,6 @@ INLINE vf dots_rest(const char *first, const char *second, int n) {
     memcpy(rest[0], first, (size_t)n * 2);
     memcpy(rest[1], second, (size_t)n * 2);
     return v_pair_of_rows(rest[0], rest[1]);
-}
-
-static void dots_pair_rows(const char *const *rows, int n, int d, float *to, ptrdiff_t to_stride) {
-    for (int j = 0; j < n; j++, to += to_stride) {
-        const char *first = rows[2 * j], *second = rows[2 * j + 1];
-        int c = 0;
-        for (; c + LANES <= d; c += LANES)
-            v_store_any(to + c, v_pair_of_rows(first + 2 * c, second + 2 * c));
-        if (c < d) {
-            float rest[LANES];
-            v_store_any(rest, dots_rest(first + 2 * c, second + 2 * c, d - c));
-            memcpy(to + c, rest, (size_t)(d - c) * sizeof *rest);
-        }
-    }
-}
-
-static bool dots_finite(struct sa_rows rows) {
-    bool finite = true;
-    for (int j = 0; finite && j < rows.n; j++) {
-        const float *row = rows.data + j * rows.stride;
-        int c = 0;
-        for (; c + LANES <= rows.d; c += LANES)
-            finite = finite && v_pairs_finite(v_load_any(row + c));
-        if (c < rows.d) {
-            float rest[LANES] = {0};
-            memcpy(rest, row + c, (size_t)(rows.d - c) * sizeof *rest);
-            finite = finite && v_pairs_finite(v_load_any(rest));
-        }
-    }
-    return finite;
 }
 
 /* What follows the last sixteen is not looked at; a pair is written where weights were that are done with. */

@@ -491,6 +491,32 @@ void sa_clear_state(const struct sa_tile *t, const struct sa_state *state) {
     memset(state->o, 0, (size_t)(t->problem->d_v * sa_pass_row(t, sa_tile_passes(t))) * sizeof(float));
 }
 
+/* Does every row of a whole tile see every key of a whole block, and is nothing done to the scores? */
+static bool is_whole(const struct block *b) {
+    bool whole = b->n_keys == SA_BLOCK_KEYS && b->tile->n_groups == SA_TILE_GROUPS && b->n_passes == 1 && !b->view &&
+                 !sa_has_terms(b->tile);
+    for (int g = 0; g < b->tile->n_groups; g++)
+        whole = whole && b->zones[g].full_begin == 0 && b->zones[g].full_end == SA_BLOCK_KEYS;
+    return whole;
+}
+
+static void attend_whole(struct block *b, const struct sa_state *state) {
+    const struct sa_tile *t = b->tile;
+    const struct sa_workspace *space = t->space;
+    for (int r = 0; r < SA_TILE_ROWS; r++)
+        space->mb[r] = -INFINITY;
+    const struct sa_dots_block whole = {.qt = space->qt,
+                                        .k = b->k,
+                                        .v = sa_pairs_of(t->dots, t->space, &t->v, b->at, 0, SA_BLOCK_KEYS),
+                                        .s = space->s,
+                                        .mb = space->mb,
+                                        .alpha = space->alpha,
+                                        .state = *state,
+                                        .fresh = b->fresh,
+                                        .ahead = b->ahead};
+    t->dots->block(&whole);
+}
+
 /* k is done with when v needs its place. */
 bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_state *state, bool fresh) {
     struct block b;
@@ -503,6 +529,10 @@ bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_sta
         clear_sums(state);
     b.fresh = fresh;
     b.k = rows_of(&b, &tile->k);
+    if (tile->dots && tile->dots->block && is_whole(&b)) {
+        attend_whole(&b, state);
+        return true;
+    }
     score_block(&b);
     weigh_block(&b, state, tile->dots != NULL);
     b.v = tile->dots ? sa_pairs_of(tile->dots, tile->space, &tile->v, at, b.seen_begin, b.seen_end)

@@ -414,6 +414,57 @@ START_TEST(values_that_some_rows_do_not_see) {
 }
 END_TEST
 
+/* A whole block at once, as by scores(), weights() and values(), whose results it takes the place of. */
+START_TEST(whole_blocks) {
+    const struct sa_kernels *kernels = kernels_with_dots(_i);
+    struct dice dice = {9};
+    static _Alignas(64) float m[2][W], l[2][W], k[MAX_KEYS * (MAX_D / 2)], wanted[MAX_D * W];
+    static uint16_t v[MAX_KEYS * MAX_D];
+    static const int sizes[][2] = {{1, 1}, {4, 5}, {8, 16}, {20, 17}, {32, 40}, {32, 64}, {64, 128}, {288, 576}};
+    struct sa_ahead ahead;
+    enter(kernels, false);
+    for (int i = 0; kernels && kernels->dots->block && i < 16; i++) {
+        const struct sa_dots *dots = kernels->dots;
+        const int d = sizes[i / 2][0], d_v = sizes[i / 2][1];
+        const bool fresh = i % 2;
+        const char *rows[MAX_KEYS];
+        roll_pairs(&dice, qt, d * W);
+        roll_numbers(&dice, qt + d * W, W);
+        roll_pairs(&dice, k, MAX_KEYS * d);
+        for (int j = 0; j < MAX_KEYS; j++)
+            rows[j] = (const char *)(v + j * d_v);
+        for (int j = 0; j < MAX_KEYS * d_v; j++)
+            v[j] = rounded(roll_number(&dice));
+        roll_numbers(&dice, o_before, d_v * W);
+        for (int r = 0; r < W; r++) {
+            m[0][r] = m[1][r] = fresh ? -INFINITY : roll_unit(&dice);
+            l[0][r] = l[1][r] = fresh ? 0 : 1 + roll_unit(&dice);
+            mb[r] = -INFINITY;
+        }
+        const struct sa_rows keys = {k, d, MAX_KEYS, d, NULL}, values = sa_listed_rows(rows, MAX_PAIRS, d_v);
+        const struct sa_stairs all = {{0}, {MAX_PAIRS, MAX_PAIRS, MAX_PAIRS, MAX_PAIRS}};
+        sa_ahead_open(&ahead);
+        dots->pairs.scores(qt, 0, SA_TILE_GROUPS, keys, s, mb, &ahead);
+        for (int g = 0; g < SA_TILE_GROUPS; g++)
+            dots->weights(g, 0, MAX_KEYS, s, mb, m[0], l[0], alpha);
+        memcpy(wanted, o_before, sizeof wanted);
+        dots->pairs.values(s, 0, SA_TILE_GROUPS, &all, values, fresh ? NULL : alpha, wanted, &ahead);
+        memcpy(o, o_before, sizeof o);
+        for (int r = 0; r < W; r++)
+            mb[r] = -INFINITY;
+        ahead = ahead_of(keys);
+        const struct sa_dots_block block = {qt, keys, values, s, mb, alpha, {m[1], l[1], o}, fresh, &ahead};
+        dots->block(&block);
+        for (int r = 0; r < W; r++) {
+            must(bits_of(m[0][r]) == bits_of(m[1][r]) && bits_of(l[0][r]) == bits_of(l[1][r]), "m or l of row %d", r);
+            for (int c = 0; c < d_v; c++)
+                must(same_float(o[c * W + r], wanted[c * W + r]), "%d, %d: dimension %d of row %d", d, d_v, c, r);
+        }
+    }
+    leave(kernels);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- few rows */
 
 enum { PLACE = SA_FEW_ROWS * SA_FEW_STRIDE };
@@ -523,6 +574,7 @@ int main(void) {
     tcase_add_loop_test(tcase, what_is_not_finite_is_found, FIRST_ISA, END_ISA);
     tcase_add_loop_test(tcase, scores_and_values, FIRST_ISA, END_ISA);
     tcase_add_loop_test(tcase, values_that_some_rows_do_not_see, FIRST_ISA, END_ISA);
+    tcase_add_loop_test(tcase, whole_blocks, FIRST_ISA, END_ISA);
     tcase_add_loop_test(tcase, few_rows, FIRST_ISA, END_ISA);
     return run_suite(suite);
 }

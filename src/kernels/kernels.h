@@ -201,6 +201,16 @@ struct sa_products {
     void (*few_values)(const float *p, int n_rows, struct sa_pointed v, float *sums);
 };
 
+/* What block() computes with, see there. */
+struct sa_dots_block {
+    const float *qt;
+    struct sa_rows k, v;
+    float *s, *mb, *alpha; /* scratch: as of scores(), weights() and values() */
+    struct sa_state state;
+    bool fresh; /* state->o has nothing in it yet, whatever stands there */
+    struct sa_ahead *ahead;
+};
+
 /*
  * Where an instruction multiplies pairs of bf16 and adds both products to a float, q, k and v of bf16 need not become
  * floats. A word of two elements then stands where a float stands in the arrays and kernels above:
@@ -239,6 +249,10 @@ struct sa_dots {
     /* The weights s[r][j] to pairs[r][j / 2], with SA_FEW_STRIDE floats a row; n_keys a multiple of 16. The pairs may
      * begin where the weights do, or before. */
     void (*few_pair)(int n_rows, int n_keys, const float *s, float *pairs);
+
+    /* scores(), weights() and values() of a whole tile with all SA_BLOCK_KEYS keys of a block, all of which every row
+     * sees: the same bits. NULL: there is nothing to be gained by it. */
+    void (*block)(const struct sa_dots_block *block);
 
     /* Of words: k.d counts those, k of few rows is SA_F32, which stands for them; keys of v are pairs, as are begins
      * and ends of stairs. But first_key of values_masked() is a key, an even one, and v.n and v.turn of few_values()

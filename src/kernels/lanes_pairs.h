@@ -29,18 +29,18 @@ static void dots_pack(int n_rows, int d, float factor, float *qt) {
 
 /* Sixteen weights of each lane, as weights1() has them, and their pairs, which may be written where the first of them
  * stand: all are read before. */
-INLINE vf pair_strip(const float *s, vf m, float *to) {
+INLINE vf pair_strip(const float *s, const int s_step, vf m, float *to, const int step) {
     vf sum[4], pair[8];
     UNROLL
     for (int i = 0; i < 4; i += 2) {
         vf p[2][4];
         UNROLL
         for (int k = 0; k < 2; k++) {
-            const float *at = s + (i + k) * W;
+            const float *at = s + (i + k) * s_step;
             p[k][0] = v_load(at) - m;
-            p[k][1] = v_load(at + 8 * W) - m;
-            p[k][2] = v_load(at + 4 * W) - m;
-            p[k][3] = v_load(at + 12 * W) - m;
+            p[k][1] = v_load(at + 8 * s_step) - m;
+            p[k][2] = v_load(at + 4 * s_step) - m;
+            p[k][3] = v_load(at + 12 * s_step) - m;
             exp2_each(4, p[k]);
             sum[i + k] = (p[k][0] + p[k][1]) + (p[k][2] + p[k][3]);
         }
@@ -51,20 +51,38 @@ INLINE vf pair_strip(const float *s, vf m, float *to) {
     }
     UNROLL
     for (int j = 0; j < 8; j++)
-        v_store(to + j * W, pair[j]);
+        v_store(to + j * step, pair[j]);
     return (sum[0] + sum[2]) + (sum[1] + sum[3]);
+}
+
+/* The weights of a vector of rows under way. */
+struct weighing {
+    vf m, shift, factor, sum;
+};
+
+INLINE struct weighing begin_weights(const float *mb, const float *m) {
+    const vf m_new = v_max(v_load(m), v_load(mb)), shift = finite_max(m_new);
+    return (struct weighing){m_new, shift, exp2_nonpositive(v_load(m) - shift), v_set1(0.0f)};
+}
+
+/* Keys j .. j + 15, s_step floats apart, to pairs `step` floats apart; both begin with key 0. */
+INLINE void weigh_strip(struct weighing *weighing, const float *s, const int s_step, int j, float *pairs,
+                        const int step) {
+    weighing->sum = weighing->sum + pair_strip(s + j * s_step, s_step, weighing->shift, pairs + j / 2 * step, step);
+}
+
+INLINE void end_weights(const struct weighing *weighing, float *m, float *l, float *alpha) {
+    v_store(m, weighing->m);
+    v_store(alpha, weighing->factor);
+    v_store(l, v_fma(v_load(l), weighing->factor, weighing->sum));
 }
 
 static void dots_weights(int g, int begin, int end, float *s, const float *mb, float *m, float *l, float *alpha) {
     for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES) {
-        const vf m_new = v_max(v_load(m + lane), v_load(mb + lane)), shift = finite_max(m_new);
-        const vf factor = exp2_nonpositive(v_load(m + lane) - shift);
-        vf sum = v_set1(0.0f);
+        struct weighing weighing = begin_weights(mb + lane, m + lane);
         for (int j = begin; j < end; j += SA_SUM_KEYS)
-            sum = sum + pair_strip(s + j * W + lane, shift, s + j / 2 * W + lane);
-        v_store(m + lane, m_new);
-        v_store(alpha + lane, factor);
-        v_store(l + lane, v_fma(v_load(l + lane), factor, sum));
+            weigh_strip(&weighing, s + lane, W, j, s + lane, W);
+        end_weights(&weighing, m + lane, l + lane, alpha + lane);
     }
 }
 

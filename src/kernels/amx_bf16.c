@@ -30,6 +30,7 @@
 enum {
     SIDE = 16, /* rows of a register, words of a row */
     WORD = sizeof(float),
+    ROW_BYTES = SIDE * WORD,
     MOST_STEPS = (SA_MAX_D / 2 + SIDE - 1) / SIDE /* registers side by side in a row of k */
 };
 
@@ -99,7 +100,7 @@ INLINE void multiply(int n_groups, const float *right, ptrdiff_t apart, ptrdiff_
 static void store_sums(int n_groups, square *to) {
 #define STORE(i)                                                                                                       \
     if (i < n_groups)                                                                                                  \
-        store(i, to[i], SIDE *WORD);
+        store(i, to[i], ROW_BYTES);
     EACH_SUM(STORE)
 #undef STORE
 }
@@ -149,13 +150,13 @@ static void score_keys(const struct score_job *job, const float *key, ptrdiff_t 
             load(LEFT, key, stride * WORD);
         else {
             copy_square(key, stride, n, 0xffff, copy);
-            load(LEFT, copy, SIDE * WORD);
+            load(LEFT, copy, ROW_BYTES);
         }
         multiply(job->n_groups, job->qt + step * SIDE * W, SIDE, W);
     }
     if (job->rest) {
         copy_square(key, stride, n, first_words(job->rest), copy);
-        load(LEFT, copy, SIDE * WORD);
+        load(LEFT, copy, ROW_BYTES);
         multiply(job->n_groups, job->qt_rest[0][0], SIDE * SIDE, SIDE);
     }
     store_sums(job->n_groups, sums);
@@ -251,7 +252,7 @@ static void turn_values(const char *const *row, int c, int d, square to) {
 /* Sums i and 2 + i: dimensions from c on of group i of two, with what the squares have of the first and the next 16. */
 INLINE void multiply_values(square *turned, bool both_squares, const float *p, ptrdiff_t stride, ptrdiff_t apart,
                             bool both_groups) {
-    load(LEFT, turned[0], SIDE * WORD);
+    load(LEFT, turned[0], ROW_BYTES);
     load(RIGHT, p, stride * WORD);
     _tile_dpbf16ps(0, LEFT, RIGHT);
     if (both_groups) {
@@ -260,7 +261,7 @@ INLINE void multiply_values(square *turned, bool both_squares, const float *p, p
     }
     if (!both_squares)
         return;
-    load(LEFT_2, turned[1], SIDE * WORD);
+    load(LEFT_2, turned[1], ROW_BYTES);
     _tile_dpbf16ps(2, LEFT_2, RIGHT);
     if (both_groups)
         _tile_dpbf16ps(3, LEFT_2, RIGHT_2);
@@ -290,9 +291,9 @@ static void add_edge(const struct value_job *job, int g, int i, int at) {
     const bool both = job->c + SIDE < job->d;
     for (int k = 0; k <= both; k++)
         turn_values(row, job->c + k * SIDE, job->d, turned[k]);
-    load(LEFT, turned[0], SIDE * WORD);
-    load(RIGHT, weights, SIDE * WORD);
-    load(LEFT_2, turned[both], SIDE * WORD);
+    load(LEFT, turned[0], ROW_BYTES);
+    load(RIGHT, weights, ROW_BYTES);
+    load(LEFT_2, turned[both], ROW_BYTES);
     if (i == 0) {
         _tile_dpbf16ps(0, LEFT, RIGHT);
         _tile_dpbf16ps(2, LEFT_2, RIGHT);
@@ -324,6 +325,8 @@ static void amx_values(const float *p, int g0, int g1, const struct sa_stairs *k
             clear_sums(4);
             for (int at = first; at < end; at += SIDE) {
                 square *here = turned[(at - first) / SIDE];
+                if (g == g0)
+                    fetch_run(next_run(ahead, lines));
                 if (at < common || common_end < at + SIDE) {
                     for (int i = 0; i <= both; i++)
                         add_edge(&job, g + i, i, at);
@@ -332,8 +335,6 @@ static void amx_values(const float *p, int g0, int g1, const struct sa_stairs *k
                 for (int k = 0; k <= both_squares && g == g0; k++)
                     turn_values(job.row + 2 * at, job.c + k * SIDE, v.d, here[k]);
                 multiply_values(here, both_squares, p + at * W + g * SIDE, W, SIDE, both);
-                if (g == g0)
-                    fetch_run(next_run(ahead, lines));
             }
             store_sums(4, sums);
             for (int i = 0; i < 4; i++)
@@ -483,19 +484,19 @@ static void score_few_keys(const char *key, ptrdiff_t stride, int d, square *que
     _Alignas(64) square copy;
     _tile_zero(0);
     for (int step = 0; step < d / SIDE; step++) {
-        load(LEFT, key + step * SIDE * WORD, stride);
-        load(RIGHT, queries[step], SIDE * WORD);
+        load(LEFT, key + step * ROW_BYTES, stride);
+        load(RIGHT, queries[step], ROW_BYTES);
         _tile_dpbf16ps(0, LEFT, RIGHT);
     }
     if (d % SIDE) {
         const __mmask16 words = first_words(d % SIDE);
         for (int i = 0; i < SIDE; i++)
             v_store(copy[i], load_words(words, (const float *)(const void *)(key + i * stride) + d / SIDE * SIDE));
-        load(LEFT, copy, SIDE * WORD);
-        load(RIGHT, queries[d / SIDE], SIDE * WORD);
+        load(LEFT, copy, ROW_BYTES);
+        load(RIGHT, queries[d / SIDE], ROW_BYTES);
         _tile_dpbf16ps(0, LEFT, RIGHT);
     }
-    store(0, sums, SIDE * WORD);
+    store(0, sums, ROW_BYTES);
 }
 
 INLINE void fetch_bytes(int bytes, struct cursor *cursor) {
@@ -539,7 +540,7 @@ INLINE void load_woven(const char *const *row, int n, int d, int c) {
             v_store(woven[i], 2 * i >= n
                                   ? v_set1(0.0f)
                                   : dots_rest(row[2 * i] + 2 * c, row[2 * i + 1] + 2 * c, d - c < SIDE ? d - c : SIDE));
-    load(RIGHT, woven, SIDE * WORD);
+    load(RIGHT, woven, ROW_BYTES);
 }
 
 /* Weights of up to 32 keys. */
@@ -550,7 +551,7 @@ INLINE void load_weights(const float *p, int n_rows, int n) {
         return;
     }
     copy_square(p, SA_FEW_STRIDE, n_rows, first_words(n / 2), copy);
-    load(FEW_LEFT, copy, SIDE * WORD);
+    load(FEW_LEFT, copy, ROW_BYTES);
 }
 
 /* To 16 dimensions of n_rows rows; by way of a copy, or others would be written, too. */

@@ -377,7 +377,7 @@ START_TEST(values_that_some_rows_do_not_see) {
     struct dice dice = {6};
     static float v[MAX_PAIRS * 40];
     struct values values = values_map();
-    static int32_t lo[W], hi[W], sink[W];
+    static _Alignas(64) int32_t lo[W], hi[W], sink[W];
     const struct sa_lane_keys keys = {lo, hi, sink, NULL};
     roll_pairs(&dice, before, MAX_KEYS * W);
     roll_numbers(&dice, o_before, MAX_D * W);

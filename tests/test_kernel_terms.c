@@ -177,7 +177,7 @@ enum { DIMS = 11 };
 
 /* Rows see the keys from a place of their own on. Some values are no numbers. */
 static struct sa_lane_keys roll_seen(struct dice *dice, int n_keys, float v[SA_BLOCK_KEYS][DIMS]) {
-    static int32_t lo[SA_TILE_ROWS], hi[SA_TILE_ROWS], sink[SA_TILE_ROWS];
+    static _Alignas(64) int32_t lo[SA_TILE_ROWS], hi[SA_TILE_ROWS], sink[SA_TILE_ROWS];
     for (int r = 0; r < SA_TILE_ROWS; r++) {
         lo[r] = 1000 + (int32_t)roll_between(dice, 0, n_keys / 4);
         hi[r] = 1000 + n_keys;

@@ -221,13 +221,46 @@ static void score_keys(const struct block *b, const struct pass *p, int g, int b
     }
 }
 
-/* What a group has beside the common keys. */
-static void score_group(const struct block *b, const struct pass *p, int g) {
+/* Do the groups see keys behind the common ones up to an end that grows with the group, as under a causal limit? (Dots
+ * gain nothing by going side by side there.) */
+static bool has_stairs(const struct block *b, const struct pass *p) {
+    bool stairs = p->g1 - p->g0 > 1 && !b->view && !b->tile->dots;
+    for (int g = p->g0; stairs && g < p->g1; g++) {
+        const struct sa_zones *z = &p->zones[g];
+        stairs = !is_empty(z) && z->full_begin <= p->common_end && z->full_begin <= z->full_end &&
+                 (g == p->g0 || p->zones[g - 1].seen_end <= z->seen_end);
+    }
+    return stairs;
+}
+
+/* Those, a strip after the other, of all groups that see some of it side by side. */
+static void score_stairs(const struct block *b, const struct pass *p) {
+    const struct sa_tile *t = b->tile;
+    float *mb = t->space->mb + p->row;
+    for (int at = p->common_end, n, g = p->g0; at < p->zones[p->g1 - 1].seen_end; at += n) {
+        _Alignas(64) float best[SA_TILE_ROWS];
+        const int left = p->zones[p->g1 - 1].seen_end - at;
+        n = SA_SUM_KEYS - at % SA_SUM_KEYS < left ? SA_SUM_KEYS - at % SA_SUM_KEYS : left;
+        while (p->zones[g].seen_end <= at)
+            g++;
+        memcpy(best + g * SA_GROUP_ROWS, mb + g * SA_GROUP_ROWS, (size_t)(p->g1 - g) * SA_GROUP_ROWS * sizeof *mb);
+        t->products->scores(qt_of(b, p), g, p->g1, part_of(&b->k, at, at + n), s_of(b, p, at), best, b->ahead);
+        for (int i = g; i < p->g1; i++)
+            if (at + n <= p->zones[i].full_end)
+                memcpy(mb + i * SA_GROUP_ROWS, best + i * SA_GROUP_ROWS, SA_GROUP_ROWS * sizeof *mb);
+            else
+                t->kernels->mask(i, n, name_of(b, at), keys_of(b, p, i), s_of(b, p, at), mb);
+    }
+}
+
+/* What a group has beside the common keys, and beside stairs. */
+static void score_group(const struct block *b, const struct pass *p, int g, bool stairs) {
     const struct sa_zones *z = &p->zones[g];
     const int after = p->common_end > z->seen_begin ? p->common_end : z->seen_begin;
     b->tile->kernels->scores_none(g, z->seen_begin - z->begin, s_of(b, p, z->begin));
     score_keys(b, p, g, z->seen_begin, p->common_begin);
-    score_keys(b, p, g, after, z->seen_end);
+    if (!stairs)
+        score_keys(b, p, g, after, z->seen_end);
     b->tile->kernels->scores_none(g, z->end - z->seen_end, s_of(b, p, z->seen_end));
 }
 
@@ -339,15 +372,19 @@ static void score_block(struct block *b) {
                 score_strips(b, &b->passes[i], begin, begin + step);
             else
                 score_common(b, &b->passes[i], begin, begin + step);
-    for (int i = 0; i < b->n_passes; i++)
+    for (int i = 0; i < b->n_passes; i++) {
+        const bool stairs = has_stairs(b, &b->passes[i]);
+        if (stairs)
+            score_stairs(b, &b->passes[i]);
         for (int g = b->passes[i].g0; g < b->passes[i].g1; g++) {
             if (b->view)
                 fill_up(b, &b->passes[i], g);
             else
-                score_group(b, &b->passes[i], g);
+                score_group(b, &b->passes[i], g, stairs);
             if (!finished)
                 finish_scores(b, &b->passes[i], g);
         }
+    }
 }
 
 /* ---------------------------------------------------------------- weights */

@@ -479,15 +479,23 @@ static void copy_queries(const float *qt, int n_lanes, int d, square *to) {
         copy_square(qt + step * SIDE * W, W, d - step * SIDE, lanes, to[step]);
 }
 
+INLINE void fetch_bytes(int bytes, struct cursor *cursor) {
+    for (int i = 0; i < bytes; i += FETCH_BYTES)
+        fetch_each(true, cursor);
+}
+
 /* Sixteen keys, evenly apart. */
-static void score_few_keys(const char *key, ptrdiff_t stride, int d, square *queries, square sums) {
+static void score_few_keys(const char *key, ptrdiff_t stride, int d, square *queries, square sums,
+                           struct cursor *cursor) {
     _Alignas(64) square copy;
     _tile_zero(0);
     for (int step = 0; step < d / SIDE; step++) {
         load(LEFT, key + step * ROW_BYTES, stride);
         load(RIGHT, queries[step], ROW_BYTES);
         _tile_dpbf16ps(0, LEFT, RIGHT);
+        fetch_bytes(SIDE * ROW_BYTES, cursor);
     }
+    fetch_bytes(SIDE * (d % SIDE) * WORD, cursor);
     if (d % SIDE) {
         const __mmask16 words = first_words(d % SIDE);
         for (int i = 0; i < SIDE; i++)
@@ -497,11 +505,6 @@ static void score_few_keys(const char *key, ptrdiff_t stride, int d, square *que
         _tile_dpbf16ps(0, LEFT, RIGHT);
     }
     store(0, sums, ROW_BYTES);
-}
-
-INLINE void fetch_bytes(int bytes, struct cursor *cursor) {
-    for (int i = 0; i < bytes; i += FETCH_BYTES)
-        fetch_each(true, cursor);
 }
 
 static void amx_few_scores(const float *qt, int n_rows, struct sa_pointed k, float *s) {
@@ -516,8 +519,7 @@ static void amx_few_scores(const float *qt, int n_rows, struct sa_pointed k, flo
             for (int j = at; j < at + n; j += SIDE) {
                 float *to = s + i * SA_FEW_ROWS * SA_FEW_STRIDE + j;
                 set_near(&k, i, at, j, SIDE, &cursor);
-                score_few_keys(k.row[i * k.apart + j], k.stride, k.d, queries, sums);
-                fetch_bytes(SIDE * k.d * WORD, &cursor);
+                score_few_keys(k.row[i * k.apart + j], k.stride, k.d, queries, sums, &cursor);
                 for (int r = 0; r < n_rows; r++)
                     for (int x = 0; x < SIDE; x++)
                         to[r * SA_FEW_STRIDE + x] = sums[x][r] * factor[r];

@@ -19,7 +19,8 @@ static const char help[] =
     "\n"
     "Times shapes on one thread, fits the weights of the cost model to them and prints the row for the\n"
     "table in src/cost.c, then each shape as measured, as the library's own model has it, and as the new\n"
-    "one does. Times are processor time, the shortest of all rounds, so that other programs disturb little.\n"
+    "one does. Times are processor time, the lower quartile of all rounds, so that other programs and a\n"
+    "clock that jumps disturb little.\n"
     "\n"
     "  --shapes FILE   shapes to fit to (calibrate.txt); may be repeated\n"
     "  --test FILE     shapes that are only predicted; may be repeated\n"
@@ -172,7 +173,7 @@ static void fit(const struct subject *subjects, int n, double *x) {
     double *rows = calloc((size_t)n * N_COLUMNS + 1, sizeof *rows), *y = calloc((size_t)n + 1, sizeof *y);
     for (int i = 0; rows && y && i < n; i++) {
         memcpy(rows + i * N_COLUMNS, subjects[i].row, sizeof subjects[i].row);
-        y[i] = subjects[i].time.min;
+        y[i] = subjects[i].time.quarter;
     }
     if (rows && y)
         fit_relative(rows, y, n, N_COLUMNS, x);
@@ -207,12 +208,12 @@ static void print_shares(const struct subject *subjects, int n, const double *x)
     for (int t = 0; t < N_COLUMNS; t++) {
         double share = 0;
         for (int i = 0; i < n; i++)
-            share += x[t] * subjects[i].row[t] / subjects[i].time.min / n;
+            share += x[t] * subjects[i].row[t] / subjects[i].time.quarter / n;
         printf(" %s %.1f %%%s", columns[t], 100 * share, t + 1 < N_COLUMNS ? "," : "\n\n");
     }
 }
 
-static double error_of(const struct subject *s, const double *x) { return predict(s, x) / s->time.min - 1; }
+static double error_of(const struct subject *s, const double *x) { return predict(s, x) / s->time.quarter - 1; }
 
 static void print_summary(const char *what, const struct subject *subjects, int n, const double *x) {
     double worst = 0, square = 0;
@@ -234,7 +235,7 @@ static void print_table(const struct subject *subjects, const struct options *o,
         if (i == o->n_fitted)
             printf("not fitted:\n");
         printf("%-26s %10s %7.1f %% %+10.1f %% %+7.1f %%\n", subjects[i].c.shape->name,
-               bench_time_text(subjects[i].time.min, text), 100 * bench_spread(&subjects[i].time),
+               bench_time_text(subjects[i].time.quarter, text), 100 * bench_spread(&subjects[i].time),
                100 * error_of(&subjects[i], old), 100 * error_of(&subjects[i], new));
     }
     printf("\n");

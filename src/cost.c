@@ -7,17 +7,17 @@
 
 /* ---------------------------------------------------------------- the models
  * Rows of perf/calibrate, in the order of sa_isa; the last three weights of AVX2 are an earlier fit's, of a day with
- * faster memory. Those of AVX-512 are estimated: the AVX2 one with a unit of its own, and what memory takes left as it
- * is; that dots of bf16 are faster is left out. A tile costs something even if it sees nothing: its first weight is at
+ * faster memory. Kernels with dots have the row of those without: that pairs of bf16 are faster is left out. A tile
+ * costs something even if it sees nothing: its first weight is at
  * least 1.
  */
 
 static const struct sa_cost_model models[] = {
     {4.757e-9, 1e-6, {3907, 0.2317, 0.0151, 0, 6.943, 0, 0.5807, 1, 0.0151, 0.1348, 1.057}},            /* generic */
     {2.175e-11, 1e-6, {4.153e4, 7.949, 0, 3.476, 13.76, 10.44, 0.5636, 0.8368, 7.027, 0.9273, 0.7376}}, /* avx2 */
-    {2.1e-11, 1e-6, {4.153e4, 7.949, 0, 3.476, 13.76, 10.44, 0.5636, 0.8368, 7.027, 0.9273, 0.7376}},   /* avx512 */
-    {2.1e-11, 1e-6, {4.153e4, 7.949, 0, 3.476, 13.76, 10.44, 0.5636, 0.8368, 7.027, 0.9273, 0.7376}}, /* avx512_bf16 */
-    {2.1e-11, 1e-6, {4.153e4, 7.949, 0, 3.476, 13.76, 10.44, 0.5636, 0.8368, 7.027, 0.9273, 0.7376}}, /* amx_bf16 */
+    {1.031e-11, 1e-6, {4.072e4, 18.73, 0, 0, 12.11, 10.43, 0.7452, 0.8371, 13, 6.479, 0.2466}},         /* avx512 */
+    {1.031e-11, 1e-6, {4.072e4, 18.73, 0, 0, 12.11, 10.43, 0.7452, 0.8371, 13, 6.479, 0.2466}}, /* avx512_bf16 */
+    {1.031e-11, 1e-6, {4.072e4, 18.73, 0, 0, 12.11, 10.43, 0.7452, 0.8371, 13, 6.479, 0.2466}}, /* amx_bf16 */
 };
 enum { N_MODELS = sizeof models / sizeof models[0] };
 

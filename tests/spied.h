@@ -41,7 +41,7 @@ static inline void spy_on(sa_engine *engine) {
     spied.kernels.pack = spied_pack;
     spied.kernels.finish = spied_finish;
 #if defined(__x86_64__)
-    spied.kernels.isa = SA_ISA_AVX2; /* calls count as brief or long as with fast kernels */
+    engine->team.shape.model = sa_cost_model_of(SA_ISA_AVX2); /* the same calls count as brief or long everywhere */
 #endif
     engine->cpu.kernels = &spied.kernels;
 }

@@ -97,7 +97,7 @@ static bool pairs_are_slow(void) {
 }
 #endif
 
-static enum sa_cpu_cap cap_of(int isa, int option_max, int environment_max) {
+static enum sa_cpu_cap cap_of(int isa, int option_max, int environment_max, bool computes) {
     if (!built(isa))
         return SA_CPU_CAP_BUILD;
     if (!sa_cpu_runs(isa))
@@ -109,20 +109,22 @@ static enum sa_cpu_cap cap_of(int isa, int option_max, int environment_max) {
     if (isa == SA_ISA_AVX512_BF16 && option_max != isa && environment_max != isa && pairs_are_slow())
         return SA_CPU_CAP_SLOW;
 #if defined(__x86_64__)
-    if (isa == SA_ISA_AMX_BF16 && !may_use_amx())
+    if (isa == SA_ISA_AMX_BF16 && computes && !may_use_amx())
         return SA_CPU_CAP_SYSTEM;
 #endif
     return SA_CPU_CAP_NONE;
 }
 
-struct sa_cpu_choice sa_cpu_choose(int option_max, int environment_max) {
+struct sa_cpu_choice sa_cpu_choose(int option_max, int environment_max, bool computes) {
     struct sa_cpu_choice choice = {0};
     for (int isa = N_ISAS - 1; isa >= SA_ISA_GENERIC; isa--) {
-        enum sa_cpu_cap cap = cap_of(isa, option_max, environment_max);
+        enum sa_cpu_cap cap = cap_of(isa, option_max, environment_max, computes);
         if (cap == SA_CPU_CAP_NONE || isa == SA_ISA_GENERIC) {
             choice.kernels = built(isa);
             return choice;
         }
+        if (cap == SA_CPU_CAP_SLOW && choice.faster)
+            continue; /* why there is nothing faster tells more */
         choice.faster = isa;
         choice.why = cap;
     }

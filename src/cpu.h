@@ -20,7 +20,7 @@ enum sa_cpu_cap {
 
 struct sa_cpu_choice {
     const struct sa_kernels *kernels;
-    int faster;          /* the next faster sa_isa in the list of all, 0: none */
+    int faster;          /* the next faster sa_isa in the list of all, but for one that is slow, 0: none */
     enum sa_cpu_cap why; /* why `faster` is not used */
 };
 
@@ -28,8 +28,9 @@ struct sa_cpu_choice {
 bool sa_cpu_runs(int isa);
 
 /* The fastest kernels at most `option_max` and at most `environment_max` (sa_isa; 0: no limit). Never fails: the
- * generic kernels run everywhere. Asks the operating system for AMX's registers if they are chosen. */
-struct sa_cpu_choice sa_cpu_choose(int option_max, int environment_max);
+ * generic kernels run everywhere. Asks the operating system for AMX's registers if they are chosen and the
+ * engine `computes`. */
+struct sa_cpu_choice sa_cpu_choose(int option_max, int environment_max, bool computes);
 
 /* "generic", "avx2", "avx512", ...; "default" for 0; NULL for no sa_isa. */
 const char *sa_isa_name(int isa);

@@ -151,7 +151,7 @@ static sa_status fill_engine(struct sa_engine *engine) {
         return sa_fail(SA_INVALID, "sa_engine_options.topology is '%.150s': hwloc cannot read that",
                        engine->config.topology);
     engine->config.topology = NULL;
-    engine->cpu = sa_cpu_choose(engine->config.option_max_isa, engine->config.environment_max_isa);
+    engine->cpu = sa_cpu_choose(engine->config.option_max_isa, engine->config.environment_max_isa, !engine->plans_only);
     choose_model(engine);
     choose_threads(engine);
     choose_binding(engine);

@@ -28,7 +28,7 @@ enum { N_COUNTS = sizeof counts / sizeof counts[0], N_DIMS = sizeof dims / sizeo
 enum { FIRST_ISA = SA_ISA_AVX512_BF16, END_ISA = SA_ISA_AMX_BF16 + 1 };
 
 static const struct sa_kernels *kernels_with_dots(int isa) {
-    const struct sa_cpu_choice choice = sa_cpu_choose(isa, 0);
+    const struct sa_cpu_choice choice = sa_cpu_choose(isa, 0, true);
     if (choice.kernels->isa == isa)
         return choice.kernels;
     printf("skipped: this machine lacks %s\n", sa_isa_name(isa));

@@ -84,7 +84,7 @@ enum { SMALL = 1000000, DOZEN = SA_ROW_GRAIN };
 static bool has_small_kernels;
 
 /* No name tells, so it is tried: a dozen rows alone, and as the first of a product that is not small. */
-enum { TRIED_K = 256, TRIED_N = 64, TRIED_M = 72 };
+enum { TRIED_K = 1024, TRIED_N = 64, TRIED_M = 24 }; /* sums long enough to be cut, too */
 _Static_assert((int64_t)DOZEN *TRIED_N *TRIED_K <= SMALL && (int64_t)TRIED_M * TRIED_N * TRIED_K > SMALL, "one each");
 
 static bool rows_differ(bool turned, float *memory) {
@@ -100,7 +100,9 @@ static bool rows_differ(bool turned, float *memory) {
 static void try_small(void) {
     float *memory =
         sa_memory_alloc((TRIED_M * TRIED_K + TRIED_K * TRIED_N + (DOZEN + TRIED_M) * TRIED_N) * sizeof *memory);
+    begin_product();
     has_small_kernels = !memory || rows_differ(false, memory) || rows_differ(true, memory);
+    end_product();
     sa_memory_free(memory);
 }
 

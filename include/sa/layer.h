@@ -55,10 +55,10 @@
  *                    their places in it differ, as those of decoding steps mostly do. What is free in one is 0. So the
  *                    bits of a row depend on that row's own tokens and options only, as in sa/sa.h, for the kernels of
  *                    OpenBLAS up to AVX-512 (where it has others for small products, those go dozen by dozen);
- *                    tests/test_layer_calls.c shows it for the BLAS at hand. Elsewhere it may be otherwise: MKL promises
- *                    it in reproducible modes only. SA_LAYER_PACK does without: then bits depend on the rest of the
- *                    batch, and on nothing else. Another instruction set or version of BLAS gives other bits in any
- *                    case.
+ *                    tests/test_layer_calls.c shows it for the BLAS at hand. Elsewhere it may be otherwise: MKL
+ *                    promises it in reproducible modes only. SA_LAYER_PACK does without: then bits depend on the rest
+ *                    of the batch, and on nothing else. Another instruction set or version of BLAS gives other bits in
+ *                    any case.
  */
 #ifndef SA_LAYER_H
 #define SA_LAYER_H

@@ -514,7 +514,7 @@ static void amx_few_scores(const float *qt, int n_rows, struct sa_pointed k, flo
         const int n = k.n - at < k.turn ? k.n - at : k.turn;
         for (int i = 0; i < k.places; i++) {
             const float *own = qt + i * k.q_rows, *factor = own + k.d * W;
-            if (at == 0 || k.q_rows)
+            if (at + i == 0 || k.q_rows)
                 copy_queries(own, n_rows, k.d, queries);
             for (int j = at; j < at + n; j += SIDE) {
                 float *to = s + i * SA_FEW_ROWS * SA_FEW_STRIDE + j;

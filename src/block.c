@@ -10,6 +10,7 @@
 
 #include "near.h"
 #include "terms.h"
+#include "turned.h"
 
 struct pass {
     int index, row;
@@ -167,13 +168,16 @@ static bool is_fetched(const struct block *b) {
     return b->at < end && end <= b->at + SA_BLOCK_KEYS;
 }
 
+/* Its keys, as far as they fill squares. */
+static int whole_squares(const struct block *b) { return b->n_keys / SA_DOT_KEYS * SA_DOT_KEYS; }
+
 /* The block's values, then the keys of the next one; from the last block on what comes after the tile. */
 static void open_ahead(const struct block *b) {
     const struct sa_tile *t = b->tile;
     const int64_t n_k = t->seq->n_k, at = sa_tile_next(t, b->at + SA_BLOCK_KEYS);
     const int64_t end = at + SA_BLOCK_KEYS < n_k ? at + SA_BLOCK_KEYS : n_k;
     sa_ahead_open(b->ahead);
-    if (!is_fetched(b) && !(b->view && b->view->gaps))
+    if (!is_fetched(b) && !sa_turned_are_kept(t, b->at, whole_squares(b)) && !(b->view && b->view->gaps))
         sa_ahead_add_tokens(b->ahead, &t->v, b->at + b->seen_begin, b->at + b->seen_end);
     if (at < n_k && sa_tile_sees_any(t, at, end))
         sa_ahead_add_tokens(b->ahead, &t->k, at, end);
@@ -528,30 +532,66 @@ void sa_clear_state(const struct sa_tile *t, const struct sa_state *state) {
     memset(state->o, 0, (size_t)(t->problem->d_v * sa_pass_row(t, sa_tile_passes(t))) * sizeof(float));
 }
 
-/* Does every row of a whole tile see every key of a whole block, and is nothing done to the scores? */
-static bool is_whole(const struct block *b) {
-    bool whole = b->n_keys == SA_BLOCK_KEYS && b->tile->n_groups == SA_TILE_GROUPS && b->n_passes == 1 && !b->view &&
-                 !sa_has_terms(b->tile);
-    for (int g = 0; g < b->tile->n_groups; g++)
-        whole = whole && b->zones[g].full_begin == 0 && b->zones[g].full_end == SA_BLOCK_KEYS;
-    return whole;
+/* ---------------------------------------------------------------- all at once */
+
+/* The squares of keys that rows see some of. */
+static int squares_begin(const struct block *b) { return b->seen_begin / SA_DOT_KEYS * SA_DOT_KEYS; }
+static int squares_end(const struct block *b) { return (b->seen_end + SA_DOT_KEYS - 1) / SA_DOT_KEYS * SA_DOT_KEYS; }
+
+/* Fewer groups wait for memory, not for each other, and are done with sooner one by one. */
+enum { LEAST_GROUPS = 3 };
+
+/* Are there all keys of these squares, and does nothing happen to scores? Maxima are those of unscaled scores there. */
+static bool fills_squares(const struct block *b) {
+    const struct sa_tile *t = b->tile;
+    return t->dots && t->dots->block && t->n_groups >= LEAST_GROUPS && b->n_passes == 1 && !b->view &&
+           !sa_has_terms(t) && t->problem->factor > 0.0f && b->seen_begin < b->seen_end && squares_end(b) <= b->n_keys;
 }
 
-static void attend_whole(struct block *b, const struct sa_state *state) {
+/* False: some row does not see all of the squares. Groups that the tile does not have see nothing. */
+static bool set_seen(const struct block *b, struct sa_seen seen[SA_TILE_GROUPS]) {
+    bool all = true;
+    for (int g = 0; g < SA_TILE_GROUPS; g++) {
+        const struct sa_zones *z = &b->zones[g];
+        const bool any = g < b->tile->n_groups && !is_empty(z);
+        seen[g] = any ? (struct sa_seen){z->seen_begin, z->seen_end, z->full_begin, z->full_end}
+                      : (struct sa_seen){0, 0, SA_BLOCK_KEYS, 0};
+        all = all && any && z->full_begin <= squares_begin(b) && squares_end(b) <= z->full_end;
+    }
+    return all;
+}
+
+/* False: not possible. */
+static bool attend_squares(struct block *b, const struct sa_state *state) {
     const struct sa_tile *t = b->tile;
     const struct sa_workspace *space = t->space;
+    struct sa_seen seen[SA_TILE_GROUPS];
+    if (!fills_squares(b))
+        return false;
+    const bool all = set_seen(b, seen);
+    if (!all && !sa_turned_are_finite(t, b->at, whole_squares(b)))
+        return false;
+    const struct sa_turned turned = sa_turned_of(t, b->at, whole_squares(b));
     for (int r = 0; r < SA_TILE_ROWS; r++)
         space->mb[r] = -INFINITY;
-    const struct sa_dots_block whole = {.qt = space->qt,
-                                        .k = b->k,
-                                        .v = sa_pairs_of(t->dots, t->space, &t->v, b->at, 0, SA_BLOCK_KEYS),
-                                        .s = space->s,
-                                        .mb = space->mb,
-                                        .alpha = space->alpha,
-                                        .state = *state,
-                                        .fresh = b->fresh,
-                                        .ahead = b->ahead};
-    t->dots->block(&whole);
+    const struct sa_dots_block squares = {
+        .qt = space->qt,
+        .k = sa_rows_of(t->kernels, t->space, &t->k, b->at, squares_begin(b), squares_end(b), true),
+        .turned = turned.values,
+        .v_rows = turned.rows,
+        .n_values = whole_squares(b),
+        .d_v = t->problem->d_v,
+        .first_key = (int)b->at,
+        .keys = {space->lo, space->hi, space->sink, NULL},
+        .seen = seen,
+        .s = space->s,
+        .mb = space->mb,
+        .alpha = space->alpha,
+        .state = *state,
+        .fresh = b->fresh,
+        .ahead = b->ahead};
+    t->dots->block(&squares);
+    return true;
 }
 
 /* k is done with when v needs its place. */
@@ -565,11 +605,9 @@ bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_sta
     if (fresh)
         clear_sums(state);
     b.fresh = fresh;
-    b.k = rows_of(&b, &tile->k);
-    if (tile->dots && tile->dots->block && is_whole(&b)) {
-        attend_whole(&b, state);
+    if (attend_squares(&b, state))
         return true;
-    }
+    b.k = rows_of(&b, &tile->k);
     score_block(&b);
     weigh_block(&b, state, tile->dots != NULL);
     b.v = tile->dots ? sa_pairs_of(tile->dots, tile->space, &tile->v, at, b.seen_begin, b.seen_end)

@@ -8,6 +8,7 @@
 #include "kept.h"
 #include "reason.h"
 #include "sight.h"
+#include "turned.h"
 #include "validate.h"
 
 /* ---------------------------------------------------------------- keeping calls */
@@ -78,6 +79,7 @@ sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const 
     if (status != SA_OK)
         return status;
     sa_limit_abreast(&call->problem, engine->team.shape.n_threads);
+    call->problem.n_turned = sa_turned_room(engine->cpu.kernels, &call->problem);
     size_t cursor_bytes = (size_t)engine->team.shape.n_domains * sizeof(struct sa_cursor);
     if (!sa_plan_make(&call->plan, &call->problem, &engine->team.shape) ||
         !sa_report_plan(&call->reports, &call->problem, engine->team.shape.n_threads) ||
@@ -124,7 +126,7 @@ static bool grant_partials(struct sa_call *call) {
 static bool reserve(struct sa_engine *engine, struct sa_call *call) {
     const struct sa_problem *problem = &call->problem;
     bool may_stay = call->in_caller || call->job.size == SA_JOB_SMALL;
-    return (!may_stay || sa_workspace_grant(&call->space, problem->d_qk, problem->d_v, problem->most_abreast)) &&
+    return (!may_stay || sa_workspace_grant(&call->space, sa_room_of(problem))) &&
            (call->in_caller || sa_team_reserve(&engine->team, sa_problem_workspace_bytes(problem)));
 }
 

@@ -88,10 +88,12 @@ static void open_run(const struct cut *cut, struct sa_run *run, const struct uni
 }
 
 /* Adds the unit that follows to the run, if it is of its kind: another whole tile, or another part of the same. */
-static bool extend_run(struct sa_run *run, const struct unit *unit, double cost) {
+static bool extend_run(struct sa_run *run, const struct unit *unit, double cost, bool by_heads) {
     const bool whole = run->split == SA_WHOLE, same = whole ? !unit->split : unit->split && unit->part > 0;
-    if (!same || left_class(cost, run->cost_class))
+    if (!same || (!by_heads && left_class(cost, run->cost_class)))
         return false;
+    if (by_heads && cost_class(cost) > run->cost_class)
+        run->cost_class = (int16_t)cost_class(cost);
     if (whole)
         run->tile_end = unit->tile + 1;
     else
@@ -109,7 +111,7 @@ static bool add_piece(const struct cut *cut, struct sa_run piece, struct unit be
         const double cost = unit_cost(cut, piece.seq, &unit);
         *head_cost += cost;
         plan->largest = cost > plan->largest ? cost : plan->largest;
-        if (is_open && extend_run(&piece, &unit, cost))
+        if (is_open && extend_run(&piece, &unit, cost, plan->by_heads))
             continue;
         if (is_open && !add_run(plan, piece))
             return false;
@@ -373,6 +375,30 @@ static double choose_part_cost(const struct sa_plan *plan, const struct sa_team_
     return few || lateness(plan, team, speeds) > 0.03 ? part : 0;
 }
 
+/* ---------------------------------------------------------------- head by head */
+
+/* What of the ideal time the team may wait for the thread that ends last. */
+static const double LATEST = 0.01;
+
+static bool has_stairs(const struct sa_plan *plan, const struct sa_problem *problem) {
+    return plan->n_domains == 1 && plan->splits.n == 0 && plan->n_runs > problem->n_seqs;
+}
+
+/* From the last item on: when it is taken the others have at most done what they share before it, so that it ends late
+ * by no more than its cost less an even share of it and of what follows. */
+static bool ends_evenly(const struct cut *cut) {
+    const struct sa_plan *plan = cut->plan;
+    const double speeds = domain_speed(cut->team, 0), may_wait = LATEST * plan->cost / speeds;
+    double left = 0;
+    for (int64_t i = plan->n_items; i-- > 0 && left < plan->largest * speeds;) {
+        const double cost = sa_item_cost(plan, cut->problem, cut->team->model, sa_plan_item(plan, 0, i));
+        left += cost;
+        if (cost - left / speeds > may_wait)
+            return false;
+    }
+    return true;
+}
+
 /* ---------------------------------------------------------------- the plan as a whole */
 
 static bool make_room(struct sa_plan *plan, const struct sa_problem *problem, const struct sa_team_shape *team) {
@@ -381,8 +407,10 @@ static bool make_room(struct sa_plan *plan, const struct sa_problem *problem, co
            sa_buffer_reserve(&plan->head_buffer, n_heads * sizeof(struct sa_head_cost));
 }
 
-static bool cut_all(struct sa_plan *plan, const struct sa_problem *problem, const struct sa_team_shape *team) {
+static bool cut_all(struct sa_plan *plan, const struct sa_problem *problem, const struct sa_team_shape *team,
+                    bool by_heads) {
     struct cut cut = {.plan = plan, .problem = problem, .team = team};
+    plan->by_heads = by_heads;
     plan->n_runs = plan->n_items = 0;
     plan->cost = plan->largest = 0;
     for (int d = 0; d < team->n_domains; d++)
@@ -390,19 +418,32 @@ static bool cut_all(struct sa_plan *plan, const struct sa_problem *problem, cons
     return team->n_domains > 1 ? cut_for_many(&cut) : cut_for_one(&cut);
 }
 
+static void order_runs(struct sa_plan *plan) {
+    sort_runs(plan->runs, plan->n_runs);
+    index_runs(plan);
+}
+
 bool sa_plan_make(struct sa_plan *plan, const struct sa_problem *problem, const struct sa_team_shape *team) {
     plan->n_domains = team->n_domains;
     if (!make_room(plan, problem, team))
         return false;
     plan->domains = plan->domain_buffer.data;
-    if (!sa_splits_make(&plan->splits, problem, team->model, 0) || !cut_all(plan, problem, team))
+    if (!sa_splits_make(&plan->splits, problem, team->model, 0) || !cut_all(plan, problem, team, false))
         return false;
     const double part_cost = choose_part_cost(plan, team);
     if (part_cost > 0 && (!sa_splits_make(&plan->splits, problem, team->model, part_cost) ||
-                          (plan->splits.n > 0 && !cut_all(plan, problem, team))))
+                          (plan->splits.n > 0 && !cut_all(plan, problem, team, false))))
         return false;
-    sort_runs(plan->runs, plan->n_runs);
-    index_runs(plan);
+    if (has_stairs(plan, problem)) {
+        if (!cut_all(plan, problem, team, true))
+            return false;
+        order_runs(plan);
+        if (ends_evenly(&(struct cut){.plan = plan, .problem = problem, .team = team}))
+            return true;
+        if (!cut_all(plan, problem, team, false))
+            return false;
+    }
+    order_runs(plan);
     return true;
 }
 

@@ -11,7 +11,8 @@
  * threads that share a last-level cache: each gets its share of the cost in a few contiguous stretches of the
  * (sequence, kv head) list, so that items sharing K and V share a cache: one stretch of the sequences with the largest
  * tiles, one of those with smaller ones, and so on. Within a domain the costliest runs come first; threads take items
- * from their domain's list, then from the others'.
+ * from their domain's list, then from the others'. In a single domain kv heads stay whole and follow each other if that
+ * makes nobody wait in the end: a thread then goes on with the keys and values that it has had.
  */
 #ifndef SA_PLAN_H
 #define SA_PLAN_H
@@ -63,6 +64,7 @@ struct sa_head_cost {
 struct sa_plan {
     struct sa_buffer run_buffer, domain_buffer, head_buffer;
     struct sa_run *runs; /* by domain, then cost class descending */
+    bool by_heads;       /* a run has all tiles of a head, its class is that of the costliest */
     struct sa_domain_list *domains;
     struct sa_splits splits;
     int64_t n_runs, n_items;

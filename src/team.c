@@ -92,7 +92,7 @@ static bool drain_errand(struct sa_job *job, int worker, const struct sa_queue *
 
 /* The same for attention. */
 static bool drain_attention(struct sa_job *job, int domain, struct sa_workspace *space, const struct sa_queue *rush) {
-    if (!sa_workspace_grant(space, job->problem->d_qk, job->problem->d_v, job->problem->most_abreast)) {
+    if (!sa_workspace_grant(space, sa_room_of(job->problem))) {
         __atomic_store_n(&job->no_memory, 1, __ATOMIC_RELAXED);
         return true;
     }

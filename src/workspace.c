@@ -2,7 +2,7 @@
 /*
  * The parts follow each other, each on a 64-byte boundary:
  *
- *     qt | s | mb | alpha | near | scale | view | rows | terms |
+ *     qt | s | mb | alpha | near | scale | view | rows | turned | terms |
  *     lo hi sink slopes | result m l o | child[0] m l o | ... | the same beside | ...
  *
  * Under AddressSanitizer a poisoned red zone separates them, so that a kernel that leaves its part is caught.
@@ -72,15 +72,15 @@ static void book_own(struct booking *booking, struct sa_workspace *space) {
     space->hi = book(booking, SA_TILE_ROWS * sizeof *space->hi);
     space->sink = book(booking, SA_TILE_ROWS * sizeof *space->sink);
     space->terms.slopes = book_rows(booking, 1);
-    space->result = book_state(booking, space->d_v);
+    space->result = book_state(booking, space->room.d_v);
     for (int i = 0; i < SA_TREE_LEVELS; i++)
-        space->child[i] = book_state(booking, space->d_v);
+        space->child[i] = book_state(booking, space->room.d_v);
 }
 
 static void book_beside(struct booking *booking, struct sa_workspace *space) {
     struct sa_workspace counted;
-    space->beside = book(booking, (size_t)(space->n_abreast - 1) * sizeof *space->beside);
-    for (int i = 1; i < space->n_abreast; i++) {
+    space->beside = book(booking, (size_t)(space->room.n_abreast - 1) * sizeof *space->beside);
+    for (int i = 1; i < space->room.n_abreast; i++) {
         struct sa_workspace *beside = booking->base ? &space->beside[i - 1] : &counted;
         *beside = *space;
         book_own(booking, beside);
@@ -99,41 +99,63 @@ static float *book_queries(struct booking *booking, int d_qk) {
     return book(booking, ((size_t)d_qk * SA_TILE_ROWS + SA_FEW_ROWS) * sizeof(float));
 }
 
-static void book_all(struct booking *booking, struct sa_workspace *space, int d_qk, int d_v, int n_abreast) {
-    space->d_qk = d_qk;
-    space->d_v = d_v;
-    space->n_abreast = n_abreast;
-    space->qt = book_queries(booking, d_qk);
-    space->s = book(booking, scores(n_abreast) * sizeof(float));
+static void book_turned(struct booking *booking, struct sa_workspace *space) {
+    space->turned = book(booking, (size_t)space->room.n_turned * sizeof *space->turned);
+    for (int i = 0; i < space->room.n_turned; i++) {
+        void *values = book(booking, sa_turned_bytes(space->room.d_v));
+        if (booking->base)
+            space->turned[i].values = values;
+    }
+}
+
+static void book_all(struct booking *booking, struct sa_workspace *space, struct sa_room room) {
+    const int d = room.d_qk > room.d_v ? room.d_qk : room.d_v;
+    space->room = room;
+    space->qt = book_queries(booking, room.d_qk);
+    space->s = book(booking, scores(room.n_abreast) * sizeof(float));
     space->mb = book_rows(booking, 1);
     space->alpha = book(booking, SA_SIDE_BLOCKS * SA_GROUP_ROWS * sizeof(float));
-    space->near = book(booking, SA_BLOCK_KEYS * (size_t)sa_near_stride(d_qk > d_v ? d_qk : d_v) * sizeof(float));
+    space->near = book(booking, SA_BLOCK_KEYS * (size_t)sa_near_stride(d) * sizeof(float));
     space->scale = book(booking, SA_BLOCK_KEYS * sizeof(float));
     space->view = book(booking, sizeof *space->view);
     space->rows = book(booking, SA_SIDE_BLOCKS * SA_LIST_ROWS * sizeof *space->rows);
+    book_turned(booking, space);
     book_terms(booking, &space->terms);
     book_own(booking, space);
     book_beside(booking, space);
 }
 
-size_t sa_workspace_bytes(int d_qk, int d_v, int n_abreast) {
+size_t sa_workspace_bytes(struct sa_room room) {
     struct booking booking = {NULL, 0};
-    struct sa_workspace counted = {.d_v = d_v};
-    book_all(&booking, &counted, d_qk, d_v, n_abreast);
+    struct sa_workspace counted = {.room = room};
+    book_all(&booking, &counted, room);
     return booking.used;
 }
 
-bool sa_workspace_grant(struct sa_workspace *space, int d_qk, int d_v, int n_abreast) {
-    if (space->buffer.data && space->d_qk == d_qk && space->d_v == d_v && space->n_abreast >= n_abreast)
-        return true;
-    if (space->buffer.data)
-        unpoison(space->buffer.data, space->buffer.capacity_bytes);
-    if (!sa_buffer_reserve(&space->buffer, sa_workspace_bytes(d_qk, d_v, n_abreast))) {
-        sa_workspace_forget_layout(space);
-        return false;
+static bool fits(const struct sa_workspace *space, struct sa_room room) {
+    const struct sa_room *has = &space->room;
+    return space->buffer.data && has->d_qk == room.d_qk && has->d_v == room.d_v && has->n_abreast >= room.n_abreast &&
+           has->n_turned >= room.n_turned;
+}
+
+/* What an earlier call had there may have changed since. */
+static void forget_turned(const struct sa_workspace *space) {
+    for (int i = 0; i < space->room.n_turned; i++)
+        space->turned[i].at = -1;
+}
+
+bool sa_workspace_grant(struct sa_workspace *space, struct sa_room room) {
+    if (!fits(space, room)) {
+        if (space->buffer.data)
+            unpoison(space->buffer.data, space->buffer.capacity_bytes);
+        if (!sa_buffer_reserve(&space->buffer, sa_workspace_bytes(room))) {
+            sa_workspace_forget_layout(space);
+            return false;
+        }
+        struct booking booking = {space->buffer.data, 0};
+        book_all(&booking, space, room);
     }
-    struct booking booking = {space->buffer.data, 0};
-    book_all(&booking, space, d_qk, d_v, n_abreast);
+    forget_turned(space);
     return true;
 }
 
@@ -159,7 +181,7 @@ struct sa_buffer sa_workspace_take_up(struct sa_workspace *space) {
     return old;
 }
 
-void sa_workspace_forget_layout(struct sa_workspace *space) { space->d_qk = space->d_v = 0; }
+void sa_workspace_forget_layout(struct sa_workspace *space) { space->room = (struct sa_room){0}; }
 
 void sa_workspace_free(struct sa_workspace *space) {
     struct sa_buffer old = detach(space);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Scratch memory of one thread: booked from the dimensions when a call is planned, granted when a thread first needs
- * it. Its size depends on d_qk, d_v and the heads abreast only. And that of a call which splits tiles: results of
+ * it. Its size depends on its struct sa_room only. And that of a call which splits tiles: results of
  * parts. */
 #ifndef SA_WORKSPACE_H
 #define SA_WORKSPACE_H
@@ -36,17 +36,34 @@ enum {
 /* Floats from one of these rows to the next: an odd number of cache lines. */
 enum { SA_BIAS_STRIDE = SA_BLOCK_KEYS + SA_LINE_FLOATS };
 
+enum sa_finiteness { SA_NOT_KNOWN, SA_FINITE, SA_NOT_FINITE };
+
+/* The values of the first n keys of a block, turned; see turned.h. */
+struct sa_turned_slot {
+    struct sa_cache v; /* whose */
+    int64_t at;        /* the block's first key; -1: nothing is there */
+    int n;
+    enum sa_finiteness finite;
+    void *values;
+};
+
+/* What a workspace is laid out for. */
+struct sa_room {
+    int d_qk, d_v, n_abreast, n_turned;
+};
+
 struct sa_workspace {
     struct sa_buffer buffer;
     struct sa_buffer offered; /* a larger one that the owner has not taken up yet */
     int64_t fetched_end;      /* of those that the next item begins with: values of keys below have been fetched */
-    int d_qk, d_v, n_abreast; /* what the pointers below are laid out for */
+    struct sa_room room;      /* what the pointers below are laid out for */
     int32_t *lo, *hi, *sink;  /* which keys each row sees, see sa_lane_keys */
     float *qt, *s, *mb, *alpha;
-    float *near;          /* rows of k or v of a block that cannot be used in place, or of q or o */
-    float *scale;         /* factors of the rows of k or v of a block */
-    struct sa_view *view; /* of a block, where spans do not say all */
-    const char **rows;    /* [SA_SIDE_BLOCKS][SA_LIST_ROWS] */
+    float *near;                   /* rows of k or v of a block that cannot be used in place, or of q or o */
+    float *scale;                  /* factors of the rows of k or v of a block */
+    struct sa_view *view;          /* of a block, where spans do not say all */
+    const char **rows;             /* [SA_SIDE_BLOCKS][SA_LIST_ROWS] */
+    struct sa_turned_slot *turned; /* [room.n_turned] */
     struct sa_term_space terms;
     struct sa_state result;                /* of the whole tile */
     struct sa_state child[SA_TREE_LEVELS]; /* child[level]: a later child of a node one level above */
@@ -54,15 +71,18 @@ struct sa_workspace {
                                     of their own, and a qt within this one */
 };
 
-/* Bytes one thread needs for items of up to so many heads abreast. */
-size_t sa_workspace_bytes(int d_qk, int d_v, int n_abreast);
-
-static inline size_t sa_problem_workspace_bytes(const struct sa_problem *problem) {
-    return sa_workspace_bytes(problem->d_qk, problem->d_v, problem->most_abreast);
+static inline struct sa_room sa_room_of(const struct sa_problem *problem) {
+    return (struct sa_room){problem->d_qk, problem->d_v, problem->most_abreast, problem->n_turned};
 }
 
-/* Lays the workspace out for these, growing it if needed. False: no memory. */
-bool sa_workspace_grant(struct sa_workspace *space, int d_qk, int d_v, int n_abreast);
+size_t sa_workspace_bytes(struct sa_room room);
+
+static inline size_t sa_problem_workspace_bytes(const struct sa_problem *problem) {
+    return sa_workspace_bytes(sa_room_of(problem));
+}
+
+/* Lays the workspace out for a thread that begins with items of a call, growing it if needed. False: no memory. */
+bool sa_workspace_grant(struct sa_workspace *space, struct sa_room room);
 
 /* Memory for a thread's workspace comes from the call that needs it, so that a lack of it shows before any work is
  * done, and is taken up by the thread, so that it is first touched there. Both under one lock. False: no memory. */

@@ -312,7 +312,8 @@ END_TEST
 
 /* All parts, with what they have room for. */
 static int list_parts(const struct sa_workspace *space, struct sa_buffer parts[40]) {
-    const size_t row = SA_TILE_ROWS * sizeof(float), d_qk = (size_t)space->d_qk * row, d_v = (size_t)space->d_v * row;
+    const size_t row = SA_TILE_ROWS * sizeof(float), d_qk = (size_t)space->room.d_qk * row,
+                 d_v = (size_t)space->room.d_v * row;
     int n = 0;
     parts[n++] = (struct sa_buffer){space->lo, SA_TILE_ROWS * sizeof *space->lo};
     parts[n++] = (struct sa_buffer){space->hi, SA_TILE_ROWS * sizeof *space->hi};
@@ -328,6 +329,8 @@ static int list_parts(const struct sa_workspace *space, struct sa_buffer parts[4
         parts[n++] = (struct sa_buffer){state->l, row};
         parts[n++] = (struct sa_buffer){state->o, d_v};
     }
+    for (int i = 0; i < space->room.n_turned; i++)
+        parts[n++] = (struct sa_buffer){space->turned[i].values, sa_turned_bytes(space->room.d_v)};
     return n;
 }
 
@@ -349,9 +352,9 @@ START_TEST(a_workspace_has_room_for_all_its_parts) {
     static const int dims[] = {1, 64, 576, 3, 80, 17};
     struct sa_workspace space = {0};
     for (int i = 0; i < 36; i++) {
-        ck_assert(sa_workspace_grant(&space, dims[i % 6], dims[i / 6], 1 + i % 8));
-        ck_assert(space.d_qk == dims[i % 6] && space.d_v == dims[i / 6]);
-        ck_assert(space.buffer.capacity_bytes >= sa_workspace_bytes(space.d_qk, space.d_v, space.n_abreast));
+        ck_assert(sa_workspace_grant(&space, (struct sa_room){dims[i % 6], dims[i / 6], 1 + i % 8, i % 5}));
+        ck_assert(space.room.d_qk == dims[i % 6] && space.room.d_v == dims[i / 6]);
+        ck_assert(space.buffer.capacity_bytes >= sa_workspace_bytes(space.room));
         check_parts(&space);
     }
     sa_workspace_free(&space);
@@ -361,12 +364,12 @@ END_TEST
 
 START_TEST(a_workspace_that_cannot_grow_is_laid_out_again) {
     struct sa_workspace space = {0};
-    ck_assert(sa_workspace_grant(&space, 8, 8, 1));
+    ck_assert(sa_workspace_grant(&space, (struct sa_room){8, 8, 1, 0}));
     fail_at(1);
-    ck_assert(!sa_workspace_grant(&space, 500, 500, 1) && has_failed());
-    ck_assert(sa_workspace_grant(&space, 8, 8, 1));
+    ck_assert(!sa_workspace_grant(&space, (struct sa_room){500, 500, 1, 2}) && has_failed());
+    ck_assert(sa_workspace_grant(&space, (struct sa_room){8, 8, 1, 0}));
     check_parts(&space);
-    ck_assert(sa_workspace_grant(&space, 500, 500, 1));
+    ck_assert(sa_workspace_grant(&space, (struct sa_room){500, 500, 1, 2}));
     check_parts(&space);
     sa_workspace_free(&space);
     ck_assert_int_eq(live(), 0);

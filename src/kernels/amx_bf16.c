@@ -358,67 +358,6 @@ static bool amx_finite(struct sa_rows rows) {
     return finite;
 }
 
-/* ---------------------------------------------------------------- a whole block
- * What it takes to write and read s, of 64 rows twice as large as the first-level cache, is a third of the time. So two
- * groups at a time have their scores in half the room, side by side, and pairs of weights in the other half, group by
- * group.
- */
-
-enum { HALF = 2 * SIDE, BLOCK_PAIRS = SA_BLOCK_KEYS / 2 };
-
-static void score_half(const struct sa_dots_block *b, int lane, int lines) {
-    struct score_job job;
-    _Alignas(64) square sums[2][2];
-    open_job(&job, b->qt + lane, 2, b->k.d);
-    for (int j = 0; j <= SA_BLOCK_KEYS; j += SIDE) {
-        const int done = j - SIDE;
-        if (j < SA_BLOCK_KEYS)
-            score_keys(&job, b->k.data + j * b->k.stride, b->k.stride, SIDE, sums[j / SIDE % 2]);
-        fetch_run(next_run(b->ahead, lines));
-        for (int i = 0; i < 2 && done >= 0; i++)
-            finish_scores(sums[done / SIDE % 2][i], SIDE, v_load(b->qt + b->k.d * W + lane + i * SIDE),
-                          b->s + done * HALF + i * SIDE, HALF, b->mb + lane + i * SIDE);
-    }
-}
-
-static void weigh_group(const struct sa_dots_block *b, int lane, float *pairs) {
-    struct weighing weighing = begin_weights(b->mb + lane, b->state.m + lane);
-    for (int j = 0; j < SA_BLOCK_KEYS; j += SA_SUM_KEYS)
-        weigh_strip(&weighing, b->s + lane % HALF, HALF, j, pairs, SIDE);
-    end_weights(&weighing, b->state.m + lane, b->state.l + lane, b->alpha + lane);
-}
-
-/* Of two groups, the dimensions from c on and the 16 after them, if there are any. */
-static void value_half(const struct sa_dots_block *b, int lane, int c, square (*turned)[2], const float *pairs) {
-    _Alignas(64) square sums[4];
-    const bool both = c + SIDE < b->v.d;
-    clear_sums(4);
-    for (int at = 0; at < BLOCK_PAIRS; at += SIDE)
-        multiply_values(turned[at / SIDE], both, pairs + at * SIDE, SIDE, BLOCK_PAIRS * SIDE, true);
-    store_sums(4, sums);
-    for (int i = 0; i < (both ? 4 : 2); i++)
-        add_sums(sums[i], smaller(b->v.d - c - i / 2 * SIDE, SIDE), b->fresh ? NULL : b->alpha + lane + i % 2 * SIDE,
-                 b->state.o + (c + i / 2 * SIDE) * W + lane + i % 2 * SIDE);
-}
-
-static void amx_block(const struct sa_dots_block *b) {
-    _Alignas(64) square turned[MOST_SQUARES][2];
-    float *const pairs = b->s + SA_BLOCK_KEYS * HALF;
-    const int lines = b->ahead->left / (2 * SA_BLOCK_KEYS / SIDE) + 1;
-    for (int g = 0; g < SA_TILE_GROUPS; g++) {
-        if (g % 2 == 0)
-            score_half(b, g * SIDE, lines);
-        weigh_group(b, g * SIDE, pairs + g * BLOCK_PAIRS * SIDE);
-    }
-    for (int c = 0; c < b->v.d; c += 2 * SIDE) {
-        for (int at = 0; at < MOST_SQUARES; at++)
-            for (int k = 0; k <= (c + SIDE < b->v.d); k++)
-                turn_values(sa_list_of(b->v) + at * SA_DOT_KEYS, c + k * SIDE, b->v.d, turned[at][k]);
-        for (int lane = 0; lane < W; lane += HALF)
-            value_half(b, lane, c, turned, pairs + lane * BLOCK_PAIRS);
-    }
-}
-
 /* ---------------------------------------------------------------- values that some rows do not see
  * As the instruction works, by multiply-adds. Blocks with NaN or inf at the edge of what is seen come here.
  */
@@ -594,6 +533,9 @@ static void amx_few_values(const float *p, int n_rows, struct sa_pointed v, floa
             }
     }
 }
+
+/* After what it is made of. */
+#include "kernels/amx_block.h"
 
 const struct sa_dots sa_dots_amx_bf16 = {.enter = amx_enter,
                                          .leave = amx_leave,

@@ -201,15 +201,29 @@ struct sa_products {
     void (*few_values)(const float *p, int n_rows, struct sa_pointed v, float *sums);
 };
 
+/* Of a block, the keys that some row and that every row of a group sees: begin <= all_begin and all_end <= end. */
+struct sa_seen {
+    int begin, end, all_begin, all_end;
+};
+
 /* What block() computes with, see there. */
 struct sa_dots_block {
     const float *qt;
-    struct sa_rows k, v;
-    float *s, *mb, *alpha; /* scratch: as of scores(), weights() and values() */
+    struct sa_rows k;
+    void *turned;              /* values as the kernel has them, kept for other tiles; NULL: they need not be */
+    const char *const *v_rows; /* NULL, or they are not there yet: where the rows of the first n_values keys stand */
+    int n_values, d_v;
+    int first_key;              /* what key 0 of the block is called in `keys` */
+    struct sa_lane_keys keys;   /* without bits */
+    const struct sa_seen *seen; /* [SA_TILE_GROUPS] */
+    float *s, *mb, *alpha;      /* scratch: as of scores(), weights() and values() */
     struct sa_state state;
     bool fresh; /* state->o has nothing in it yet, whatever stands there */
     struct sa_ahead *ahead;
 };
+
+/* Bytes of the values of a block as block() keeps them, aligned to 64 bytes. */
+static inline size_t sa_turned_bytes(int d) { return (size_t)SA_BLOCK_KEYS * 2 * (size_t)((d + 31) / 32 * 32); }
 
 /*
  * Where an instruction multiplies pairs of bf16 and adds both products to a float, q, k and v of bf16 need not become
@@ -250,8 +264,10 @@ struct sa_dots {
      * begin where the weights do, or before. */
     void (*few_pair)(int n_rows, int n_keys, const float *s, float *pairs);
 
-    /* scores(), weights() and values() of a whole tile with all SA_BLOCK_KEYS keys of a block, all of which every row
-     * sees: the same bits. NULL: there is nothing to be gained by it. */
+    /* scores(), weights() and values() of a tile with a block of which rows may see some keys only: the same bits. It
+     * has all keys of each SA_DOT_KEYS of which some row sees any, and their values are finite where some row does not
+     * see them. Factors are positive; groups that see nothing may be written over if they stand beside one that does.
+     * NULL: there is nothing to be gained by it. */
     void (*block)(const struct sa_dots_block *block);
 
     /* Of words: k.d counts those, k of few rows is SA_F32, which stands for them; keys of v are pairs, as are begins

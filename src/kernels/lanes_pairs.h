@@ -27,9 +27,16 @@ static void dots_pack(int n_rows, int d, float factor, float *qt) {
     }
 }
 
+/* A score, if s is one before it is scaled. */
+INLINE vf scaled(vf s, const vf *scale) {
+    if (scale)
+        s = s * *scale;
+    return s;
+}
+
 /* Sixteen weights of each lane, as weights1() has them, and their pairs, which may be written where the first of them
- * stand: all are read before. */
-INLINE vf pair_strip(const float *s, const int s_step, vf m, float *to, const int step) {
+ * stand: all are read before. scale: NULL, or what s is to be multiplied by. */
+INLINE vf pair_strip(const float *s, const int s_step, const vf *scale, vf m, float *to, const int step) {
     vf sum[4], pair[8];
     UNROLL
     for (int i = 0; i < 4; i += 2) {
@@ -37,10 +44,10 @@ INLINE vf pair_strip(const float *s, const int s_step, vf m, float *to, const in
         UNROLL
         for (int k = 0; k < 2; k++) {
             const float *at = s + (i + k) * s_step;
-            p[k][0] = v_load(at) - m;
-            p[k][1] = v_load(at + 8 * s_step) - m;
-            p[k][2] = v_load(at + 4 * s_step) - m;
-            p[k][3] = v_load(at + 12 * s_step) - m;
+            p[k][0] = scaled(v_load(at), scale) - m;
+            p[k][1] = scaled(v_load(at + 8 * s_step), scale) - m;
+            p[k][2] = scaled(v_load(at + 4 * s_step), scale) - m;
+            p[k][3] = scaled(v_load(at + 12 * s_step), scale) - m;
             exp2_each(4, p[k]);
             sum[i + k] = (p[k][0] + p[k][1]) + (p[k][2] + p[k][3]);
         }
@@ -66,9 +73,10 @@ INLINE struct weighing begin_weights(const float *mb, const float *m) {
 }
 
 /* Keys j .. j + 15, s_step floats apart, to pairs `step` floats apart; both begin with key 0. */
-INLINE void weigh_strip(struct weighing *weighing, const float *s, const int s_step, int j, float *pairs,
-                        const int step) {
-    weighing->sum = weighing->sum + pair_strip(s + j * s_step, s_step, weighing->shift, pairs + j / 2 * step, step);
+INLINE void weigh_strip(struct weighing *weighing, const float *s, const int s_step, const vf *scale, int j,
+                        float *pairs, const int step) {
+    const vf sum = pair_strip(s + j * s_step, s_step, scale, weighing->shift, pairs + j / 2 * step, step);
+    weighing->sum = weighing->sum + sum;
 }
 
 INLINE void end_weights(const struct weighing *weighing, float *m, float *l, float *alpha) {
@@ -81,7 +89,7 @@ static void dots_weights(int g, int begin, int end, float *s, const float *mb, f
     for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES) {
         struct weighing weighing = begin_weights(mb + lane, m + lane);
         for (int j = begin; j < end; j += SA_SUM_KEYS)
-            weigh_strip(&weighing, s + lane, W, j, s + lane, W);
+            weigh_strip(&weighing, s + lane, W, NULL, j, s + lane, W);
         end_weights(&weighing, m + lane, l + lane, alpha + lane);
     }
 }

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A block of keys at once, by AMX; included by amx_bf16.c. Two groups at a time go through scores, weights and values:
+ *
+ *     s      [2][256][16]  sums of k and q of two groups, each in a piece that registers are stored to row by row
+ *     pairs  [2][128][16]  of their weights, in place of the first half of s
+ *     turned [d_v / 32][8][2][16][16]  two times 16 dimensions of 32 keys in rows of 32 keys
+ *
+ * What costs here is not the products. s of all four groups is larger than the first-level cache, and to bring it there
+ * again takes longer than to bring k and v a second time. A register is read 50 cycles after the last product that it
+ * is a sum of at the earliest, so sums are stored when the next ones are under way. And after half a microsecond
+ * without products AMX goes to sleep, from which it wakes in as long a time.
+ */
+#ifndef SA_AMX_BLOCK_H
+#define SA_AMX_BLOCK_H
+
+enum {
+    GROUPS = 2, /* at a time */
+    GROUP_FLOATS = SA_BLOCK_KEYS * SIDE,
+    SQUARE_FLOATS = SIDE * SIDE
+};
+
+/* Two groups, and the squares of SA_DOT_KEYS keys that they see any of. */
+struct half {
+    const struct sa_dots_block *b;
+    int lane, begin, end; /* begin, end: keys */
+    float *s;
+};
+
+static bool is_empty(const struct half *half) { return half->begin >= half->end; }
+
+static struct half open_half(const struct sa_dots_block *b, int lane) {
+    const struct sa_seen *seen = b->seen + lane / SIDE;
+    struct half half = {b, lane, SA_BLOCK_KEYS, 0, b->s};
+    if (!b->turned)
+        half.s += lane / SIDE * GROUP_FLOATS; /* both are weighed before values are turned */
+    for (int i = 0; i < GROUPS; i++)
+        if (seen[i].begin < seen[i].end) {
+            half.begin = smaller(half.begin, seen[i].begin / SA_DOT_KEYS * SA_DOT_KEYS);
+            half.end = seen[i].end > half.end ? seen[i].end : half.end;
+        }
+    half.end = (half.end + SA_DOT_KEYS - 1) / SA_DOT_KEYS * SA_DOT_KEYS;
+    return half;
+}
+
+/* ---------------------------------------------------------------- scores */
+
+/* Sixteen keys to the sums i and j, while the sums of those before, x and y, are stored to `before`, if there were any.
+ */
+#define ADD_STEP(i, j, key, key_stride, right, right_stride, apart)                                                    \
+    load(LEFT, key, key_stride);                                                                                       \
+    load(RIGHT, right, right_stride);                                                                                  \
+    _tile_dpbf16ps(i, LEFT, RIGHT);                                                                                    \
+    load(RIGHT_2, (right) + (apart), right_stride);                                                                    \
+    _tile_dpbf16ps(j, LEFT, RIGHT_2);
+#define SCORE_KEYS(i, j, x, y)                                                                                         \
+    _tile_zero(i);                                                                                                     \
+    _tile_zero(j);                                                                                                     \
+    for (int step = 0; step < job->steps; step++) {                                                                    \
+        ADD_STEP(i, j, key + step * SIDE, stride * WORD, job->qt + step * SIDE * W, W * WORD, SIDE)                    \
+        if (step == 0)                                                                                                 \
+            STORE_TWO(x, y)                                                                                            \
+    }                                                                                                                  \
+    if (job->rest) {                                                                                                   \
+        copy_square(key + job->steps * SIDE, stride, SIDE, first_words(job->rest), copy);                              \
+        ADD_STEP(i, j, copy, ROW_BYTES, job->qt_rest[0][0], ROW_BYTES, SQUARE_FLOATS)                                  \
+        if (job->steps == 0)                                                                                           \
+            STORE_TWO(x, y)                                                                                            \
+    }
+#define STORE_TWO(x, y)                                                                                                \
+    if (before) {                                                                                                      \
+        store(x, before, ROW_BYTES);                                                                                   \
+        store(y, before + GROUP_FLOATS, ROW_BYTES);                                                                    \
+    }
+
+INLINE void score_even(const struct score_job *job, const float *key, ptrdiff_t stride, float *before) {
+    _Alignas(64) square copy;
+    SCORE_KEYS(0, 1, 2, 3)
+}
+
+INLINE void score_odd(const struct score_job *job, const float *key, ptrdiff_t stride, float *before) {
+    _Alignas(64) square copy;
+    SCORE_KEYS(2, 3, 0, 1)
+}
+
+/* Keys j .. j + 15 of the group of `lane`, of which some rows do not see some: those are hidden. */
+static void hide(const struct sa_dots_block *b, int lane, int j, float *s) {
+    for (int i = 0; i < SIDE; i++, s += SIDE)
+        v_store(s, v_select(visible(b->keys, lane, b->first_key + j + i), v_load(s), v_set1(-INFINITY)));
+}
+
+INLINE void take_largest(const struct half *half, int j) {
+    const struct sa_dots_block *b = half->b;
+    for (int i = 0; i < GROUPS; i++) {
+        float *s = half->s + i * GROUP_FLOATS + j * SIDE;
+        const int lane = half->lane + i * SIDE;
+        const struct sa_seen *seen = b->seen + lane / SIDE;
+        if (j < seen->all_begin || seen->all_end < j + SIDE)
+            hide(b, lane, j, s);
+        vf best = v_load(b->mb + lane);
+        UNROLL
+        for (int x = 0; x < SIDE; x++)
+            best = v_max(best, v_load(s + x * SIDE));
+        v_store(b->mb + lane, best);
+    }
+}
+
+/* Maxima are those of sums times a positive factor: rounding keeps the order. */
+static void score_half(const struct half *half, int lines) {
+    const struct sa_dots_block *b = half->b;
+    struct score_job job;
+    float *before = NULL;
+    open_job(&job, b->qt + half->lane, GROUPS, b->k.d);
+    for (int j = half->begin; j < half->end; j += SIDE) {
+        const float *key = b->k.data + j * b->k.stride;
+        if (j / SIDE % 2)
+            score_odd(&job, key, b->k.stride, before);
+        else
+            score_even(&job, key, b->k.stride, before);
+        fetch_run(next_run(b->ahead, lines));
+        if (before)
+            take_largest(half, j - SIDE);
+        before = half->s + j * SIDE;
+    }
+    if (before) {
+        store(2, before, ROW_BYTES); /* the last sixteen of a square */
+        store(3, before + GROUP_FLOATS, ROW_BYTES);
+        take_largest(half, half->end - SIDE);
+    }
+    for (int i = 0; i < GROUPS; i++) {
+        const int lane = half->lane + i * SIDE;
+        v_store(b->mb + lane, v_load(b->mb + lane) * v_load(b->qt + b->k.d * W + lane));
+    }
+}
+
+/* ---------------------------------------------------------------- weights */
+
+/* A product that nobody wants, every 0.2 us or so: awake, AMX takes one of the two units that multiply floats away, but
+ * to wake it costs more. */
+INLINE void stay_awake(void) { _tile_dpbf16ps(RIGHT_2, LEFT, RIGHT); }
+
+enum { AWAKE_KEYS = 64 };
+
+/* In place: sixteen are read before their eight pairs are written. */
+static void weigh_group(const struct half *half, int i) {
+    const struct sa_dots_block *b = half->b;
+    const int lane = half->lane + i * SIDE;
+    float *s = half->s + i * GROUP_FLOATS;
+    const vf scale = v_load(b->qt + b->k.d * W + lane);
+    struct weighing weighing = begin_weights(b->mb + lane, b->state.m + lane);
+    for (int j = half->begin; j < half->end; j += SA_SUM_KEYS) {
+        weigh_strip(&weighing, s, SIDE, &scale, j, s, SIDE);
+        if (j % AWAKE_KEYS == 0)
+            stay_awake();
+    }
+    end_weights(&weighing, b->state.m + lane, b->state.l + lane, b->alpha + lane);
+}
+
+/* ---------------------------------------------------------------- values */
+
+/* The dimensions from c on, and from c + 16 on, of the squares begin .. end. */
+static void turn_pair(const struct sa_dots_block *b, int c, int begin, int end, int lines, square (*to)[2]) {
+    for (int j = begin; j < end; j++) {
+        fetch_run(next_run(b->ahead, lines));
+        for (int k = 0; k < 2; k++)
+            if (c + k * SIDE < b->d_v)
+                turn_values(b->v_rows + j * SA_DOT_KEYS, c + k * SIDE, b->d_v, to[j][k]);
+            else
+                memset(to[j][k], 0, sizeof to[j][k]);
+    }
+}
+
+/* Sums that stand in registers: i and 2 + i are dimensions from c on, and from c + 16 on, of group i. */
+struct pending {
+    const struct half *half; /* NULL: nothing does */
+    int c;
+    _Alignas(64) square sums[4];
+};
+
+static void add_pending(struct pending *pending) {
+    for (int i = 0; i < 4 && pending->half; i++) {
+        const struct sa_dots_block *b = pending->half->b;
+        const int lane = pending->half->lane + i % 2 * SIDE, c = pending->c + i / 2 * SIDE;
+        if (c < b->d_v)
+            add_sums(pending->sums[i], smaller(b->d_v - c, SIDE), b->fresh ? NULL : b->alpha + lane,
+                     b->state.o + c * W + lane);
+    }
+    pending->half = NULL;
+}
+
+#define BEGIN_SUM(i)                                                                                                   \
+    if (pending->half)                                                                                                 \
+        store(i, pending->sums[i], ROW_BYTES);                                                                         \
+    _tile_zero(i);
+
+/* Two squares of dimensions by the pairs of two groups. */
+INLINE void begin_values(square *turned, const float *pairs, struct pending *pending) {
+    load(LEFT, turned[0], ROW_BYTES);
+    load(RIGHT, pairs, ROW_BYTES);
+    BEGIN_SUM(0)
+    _tile_dpbf16ps(0, LEFT, RIGHT);
+    load(RIGHT_2, pairs + GROUP_FLOATS, ROW_BYTES);
+    BEGIN_SUM(1)
+    _tile_dpbf16ps(1, LEFT, RIGHT_2);
+    load(LEFT_2, turned[1], ROW_BYTES);
+    BEGIN_SUM(2)
+    _tile_dpbf16ps(2, LEFT_2, RIGHT);
+    BEGIN_SUM(3)
+    _tile_dpbf16ps(3, LEFT_2, RIGHT_2);
+}
+
+static void add_values(const struct half *half, int c, square (*turned)[2], struct pending *pending) {
+    const int first = half->begin / SA_DOT_KEYS, end = half->end / SA_DOT_KEYS;
+    begin_values(turned[first], half->s + first * SQUARE_FLOATS, pending);
+    for (int j = first + 1; j < end; j++)
+        multiply_values(turned[j], true, half->s + j * SQUARE_FLOATS, SIDE, GROUP_FLOATS, true);
+    add_pending(pending);
+    pending->half = half;
+    pending->c = c;
+}
+
+static void finish_values(struct pending *pending) {
+    if (pending->half)
+        store_sums(4, pending->sums);
+    add_pending(pending);
+}
+
+/* ---------------------------------------------------------------- all of it */
+
+/* What groups that see nothing have for o. */
+static void clear_half(const struct half *half) {
+    const struct sa_dots_block *b = half->b;
+    for (int c = 0; c < b->d_v; c++)
+        for (int i = 0; i < GROUPS; i++)
+            v_store(b->state.o + c * W + half->lane + i * SIDE, v_set1(0.0f));
+}
+
+/* More at a time would have to wait for those before. */
+static int lines_of_strips(const struct sa_dots_block *b) { return b->ahead->left / (2 * SA_BLOCK_KEYS / SIDE) + 1; }
+
+static void weigh_half(const struct half *half, int lines) {
+    const struct sa_dots_block *b = half->b;
+    if (is_empty(half) && b->fresh)
+        clear_half(half);
+    if (is_empty(half))
+        return;
+    score_half(half, lines);
+    for (int i = 0; i < GROUPS; i++)
+        weigh_group(half, i);
+}
+
+/* With values that are kept, half by half. */
+static void add_kept(const struct sa_dots_block *b) {
+    const int lines = lines_of_strips(b);
+    struct pending pending = {.half = NULL};
+    square(*const turned)[2] = b->turned;
+    bool ready = !b->v_rows;
+    for (int lane = 0; lane < W; lane += GROUPS * SIDE) {
+        const struct half half = open_half(b, lane);
+        weigh_half(&half, lines);
+        for (int c = 0; c < b->d_v && !ready; c += 2 * SIDE)
+            turn_pair(b, c, 0, b->n_values / SA_DOT_KEYS, 0, turned + c / (2 * SIDE) * MOST_SQUARES);
+        ready = true;
+        for (int c = 0; c < b->d_v && !is_empty(&half); c += 2 * SIDE)
+            add_values(&half, c, turned + c / (2 * SIDE) * MOST_SQUARES, &pending);
+        finish_values(&pending);
+    }
+}
+
+/* Dimensions by dimensions, which are turned for both halves. */
+static void add_once(const struct sa_dots_block *b) {
+    const int lines = lines_of_strips(b);
+    _Alignas(64) square turned[MOST_SQUARES][2];
+    struct pending pending = {.half = NULL};
+    struct half half[2];
+    int begin = SA_BLOCK_KEYS, end = 0;
+    for (int i = 0; i < 2; i++) {
+        half[i] = open_half(b, i * GROUPS * SIDE);
+        weigh_half(&half[i], lines);
+        begin = smaller(begin, half[i].begin);
+        end = end > half[i].end ? end : half[i].end;
+    }
+    const int turns = (b->d_v + 2 * SIDE - 1) / (2 * SIDE) * (end - begin) / SA_DOT_KEYS;
+    const int rest = turns > 0 ? b->ahead->left / turns + 1 : 0;
+    for (int c = 0; c < b->d_v; c += 2 * SIDE) {
+        turn_pair(b, c, begin / SA_DOT_KEYS, end / SA_DOT_KEYS, rest, turned);
+        for (int i = 0; i < 2; i++)
+            if (!is_empty(&half[i]))
+                add_values(&half[i], c, turned, &pending);
+    }
+    finish_values(&pending);
+}
+
+static void amx_block(const struct sa_dots_block *b) {
+    if (b->turned)
+        add_kept(b);
+    else
+        add_once(b);
+}
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#include "turned.h"
+
+#include "near.h"
+
+/* Of the second-level cache of a core that has AMX. What does not fit comes from further away, as v itself would. */
+enum { MOST_BYTES = 2048 * 1024 };
+
+int sa_turned_room(const struct sa_kernels *kernels, const struct sa_problem *problem) {
+    const int64_t most = MOST_BYTES / (int64_t)sa_turned_bytes(problem->d_v);
+    int64_t n = 0;
+    if (!kernels->dots || !kernels->dots->block)
+        return 0;
+    for (int64_t i = 0; i < problem->n_seqs; i++) {
+        const struct sa_seq *seq = &problem->seqs[i];
+        const int64_t blocks = (seq->n_k + SA_BLOCK_KEYS - SA_DOT_KEYS) / SA_BLOCK_KEYS;
+        if (sa_in_pairs(problem, seq) && sa_seq_rows(problem, seq) > SA_TILE_ROWS && blocks > n)
+            n = blocks;
+    }
+    return (int)(n <= most ? n : most);
+}
+
+/* Where a tile's blocks find room all together, each has its place for all tiles; of more the first ones have. NULL:
+ * there is none. A single tile has no use for them afterwards. */
+static struct sa_turned_slot *slot_of(const struct sa_tile *t, int64_t at) {
+    const struct sa_workspace *space = t->space;
+    const int64_t first = t->group_first[0].lo / SA_BLOCK_KEYS,
+                  last = t->group_last[t->n_groups - 1].hi / SA_BLOCK_KEYS, block = at / SA_BLOCK_KEYS,
+                  n = space->room.n_turned;
+    if (n == 0 || sa_seq_rows(t->problem, t->seq) <= SA_TILE_ROWS || (block >= n && last - first >= n))
+        return NULL;
+    return &space->turned[block % n];
+}
+
+static bool is_same(const struct sa_cache *a, const struct sa_cache *b) {
+    return a->data == b->data && a->token == b->token && a->page == b->page && a->table == b->table &&
+           a->page_tokens == b->page_tokens && a->sink_end == b->sink_end && a->seen_begin == b->seen_begin &&
+           a->seen_end == b->seen_end;
+}
+
+static bool has(const struct sa_turned_slot *slot, const struct sa_tile *t, int64_t at, int n) {
+    return slot && slot->at == at && slot->n == n && is_same(&slot->v, &t->v);
+}
+
+bool sa_turned_are_kept(const struct sa_tile *t, int64_t at, int n) { return has(slot_of(t, at), t, at, n); }
+
+struct sa_turned sa_turned_of(const struct sa_tile *t, int64_t at, int n) {
+    const char **rows = t->space->rows;
+    struct sa_turned_slot *slot = slot_of(t, at);
+    if (has(slot, t, at, n))
+        return (struct sa_turned){slot->values, NULL};
+    sa_point_rows(&t->v, at, at + n, rows);
+    if (!slot)
+        return (struct sa_turned){NULL, rows};
+    *slot = (struct sa_turned_slot){t->v, at, n, SA_NOT_KNOWN, slot->values};
+    return (struct sa_turned){slot->values, rows};
+}
+
+bool sa_turned_are_finite(const struct sa_tile *t, int64_t at, int n) {
+    const char **rows = t->space->rows;
+    struct sa_turned_slot *slot = slot_of(t, at);
+    const bool kept = has(slot, t, at, n);
+    if (kept && slot->finite != SA_NOT_KNOWN)
+        return slot->finite == SA_FINITE;
+    sa_point_rows(&t->v, at, at + n, rows);
+    const bool finite = t->products->finite(sa_listed_rows(rows, n / 2, t->v.d));
+    if (kept)
+        slot->finite = finite ? SA_FINITE : SA_NOT_FINITE;
+    return finite;
+}

@@ -87,31 +87,38 @@ static void take_pairs(struct sa_tile *t, const struct sa_dots *dots) {
     t->k.d /= 2;
 }
 
-/* rows[r] = row r as floats; those of other types are brought near, as row at + r there. */
-static void find_queries(const struct sa_tile *t, int kv_head, int at, const float **rows) {
+/* rows[r] = row r: where it stands if it is used as it is, else brought near as floats, as row at + r there. */
+static void find_queries(const struct sa_tile *t, int kv_head, int at, const char **rows) {
     const struct sa_problem *problem = t->problem;
     const int stride = sa_near_stride(problem->d_qk);
+    const bool in_place = t->dots || problem->q_type == SA_F32;
     const struct sa_strided *q = &t->seq->q;
     const char *data = q->data + kv_head * problem->group * q->head;
     struct row row = first_row(t);
     for (int r = 0; r < t->n_rows; r++, row = next_row(t, row)) {
-        const char *from = data + row.token * q->token + row.head * q->head;
         float *near = t->space->near + (at + r) * stride;
-        if (problem->q_type != SA_F32)
-            t->kernels->widen((struct sa_stored){from, 0, 1, problem->d_qk, problem->q_type}, near, 0);
-        rows[r] = problem->q_type != SA_F32 ? near : (const float *)(const void *)from;
+        rows[r] = data + row.token * q->token + row.head * q->head;
+        if (in_place)
+            continue;
+        t->kernels->widen((struct sa_stored){rows[r], 0, 1, problem->d_qk, problem->q_type}, near, 0);
+        rows[r] = (const char *)near;
     }
 }
 
-static void pack_rows(const struct sa_tile *t, const float *const *rows, int n_rows) {
+static void pack_rows(const struct sa_tile *t, const char *const *rows, int n_rows) {
     const struct sa_problem *problem = t->problem;
-    t->kernels->pack(rows, n_rows, problem->d_qk, t->dots ? 1.0f : problem->factor, t->space->qt);
-    if (t->dots)
-        t->dots->pack(n_rows, problem->d_qk, problem->factor, t->space->qt);
+    const float *floats[SA_TILE_ROWS];
+    if (t->dots) {
+        t->dots->pack(rows, n_rows, problem->d_qk, problem->factor, t->space->qt);
+        return;
+    }
+    for (int r = 0; r < n_rows; r++)
+        floats[r] = (const float *)(const void *)rows[r];
+    t->kernels->pack(floats, n_rows, problem->d_qk, problem->factor, t->space->qt);
 }
 
 static void pack_queries(const struct sa_tile *t, int kv_head) {
-    const float *rows[SA_TILE_ROWS];
+    const char *rows[SA_TILE_ROWS];
     find_queries(t, kv_head, 0, rows);
     pack_rows(t, rows, t->n_rows);
 }
@@ -120,7 +127,7 @@ static void pack_queries(const struct sa_tile *t, int kv_head) {
 static void pack_abreast(const struct sa_tile *tiles, int kv_head) {
     const int n = sa_abreast(tiles->seq), step = sa_rows_abreast(tiles->n_rows),
               pass_rows = tiles->kernels->pass_groups * SA_GROUP_ROWS;
-    const float *rows[SA_TILE_ROWS];
+    const char *rows[SA_TILE_ROWS];
     for (int i = 0; i < n; i++) {
         find_queries(&tiles[i], kv_head + i, i * step, rows + i * step);
         for (int r = tiles->n_rows; r < step; r++)

@@ -172,24 +172,26 @@ static struct values values_map(void) {
 START_TEST(queries_become_pairs) {
     const struct sa_kernels *kernels = kernels_with_dots(_i);
     struct dice dice = {1};
-    static float row[W][MAX_D];
-    const float *rows[W];
-    for (int i = 0; i < W; i++)
-        rows[i] = row[i];
+    struct fenced memory = fenced_map(W * MAX_D / 2);
+    const char *rows[W];
     for (int i = 0; kernels && i < N_DIMS; i++) {
         const int d = 2 * dims[i], n_rows = (int)roll_between(&dice, 1, W);
-        for (int r = 0; r < n_rows; r++)
-            for (int c = 0; c < d; c++)
-                row[r][c] = half_of(roll_pair(&dice), 1);
-        kernels->pack(rows, n_rows, d, 1.0f, qt);
-        kernels->dots->pack(n_rows, d, 0.3f, qt);
         for (int r = 0; r < n_rows; r++) {
-            for (int c = 0; c < d / 2; c++)
-                must(bits_of(qt[c * W + r]) == bits_of(joined(row[r][2 * c], row[r][2 * c + 1])), "q %d of row %d", c,
-                     r);
+            char *row = (char *)memory.end - (r + 1) * d * 2 - r % 3 * 2; /* of any alignment, the first at the end */
+            for (int c = 0; c < d; c++) {
+                const uint16_t any = (uint16_t)roll(&dice);
+                memcpy(row + 2 * c, &any, sizeof any);
+            }
+            rows[r] = row;
+        }
+        kernels->dots->pack(rows, n_rows, d, 0.3f, qt);
+        for (int r = 0; r < n_rows; r++) {
             must(qt[d / 2 * W + r] == 0.3f, "the factor of row %d", r);
+            for (int c = 0; c < d / 2; c++)
+                must(memcmp(&qt[c * W + r], rows[r] + 4 * c, 4) == 0, "q %d of row %d", c, r);
         }
     }
+    fenced_unmap(&memory);
 }
 END_TEST
 

@@ -249,8 +249,8 @@ struct sa_dots {
     void (*enter)(bool few);
     void (*leave)(void);
 
-    /* From what pack() left with a factor of 1, in place. n_rows: those of the tile. */
-    void (*pack)(int n_rows, int d, float factor, float *qt);
+    /* As pack(), from rows of bf16 where they stand, with the factor that scores will be multiplied by. */
+    void (*pack)(const char *const *rows, int n_rows, int d, float factor, float *qt);
 
     /* As weights(), for the keys begin .. end - 1 of one group, both multiples of 16, from s[0] on; the new s as pairs,
      * those of keys j and j + 1 in s[j / 2]. */

@@ -26,7 +26,7 @@ INLINE float few_sum16(const float *p) {
     memcpy(&a, p, sizeof a);
     memcpy(&b, p + STRIP_ROWS, sizeof b);
     a = a + b;
-    const half t4 = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
+    const half_strip t4 = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
     return (t4[0] + t4[2]) + (t4[1] + t4[3]);
 }
 

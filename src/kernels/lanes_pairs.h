@@ -13,18 +13,41 @@
 #include "kernels/lanes_base.h"
 
 #include "kernels/lanes_exp2.h"
+#include "kernels/lanes_strips.h"
 
 _Static_assert((int)PASS_GROUPS == (int)SA_TILE_GROUPS, "dots_pack() takes a tile for a pass");
 
-/* Elements of q are bf16 already: their upper halves are all there is. */
-static void dots_pack(int n_rows, int d, float factor, float *qt) {
-    const int n_lanes = (n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS * SA_GROUP_ROWS;
-    for (int lane = 0; lane < n_lanes; lane += LANES) {
-        float *to = qt + lane;
-        for (int c = 0; c < d; c += 2, to += W)
-            v_store(to, v_pair(v_load(qt + c * W + lane), v_load(qt + (c + 1) * W + lane)));
-        v_store(to, v_set1(factor));
+/* Words are moved, not read: what they are as floats does not matter. */
+static void pack_words(const char *const eight[STRIP_ROWS], int n_words, float *qt) {
+    const char *const rows[STRIP_ROWS] = {eight[0], eight[1], eight[2], eight[3],
+                                          eight[4], eight[5], eight[6], eight[7]};
+    int c = 0;
+    for (; c + STRIP_COLUMNS <= n_words; c += STRIP_COLUMNS) {
+        strip r[4];
+        UNROLL
+        for (int i = 0; i < 4; i++)
+            strip_of_rows(&r[i], rows[i] + c * sizeof *qt, rows[i + 4] + c * sizeof *qt);
+        strip_transpose(r);
+        UNROLL
+        for (int i = 0; i < 4; i++)
+            memcpy(qt + (c + i) * W, &r[i], sizeof r[i]);
     }
+    for (; c < n_words; c++)
+        for (int i = 0; i < STRIP_ROWS; i++)
+            memcpy(qt + c * W + i, rows[i] + c * sizeof *qt, sizeof *qt);
+}
+
+static void dots_pack(const char *const *rows, int n_rows, int d, float factor, float *qt) {
+    static const char zeros[SA_MAX_D * 2];
+    const int n_lanes = (n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS * SA_GROUP_ROWS;
+    for (int r = 0; r < n_lanes; r += STRIP_ROWS) {
+        const char *eight[STRIP_ROWS];
+        for (int i = 0; i < STRIP_ROWS; i++)
+            eight[i] = r + i < n_rows ? rows[r + i] : zeros;
+        pack_words(eight, d / 2, qt + r);
+    }
+    for (int lane = 0; lane < n_lanes; lane += LANES)
+        v_store(qt + d / 2 * W + lane, v_set1(factor));
 }
 
 /* A score, if s is one before it is scaled. */

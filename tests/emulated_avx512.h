@@ -76,6 +76,9 @@ EMULATED __m512i emulated_join(__m256i low, __m256i high) {
     return simde_mm512_inserti64x4(simde_mm512_castsi256_si512(low), high, 1);
 }
 
+#define _mm512_zextps256_ps512(a)                                                                                      \
+    simde_mm512_castsi512_ps(emulated_join(simde_mm256_castps_si256(a), simde_mm256_setzero_si256()))
+
 EMULATED __m512i emulated_cvtps_epi32(__m512 a) {
     return emulated_join(simde_mm256_cvtps_epi32(_mm512_extractf32x8_ps(a, 0)),
                          simde_mm256_cvtps_epi32(_mm512_extractf32x8_ps(a, 1)));

@@ -17,6 +17,7 @@
  *     v_fma_few                     the same, or a function that does it
  *     v_fma_onto                    the same, c being a sum that stays in its register
  *     v_load_any v_store_any        memory of any alignment
+ *     v_of_eight(p)                 LANES of 8 floats in aligned memory, or all of them and zeros
  *     v_max v_min                   a > b ? a : b, a < b ? a : b: the second operand if either is NaN
  *     v_div
  *     v_max_abs(a, b)               the larger of |a| and b, which has no sign: inf above all numbers, NaN above inf

@@ -164,7 +164,7 @@ static void lanes_few_values(const float *p, int n_rows, struct sa_pointed v, fl
 
 /* Four dimensions of o: rows of sums to lanes, eight of them whatever the tile has. */
 INLINE void few_add_strip(const float *sums, int width, const float *alpha, float *o) {
-    _Alignas(64) float column[STRIP_COLUMNS][SA_GROUP_ROWS] = {{0}};
+    _Alignas(64) float column[STRIP_COLUMNS][STRIP_ROWS];
     strip r[4];
     UNROLL
     for (int i = 0; i < 4; i++)
@@ -175,7 +175,7 @@ INLINE void few_add_strip(const float *sums, int width, const float *alpha, floa
         memcpy(column[i], &r[i], sizeof r[i]);
         for (int lane = 0; lane < SA_FEW_ROWS; lane += LANES)
             v_store(o + i * W + lane,
-                    v_fma_few(v_load(o + i * W + lane), v_load(alpha + lane), v_load(column[i] + lane)));
+                    v_fma_few(v_load(o + i * W + lane), v_load(alpha + lane), v_of_eight(column[i] + lane)));
     }
 }
 
@@ -185,11 +185,12 @@ static void lanes_few_add(int d, const float *sums, const float *alpha, float *o
     for (; c + STRIP_COLUMNS <= d; c += STRIP_COLUMNS)
         few_add_strip(sums + c, width, alpha, o + c * W);
     for (; c < d; c++) {
-        _Alignas(64) float column[SA_GROUP_ROWS] = {0};
+        _Alignas(64) float column[STRIP_ROWS];
         for (int r = 0; r < SA_FEW_ROWS; r++)
             column[r] = sums[r * width + c];
         for (int lane = 0; lane < SA_FEW_ROWS; lane += LANES)
-            v_store(o + c * W + lane, v_fma_few(v_load(o + c * W + lane), v_load(alpha + lane), v_load(column + lane)));
+            v_store(o + c * W + lane,
+                    v_fma_few(v_load(o + c * W + lane), v_load(alpha + lane), v_of_eight(column + lane)));
     }
 }
 

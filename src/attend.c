@@ -334,7 +334,7 @@ void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *proble
                                     .after = &after};
     const struct sa_dots *dots = sa_dots_of(kernels, problem, seq);
     sa_ahead_of_item(tiles, splits, item, next);
-    sa_enter_dots(dots, sa_tile_rows(problem, seq, item.tile) <= SA_FEW_ROWS);
+    sa_enter_dots(dots);
     if (item.split == SA_WHOLE)
         attend_whole(tiles, item);
     else

@@ -48,9 +48,9 @@ static inline const struct sa_dots *sa_dots_of(const struct sa_kernels *kernels,
     return kernels->dots && sa_in_pairs(problem, seq) ? kernels->dots : NULL;
 }
 
-static inline void sa_enter_dots(const struct sa_dots *dots, bool few) {
+static inline void sa_enter_dots(const struct sa_dots *dots) {
     if (dots && dots->enter)
-        dots->enter(few);
+        dots->enter();
 }
 
 static inline void sa_leave_dots(const struct sa_dots *dots) {

@@ -70,17 +70,20 @@ struct sa_stored sa_scales_of(const struct sa_cache *cache, int64_t begin, int n
                               cache->scale_token, n, 1, cache->scale_type};
 }
 
-/* Between sink keys and a window lie keys that nobody sees: zeros, computed with the others and masked. */
+/* Keys that nobody sees, as between sink keys and a window, or beside them in a square: zeros, computed with the others
+ * and masked. Entries of their pages are not looked at. */
 static void bring(const struct sa_kernels *kernels, const struct sa_cache *cache, int64_t begin, int64_t end,
                   float *near) {
     const int stride = sa_near_stride(cache->d);
     for (int n; begin < end; begin += n, near += n * stride) {
-        const struct sa_stored run = sa_stored_of(cache, begin, end);
-        n = run.n;
-        if (exists(cache, begin))
+        if (exists(cache, begin)) {
+            const struct sa_stored run = sa_stored_of(cache, begin, end);
+            n = run.n;
             kernels->widen(run, near, stride);
-        else
-            memset(near, 0, (size_t)(n * stride) * sizeof(float));
+            continue;
+        }
+        n = (int)sa_clamp(cache->page_tokens - begin % cache->page_tokens, 1, end - begin);
+        memset(near, 0, (size_t)(n * stride) * sizeof(float));
     }
 }
 

@@ -384,27 +384,29 @@ static const double LATEST = 0.01;
  * two threads. Where values are kept for a head's other tiles that does not count. */
 enum { LEAST_TURNS = 4 };
 
-static bool may_go_by_heads(const struct sa_plan *plan, const struct sa_problem *problem, int n_threads) {
-    int64_t n_tiles = 0, n_heads = 0;
-    if (plan->n_domains > 1 || plan->splits.n > 0 || plan->n_runs <= problem->n_seqs)
+static bool may_go_by_heads(const struct sa_plan *plan, const struct sa_problem *problem,
+                            const struct sa_team_shape *team) {
+    int64_t n_tiles = 0, n_sequences = 0;
+    const bool alike = domain_speed(team, 0) == team->n_threads; /* a slow thread may take a long item last */
+    if (plan->n_domains > 1 || !alike || plan->splits.n > 0 || plan->n_runs <= problem->n_seqs)
         return false;
     for (int64_t i = 0; i < problem->n_seqs; i++) {
         n_tiles += sa_seq_tiles(problem, &problem->seqs[i]);
-        n_heads += problem->seqs[i].n_q > 0;
+        n_sequences += problem->seqs[i].n_q > 0;
     }
-    return problem->n_turned > 0 || n_tiles >= LEAST_TURNS * n_threads * n_heads;
+    return problem->n_turned > 0 || n_tiles >= LEAST_TURNS * team->n_threads * n_sequences;
 }
 
 /* From the last item on: when it is taken the others have at most done what they share before it, so that it ends late
  * by no more than its cost less an even share of it and of what follows. */
 static bool ends_evenly(const struct cut *cut) {
     const struct sa_plan *plan = cut->plan;
-    const double speeds = domain_speed(cut->team, 0), may_wait = LATEST * plan->cost / speeds;
+    const double n_threads = cut->team->n_threads, may_wait = LATEST * plan->cost / n_threads;
     double left = 0;
-    for (int64_t i = plan->n_items; i-- > 0 && left < plan->largest * speeds;) {
+    for (int64_t i = plan->n_items; i-- > 0 && left < plan->largest * n_threads;) {
         const double cost = sa_item_cost(plan, cut->problem, cut->team->model, sa_plan_item(plan, 0, i));
         left += cost;
-        if (cost - left / speeds > may_wait)
+        if (cost - left / n_threads > may_wait)
             return false;
     }
     return true;
@@ -445,7 +447,7 @@ bool sa_plan_make(struct sa_plan *plan, const struct sa_problem *problem, const 
     if (part_cost > 0 && (!sa_splits_make(&plan->splits, problem, team->model, part_cost) ||
                           (plan->splits.n > 0 && !cut_all(plan, problem, team, false))))
         return false;
-    if (may_go_by_heads(plan, problem, team->n_threads)) {
+    if (may_go_by_heads(plan, problem, team)) {
         if (!cut_all(plan, problem, team, true))
             return false;
         order_runs(plan);

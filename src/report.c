@@ -249,7 +249,7 @@ void sa_report_item(const struct sa_kernels *kernels, const struct sa_problem *p
                   begin = seq->first_key + item % report->n_ranges * report->range_keys;
     const int64_t end = min64(begin + report->range_keys, seq->n_k);
     const struct sa_dots *dots = sa_dots_of(kernels, problem, seq);
-    sa_enter_dots(dots, false);
+    sa_enter_dots(dots);
     if (item < report->n_weights)
         report_weights(&k, item / report->n_ranges, begin, end);
     else

@@ -7,26 +7,19 @@
 enum { MOST_BYTES = 2048 * 1024 };
 
 int sa_turned_room(const struct sa_kernels *kernels, const struct sa_problem *problem) {
-    const int64_t most = MOST_BYTES / (int64_t)sa_turned_bytes(problem->d_v);
-    int64_t n = 0;
-    if (!kernels->dots || !kernels->dots->block)
-        return 0;
-    for (int64_t i = 0; i < problem->n_seqs; i++) {
-        const struct sa_seq *seq = &problem->seqs[i];
-        const int64_t blocks = (seq->n_k + SA_BLOCK_KEYS - SA_DOT_KEYS) / SA_BLOCK_KEYS;
-        if (sa_in_pairs(problem, seq) && sa_seq_rows(problem, seq) > SA_TILE_ROWS && blocks > n)
-            n = blocks;
-    }
-    return (int)(n <= most ? n : most);
+    bool any = false;
+    for (int64_t i = 0; i < problem->n_seqs && kernels->dots && kernels->dots->block; i++)
+        any = any || sa_in_pairs(problem, &problem->seqs[i]);
+    return any ? (int)(MOST_BYTES / (int64_t)sa_turned_bytes(problem->d_v)) : 0;
 }
 
 /* Where a tile's blocks find room all together, each has its place for all tiles; of more the first ones have. NULL:
  * there is none. A single tile has no use for them afterwards. */
 static struct sa_turned_slot *slot_of(const struct sa_tile *t, int64_t at) {
     const struct sa_workspace *space = t->space;
-    const int64_t first = t->group_first[0].lo / SA_BLOCK_KEYS,
-                  last = t->group_last[t->n_groups - 1].hi / SA_BLOCK_KEYS, block = at / SA_BLOCK_KEYS,
-                  n = space->room.n_turned;
+    const int64_t lo = sa_clamp(t->group_first[0].lo, t->seq->first_key, t->seq->n_k);
+    const int64_t first = lo / SA_BLOCK_KEYS, last = t->group_last[t->n_groups - 1].hi / SA_BLOCK_KEYS,
+                  block = at / SA_BLOCK_KEYS, n = space->room.n_turned;
     if (n == 0 || sa_seq_rows(t->problem, t->seq) <= SA_TILE_ROWS || (block >= n && last - first >= n))
         return NULL;
     return &space->turned[block % n];

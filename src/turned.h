@@ -6,7 +6,7 @@
 
 #include "block.h"
 
-/* Blocks that a thread keeps in a call; 0: its kernels have no use for any. */
+/* Blocks that a thread has room for, whatever their sequences' lengths; 0: its kernels have no use for any. */
 int sa_turned_room(const struct sa_kernels *kernels, const struct sa_problem *problem);
 
 /* Those of the first n keys of the block that begins at key `at`, n a multiple of SA_DOT_KEYS. What nobody sees may

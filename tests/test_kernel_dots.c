@@ -35,9 +35,9 @@ static const struct sa_kernels *kernels_with_dots(int isa) {
     return NULL;
 }
 
-static void enter(const struct sa_kernels *kernels, bool few) {
+static void enter(const struct sa_kernels *kernels) {
     if (kernels && kernels->dots->enter)
-        kernels->dots->enter(few);
+        kernels->dots->enter();
 }
 
 static void leave(const struct sa_kernels *kernels) {
@@ -342,7 +342,7 @@ static void check_values(int isa, const struct sa_dots *dots, struct values *val
 
 START_TEST(scores_and_values) {
     const struct sa_kernels *kernels = kernels_with_dots(_i);
-    enter(kernels, false);
+    enter(kernels);
     struct dice dice = {5};
     struct fenced memory = fenced_map(MAX_PAIRS * (MAX_D / 2 + 20));
     struct values values = values_map();
@@ -563,7 +563,7 @@ START_TEST(blocks_at_once) {
     w.k = fenced_map(MAX_KEYS * MAX_D / 2);
     w.v = fenced_map(MAX_KEYS * MAX_D / 2);
     w.turned = fenced_map(sa_turned_bytes(MAX_D) / sizeof(float));
-    enter(kernels, false);
+    enter(kernels);
     for (int i = 0; kernels && kernels->dots->block && i < 8 * 2 * N_SIGHTS; i++) {
         roll_whole(&dice, &w, sizes[i % 8], i / 16, i / 8 % 2);
         do_steps(kernels->dots, &w, wanted);
@@ -656,7 +656,7 @@ static int few_places(int n) { return SA_RUN_KEYS / n < MAX_PLACES ? SA_RUN_KEYS
 
 START_TEST(few_rows) {
     const struct sa_kernels *kernels = kernels_with_dots(_i);
-    enter(kernels, true);
+    enter(kernels);
     struct dice dice = {7};
     struct few few = {.memory = fenced_map(SA_RUN_KEYS * MAX_D),
                       .list = fenced_map(SA_RUN_KEYS * sizeof(char *) / sizeof(float))};

@@ -5,6 +5,7 @@
 #include "memory.h"
 
 #include "box.h"
+#include "fenced.h"
 #include "heap.h"
 #include "plan.h"
 #include "spied.h"
@@ -127,6 +128,31 @@ START_TEST(calling_for_documents) {
     ck_assert_int_eq(fail_call(forward, 2, box), n + 1);
     ck_assert_int_eq(info_of(engine, box).workspace_bytes - plain.workspace_bytes, 8 * n_blocks);
     box_free(box);
+    sa_engine_destroy(engine);
+}
+END_TEST
+
+/* Of every type, if nothing is split. */
+START_TEST(scratch_memory_does_not_grow_with_n) {
+    enum { MOST = 20000, D = 64 };
+    sa_engine *engine = engine_of(1);
+    struct fenced memory = fenced_map(2 * MOST * D);
+    for (int type = SA_F32; type <= SA_F16; type++) {
+        int64_t bytes = 0;
+        for (int n = 1; n <= MOST; n = 3 * n + 7) {
+            const sa_tensor x = {memory.begin, 0, 0};
+            const sa_sequence sequence = {
+                .n_q = n, .n_k = n, .q = x, .k = x, .v = x, .o = {memory.begin + MOST * D, 0, 0}};
+            const sa_batch batch = {SA_BATCH_HEAD, .n_sequences = 1, .sequences = &sequence, .n_query_heads = 1,
+                                    .d_qk = D,     .q_type = type,   .k_type = type,         .v_type = type};
+            sa_batch_info info = {.struct_size = sizeof info};
+            const sa_status status = sa_batch_get_info(engine, &batch, &info);
+            must(status == SA_OK, "%s", sa_last_reason());
+            must(bytes == 0 || info.workspace_bytes == bytes, "type %d, %d tokens", type, n);
+            bytes = info.workspace_bytes;
+        }
+    }
+    fenced_unmap(&memory);
     sa_engine_destroy(engine);
 }
 END_TEST
@@ -441,6 +467,7 @@ int main(void) {
     tcase_add_test(quiet, the_second_call_for_reports);
     tcase_add_test(quiet, alternating_shapes);
     tcase_add_test(quiet, looking_at_the_engine);
+    tcase_add_test(quiet, scratch_memory_does_not_grow_with_n);
     TCase *parts = add_case(suite, "parts");
     tcase_add_test(parts, a_buffer_grows_and_keeps);
     tcase_add_test(parts, a_buffer_that_cannot_grow_stays);

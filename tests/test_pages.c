@@ -6,6 +6,7 @@
 
 #include "elements.h"
 #include "engines.h"
+#include "fenced.h"
 #include "paged.h"
 #include "reference.h"
 
@@ -245,6 +246,51 @@ static void check_entries(struct drawn *drawn, sa_engine *engine, const sa_seque
         }
 }
 
+/* A causal chunk in the middle of a cache, the table of which ends with the last page that a query sees. */
+enum { CHUNK = 64, CHUNK_KEYS = 512, CHUNK_D = 64 };
+
+static sa_status attend_chunk(sa_engine *engine, const uint16_t *x, int64_t offset, int page, const int32_t *table,
+                              float *o) {
+    const sa_tensor rows = {x, 0, 0};
+    const sa_sequence sequence = {
+        .n_q = CHUNK,
+        .n_k = CHUNK_KEYS,
+        .q = rows,
+        .k = rows,
+        .v = rows,
+        .o = {o, 0, 0},
+        .flags = SA_SEQ_Q_OFFSET,
+        .q_offset = offset,
+        .k_pages = {.table = table, .n_pages = table ? CHUNK_KEYS / page : 0, .page_tokens = table ? page : 0}};
+    const sa_batch batch = {SA_BATCH_HEAD,      .n_sequences = 1,  .sequences = &sequence,
+                            .n_query_heads = 1, .d_qk = CHUNK_D,   .q_type = SA_BF16,
+                            .k_type = SA_BF16,  .v_type = SA_BF16, .flags = SA_CAUSAL};
+    return sa_batch_forward(engine, &batch);
+}
+
+START_TEST(entries_that_nobody_needs_may_be_missing) {
+    static uint16_t x[CHUNK_KEYS * CHUNK_D];
+    static float wanted[CHUNK * CHUNK_D], got[CHUNK * CHUNK_D];
+    sa_engine *engine = engine_with(_i, 1);
+    struct dice dice = {7};
+    struct fenced memory = fenced_map(CHUNK_KEYS);
+    for (int i = 0; i < CHUNK_KEYS * CHUNK_D; i++)
+        x[i] = (uint16_t)(0x3e80 + (roll(&dice) & 0x807f)); /* 0.25 to 0.5, either sign */
+    for (int page = 1; engine && page <= 64; page *= 4)
+        for (int64_t offset = 0; offset + CHUNK <= CHUNK_KEYS; offset += 37) {
+            const int n = (int)(offset + CHUNK - 1) / page + 1;
+            int32_t *table = (int32_t *)memory.end - n;
+            for (int i = 0; i < n; i++)
+                table[i] = i;
+            must(attend_chunk(engine, x, offset, page, NULL, wanted) == SA_OK, "%s", sa_last_reason());
+            must(attend_chunk(engine, x, offset, page, table, got) == SA_OK, "%s", sa_last_reason());
+            must(memcmp(got, wanted, sizeof got) == 0, "pages of %d, offset %d", page, (int)offset);
+        }
+    fenced_unmap(&memory);
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 START_TEST(entries_that_are_no_pages_are_refused) {
     sa_engine *engine = engine_with(SA_ISA_GENERIC, 2);
     for (int i = 0; engine && i < 40; i++) {
@@ -279,6 +325,7 @@ int main(void) {
     tcase_add_loop_test(tcase, values_alone_in_pages, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, pages_that_nobody_sees_are_not_looked_at, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, pages_that_were_given_up_are_not_touched, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(tcase, entries_that_nobody_needs_may_be_missing, ISA_FIRST, ISA_END);
     tcase_add_test(tcase, entries_that_are_no_pages_are_refused);
     return run_suite(suite);
 }

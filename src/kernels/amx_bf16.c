@@ -41,7 +41,6 @@ typedef float square[SIDE][SIDE];
 #define RIGHT       5
 #define LEFT_2      6
 #define RIGHT_2     7
-#define FEW_SUM     6
 #define FEW_LEFT    7
 #define EACH_SUM(X) X(0) X(1) X(2) X(3)
 
@@ -64,15 +63,11 @@ struct shapes {
 };
 _Static_assert(sizeof(struct shapes) == 64, "as the instruction wants it");
 
-static const struct shapes all_square = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}},
-                           some_flat = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 8, 8}};
+static const struct shapes all_square = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
 
-static void amx_enter(bool few) {
-    if (few)
-        _tile_loadconfig(&some_flat);
-    else
-        _tile_loadconfig(&all_square);
-}
+static int smaller(int a, int b) { return a < b ? a : b; }
+
+static void amx_enter(void) { _tile_loadconfig(&all_square); }
 
 static void amx_leave(void) { _tile_release(); }
 
@@ -308,8 +303,6 @@ static void add_sums(square sums, int n, const float *alpha, float *o) {
         v_store(o, alpha ? v_fma(v_load(o), v_load(alpha), v_load(sums[c])) : v_load(sums[c]));
 }
 
-static int smaller(int a, int b) { return a < b ? a : b; }
-
 static void amx_values(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v,
                        const float *alpha, float *o, struct sa_ahead *ahead) {
     _Alignas(64) square sums[4], turned[MOST_SQUARES][2];
@@ -446,48 +439,95 @@ static void score_few_keys(const char *key, ptrdiff_t stride, int d, square *que
     store(0, sums, ROW_BYTES);
 }
 
+/* Scores that have yet to be written: to[r][0 .. 15]. */
+struct few_scored {
+    float *to; /* NULL: there are none */
+    const float *factor;
+    _Alignas(64) square sums;
+};
+
+static void write_scored(struct few_scored *scored, int n_rows) {
+    for (int r = 0; r < n_rows && scored->to; r++)
+        for (int x = 0; x < SIDE; x++)
+            scored->to[r * SA_FEW_STRIDE + x] = scored->sums[x][r] * scored->factor[r];
+    scored->to = NULL;
+}
+
+/* What registers were stored to is read when the next keys are under way: it takes a while to get there. */
 static void amx_few_scores(const float *qt, int n_rows, struct sa_pointed k, float *s) {
-    _Alignas(64) square queries[MOST_STEPS], sums;
+    _Alignas(64) square queries[MOST_STEPS];
+    struct few_scored scored[2] = {{.to = NULL}, {.to = NULL}};
     struct cursor cursor = cursor_of(&k);
+    int now = 0;
+    amx_enter();
     for (int at = 0; at < k.n; at += k.turn) {
         const int n = k.n - at < k.turn ? k.n - at : k.turn;
         for (int i = 0; i < k.places; i++) {
-            const float *own = qt + i * k.q_rows, *factor = own + k.d * W;
+            const float *own = qt + i * k.q_rows;
             if (at + i == 0 || k.q_rows)
                 copy_queries(own, n_rows, k.d, queries);
-            for (int j = at; j < at + n; j += SIDE) {
-                float *to = s + i * SA_FEW_ROWS * SA_FEW_STRIDE + j;
+            for (int j = at; j < at + n; j += SIDE, now = !now) {
                 set_near(&k, i, at, j, SIDE, &cursor);
-                score_few_keys(k.row[i * k.apart + j], k.stride, k.d, queries, sums, &cursor);
-                for (int r = 0; r < n_rows; r++)
-                    for (int x = 0; x < SIDE; x++)
-                        to[r * SA_FEW_STRIDE + x] = sums[x][r] * factor[r];
+                score_few_keys(k.row[i * k.apart + j], k.stride, k.d, queries, scored[now].sums, &cursor);
+                scored[now].to = s + i * SA_FEW_ROWS * SA_FEW_STRIDE + j;
+                scored[now].factor = own + k.d * W;
+                write_scored(&scored[!now], n_rows);
             }
         }
     }
+    write_scored(&scored[!now], n_rows);
 }
 
 /* ---------------------------------------------------------------- few rows: values */
 
-/* Right: 16 dimensions from c on of 32 rows, of which there may be fewer. */
-INLINE void load_woven(const char *const *row, int n, int d, int c) {
-    _Alignas(64) square woven;
+enum { FEW_SQUARES = 4 }; /* of 16 dimensions, at a time */
+
+/* Registers of so many rows: sums, and weights. */
+#define EACH_FEW_SUM(X) X(0, 1) X(1, 2) X(2, 3) X(3, 6)
+
+static void enter_few(int n_rows) {
+    struct shapes shapes = all_square;
+#define SHAPE(i, sum) shapes.rows[sum] = (uint8_t)n_rows;
+    EACH_FEW_SUM(SHAPE)
+#undef SHAPE
+    shapes.rows[FEW_LEFT] = (uint8_t)n_rows;
+    _tile_loadconfig(&shapes);
+}
+
+/* Up to 32 keys of a place, dimensions from c on. */
+struct few_woven {
+    int n_squares; /* 0: nothing is woven */
+    int n;         /* keys */
+    const float *p;
+    float *sums;
+    _Alignas(64) square squares[FEW_SQUARES];
+};
+
+/* 16 dimensions from c on of 32 rows, of which there may be fewer. */
+INLINE void weave(const char *const *row, int n, int d, int c, square woven) {
     if (n == 2 * SIDE && c + SIDE <= d) {
         UNROLL
         for (int i = 0; i < SIDE; i++)
             v_store(woven[i], v_pair_of_rows(row[2 * i] + 2 * c, row[2 * i + 1] + 2 * c));
-    } else
-        for (int i = 0; i < SIDE; i++)
-            v_store(woven[i], 2 * i >= n
-                                  ? v_set1(0.0f)
-                                  : dots_rest(row[2 * i] + 2 * c, row[2 * i + 1] + 2 * c, d - c < SIDE ? d - c : SIDE));
-    load(RIGHT, woven, ROW_BYTES);
+        return;
+    }
+    for (int i = 0; i < SIDE; i++)
+        v_store(woven[i], 2 * i >= n ? v_set1(0.0f)
+                                     : dots_rest(row[2 * i] + 2 * c, row[2 * i + 1] + 2 * c, smaller(d - c, SIDE)));
+}
+
+static void weave_squares(const char *const *row, int d, int c, struct few_woven *woven, struct cursor *cursor) {
+    woven->n_squares = smaller((d - c + SIDE - 1) / SIDE, FEW_SQUARES);
+    for (int i = 0; i < woven->n_squares; i++) {
+        weave(row, woven->n, d, c + i * SIDE, woven->squares[i]);
+        fetch_bytes(2 * SIDE * SIDE * 2, cursor);
+    }
 }
 
 /* Weights of up to 32 keys. */
 INLINE void load_weights(const float *p, int n_rows, int n) {
     _Alignas(64) square copy;
-    if (n == 2 * SIDE && n_rows == SA_FEW_ROWS) {
+    if (n == 2 * SIDE) {
         load(FEW_LEFT, p, SA_FEW_STRIDE * WORD);
         return;
     }
@@ -495,43 +535,50 @@ INLINE void load_weights(const float *p, int n_rows, int n) {
     load(FEW_LEFT, copy, ROW_BYTES);
 }
 
-/* To 16 dimensions of n_rows rows; by way of a copy, or others would be written, too. */
-INLINE void add_few(float *to, int width, int n_rows) {
-    _Alignas(64) square copy;
-    float *at = n_rows == SA_FEW_ROWS ? to : copy[0];
-    const ptrdiff_t stride = n_rows == SA_FEW_ROWS ? width : SIDE;
-    for (int r = 0; r < n_rows && at != to; r++)
-        v_store(copy[r], v_load(to + r * width));
-    load(FEW_SUM, at, stride * WORD);
-    _tile_dpbf16ps(FEW_SUM, FEW_LEFT, RIGHT);
-    store(FEW_SUM, at, stride * WORD);
-    for (int r = 0; r < n_rows && at != to; r++)
-        v_store(to + r * width, v_load(copy[r]));
-}
-
-/* Up to 32 keys of a place. */
-static void add_few_keys(const float *p, int n_rows, const char *const *row, int n, int d, float *sums,
-                         struct cursor *cursor) {
-    load_weights(p, n_rows, n);
-    for (int c = 0; c < d; c += SIDE) {
-        load_woven(row, n, d, c);
-        add_few(sums + c, sa_near_stride(d), n_rows);
-        fetch_bytes(2 * SIDE * SIDE * 2, cursor);
+static void multiply_woven(struct few_woven *woven, int n_rows, ptrdiff_t width) {
+    if (woven->n_squares == 0)
+        return;
+    load_weights(woven->p, n_rows, woven->n);
+#define MULTIPLY(i, sum)                                                                                               \
+    if (i < woven->n_squares) {                                                                                        \
+        load(sum, woven->sums + i * SIDE, width * WORD);                                                               \
+        load(RIGHT, woven->squares[i], ROW_BYTES);                                                                     \
+        _tile_dpbf16ps(sum, FEW_LEFT, RIGHT);                                                                          \
     }
+#define STORE(i, sum)                                                                                                  \
+    if (i < woven->n_squares)                                                                                          \
+        store(sum, woven->sums + i * SIDE, width * WORD);
+    EACH_FEW_SUM(MULTIPLY)
+    EACH_FEW_SUM(STORE)
+#undef MULTIPLY
+#undef STORE
+    woven->n_squares = 0;
 }
 
+/* What is woven is multiplied when the next rows are woven: it takes a while until registers can be loaded with it. */
 static void amx_few_values(const float *p, int n_rows, struct sa_pointed v, float *sums) {
     struct cursor cursor = cursor_of(&v);
+    struct few_woven woven[2];
+    const int width = sa_near_stride(v.d);
+    int now = 0;
+    woven[0].n_squares = woven[1].n_squares = 0;
+    enter_few(n_rows);
     for (int at = 0; at < v.n; at += v.turn) {
         const int end = v.n - at < v.turn ? v.n : at + v.turn;
         for (int i = 0; i < v.places; i++)
             for (int j = at; j < end; j += 2 * SIDE) {
-                const int n = end - j < 2 * SIDE ? end - j : 2 * SIDE;
+                const int n = smaller(end - j, 2 * SIDE);
                 set_near(&v, i, at, j, n, &cursor);
-                add_few_keys(p + i * SA_FEW_ROWS * SA_FEW_STRIDE + j / 2, n_rows, v.row + i * v.apart + j, n, v.d,
-                             sums + i * SA_FEW_ROWS * sa_near_stride(v.d), &cursor);
+                for (int c = 0; c < v.d; c += FEW_SQUARES * SIDE, now = !now) {
+                    woven[now].n = n;
+                    woven[now].p = p + i * SA_FEW_ROWS * SA_FEW_STRIDE + j / 2;
+                    woven[now].sums = sums + i * SA_FEW_ROWS * width + c;
+                    weave_squares(v.row + i * v.apart + j, v.d, c, &woven[now], &cursor);
+                    multiply_woven(&woven[!now], n_rows, width);
+                }
             }
     }
+    multiply_woven(&woven[!now], n_rows, width);
 }
 
 /* After what it is made of. */

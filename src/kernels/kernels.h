@@ -244,9 +244,9 @@ static inline size_t sa_turned_bytes(int d) { return (size_t)SA_BLOCK_KEYS * 2 *
  * Weights that are subnormal become 0 when they are.
  */
 struct sa_dots {
-    /* Around all calls of scores() and values() in a thread, of those for few rows if `few`: registers are made ready
-     * and given back. NULL: nothing has to be done. */
-    void (*enter)(bool few);
+    /* Around all calls of what multiplies, in a thread: registers are made ready and given back. Kernels for few rows
+     * make them ready for themselves only. NULL: nothing has to be done. */
+    void (*enter)(void);
     void (*leave)(void);
 
     /* As pack(), from rows of bf16 where they stand, with the factor that scores will be multiplied by. */

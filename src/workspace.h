@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Scratch memory of one thread: booked from the dimensions when a call is planned, granted when a thread first needs
- * it. Its size depends on its struct sa_room only. And that of a call which splits tiles: results of
- * parts. */
+ * it. Its size depends on its struct sa_room only. And that of a call which splits tiles: results of parts. */
 #ifndef SA_WORKSPACE_H
 #define SA_WORKSPACE_H
 

@@ -9,7 +9,9 @@
  *     scores            sum: 16 keys x 16 queries      left: keys, in place       right: qt, in place
  *     values            16 dimensions x 16 queries     v, turned (see below)      weights, in place
  *     few rows, scores  16 keys x 16 queries           keys, in place             a copy of qt
- *     few rows, values  8 queries x 16 dimensions      weights, in place          v, woven
+ *     few rows, values  1 .. 8 queries x 16 dimensions weights, in place          v, woven
+ *
+ * What is stored, from registers or to be loaded into them, takes a while to get there: others are worked on meanwhile.
  */
 #include "kernels/kernels.h"
 
@@ -453,7 +455,7 @@ static void write_scored(struct few_scored *scored, int n_rows) {
     scored->to = NULL;
 }
 
-/* What registers were stored to is read when the next keys are under way: it takes a while to get there. */
+/* Scores are written when the next keys are under way. */
 static void amx_few_scores(const float *qt, int n_rows, struct sa_pointed k, float *s) {
     _Alignas(64) square queries[MOST_STEPS];
     struct few_scored scored[2] = {{.to = NULL}, {.to = NULL}};
@@ -555,7 +557,7 @@ static void multiply_woven(struct few_woven *woven, int n_rows, ptrdiff_t width)
     woven->n_squares = 0;
 }
 
-/* What is woven is multiplied when the next rows are woven: it takes a while until registers can be loaded with it. */
+/* What is woven is multiplied when the next rows are woven. */
 static void amx_few_values(const float *p, int n_rows, struct sa_pointed v, float *sums) {
     struct cursor cursor = cursor_of(&v);
     struct few_woven woven[2];

@@ -425,7 +425,7 @@ struct whole {
     bool fresh;
     struct fenced k, v, turned;
     const char *row[MAX_KEYS];
-    int32_t lo[W], hi[W], sink[W];
+    _Alignas(64) int32_t lo[W], hi[W], sink[W];
     struct sa_seen seen[SA_TILE_GROUPS];
     _Alignas(64) float m[2][W], l[2][W];
 };

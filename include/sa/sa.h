@@ -591,7 +591,8 @@ typedef struct sa_batch_info {
     double flops;            /* 2 n_pairs (d_qk + d_v) */
     int64_t n_items;         /* work items */
     int64_t n_splits;        /* items that have a part of a tile's keys, others the rest; 0: no key range is split */
-    int64_t workspace_bytes; /* scratch memory of the call: threads x bytes a thread, independent of n_q and n_k, and
+    int64_t workspace_bytes; /* scratch memory of the call: threads x bytes a thread, independent of n_q and n_k (up to
+                                2 MiB of them, touched when used, for values of SA_BF16 with SA_ISA_AMX_BF16), and
                                 what the parts leave for each other: tens of them a thread, however long the keys; 8
                                 bytes a row of the sequences whose weights or key_mass are wanted; and 8 for every 256
                                 keys of those with k_documents, and with k_positions */

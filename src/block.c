@@ -571,7 +571,7 @@ static bool attend_squares(struct block *b, const struct sa_state *state) {
     const bool all = set_seen(b, seen);
     if (!all && !sa_turned_are_finite(t, b->at, whole_squares(b)))
         return false;
-    const struct sa_turned turned = sa_turned_of(t, b->at, whole_squares(b));
+    const struct sa_turned turned = sa_turned_of(t, b->at, whole_squares(b), all ? SA_NOT_KNOWN : SA_FINITE);
     for (int r = 0; r < SA_TILE_ROWS; r++)
         space->mb[r] = -INFINITY;
     const struct sa_dots_block squares = {

@@ -37,7 +37,7 @@ static bool has(const struct sa_turned_slot *slot, const struct sa_tile *t, int6
 
 bool sa_turned_are_kept(const struct sa_tile *t, int64_t at, int n) { return has(slot_of(t, at), t, at, n); }
 
-struct sa_turned sa_turned_of(const struct sa_tile *t, int64_t at, int n) {
+struct sa_turned sa_turned_of(const struct sa_tile *t, int64_t at, int n, enum sa_finiteness known) {
     const char **rows = t->space->rows;
     struct sa_turned_slot *slot = slot_of(t, at);
     if (has(slot, t, at, n))
@@ -45,7 +45,7 @@ struct sa_turned sa_turned_of(const struct sa_tile *t, int64_t at, int n) {
     sa_point_rows(&t->v, at, at + n, rows);
     if (!slot)
         return (struct sa_turned){NULL, rows};
-    *slot = (struct sa_turned_slot){t->v, at, n, SA_NOT_KNOWN, slot->values};
+    *slot = (struct sa_turned_slot){t->v, at, n, known, slot->values};
     return (struct sa_turned){slot->values, rows};
 }
 

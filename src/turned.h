@@ -10,12 +10,12 @@
 int sa_turned_room(const struct sa_kernels *kernels, const struct sa_problem *problem);
 
 /* Those of the first n keys of the block that begins at key `at`, n a multiple of SA_DOT_KEYS. What nobody sees may
- * count as 0. */
+ * count as 0. `known`: what is known of them, for the next time. */
 struct sa_turned {
     void *values;            /* NULL: they are not kept */
     const char *const *rows; /* NULL: the values are there; or sa_dots.block() has to put them there from these rows */
 };
-struct sa_turned sa_turned_of(const struct sa_tile *tile, int64_t at, int n);
+struct sa_turned sa_turned_of(const struct sa_tile *tile, int64_t at, int n, enum sa_finiteness known);
 
 /* Are these values finite, all of them? */
 bool sa_turned_are_finite(const struct sa_tile *tile, int64_t at, int n);

@@ -293,23 +293,35 @@ START_TEST(every_item_comes_once_and_in_order) {
 }
 END_TEST
 
+/* A causal batch of two sequences. Are its heads whole? -1: it was split. */
+static int are_heads_whole(int n_threads, int64_t n, int n_turned) {
+    static const struct sa_rule causal = {SA_UNLIMITED, 0, 0};
+    struct batch batch = {.problem = {.n_seqs = 2, .n_kv_heads = 8, .group = 1, .d_qk = 64, .d_v = 64, .rule = causal}};
+    struct team team;
+    struct sa_plan plan = {0};
+    seat(&team, "pack:1 l3:1 core:64 pu:1", false, n_threads);
+    batch.problem.seqs = batch.seqs;
+    batch.problem.n_turned = n_turned;
+    for (int i = 0; i < 2; i++)
+        batch.seqs[i] = (struct sa_seq){.n_q = n, .n_k = n, .k.d_bytes = 256, .v.d_bytes = 256};
+    ck_assert(sa_plan_make(&plan, &batch.problem, &team.shape));
+    check_plan(&plan, &batch.problem, &team.shape);
+    const int whole = plan.splits.n > 0 ? -1 : plan.by_heads;
+    sa_plan_free(&plan);
+    return whole;
+}
+
 /* Few threads go on with the keys that they have had; of many some would wait for the last head. */
 START_TEST(heads_stay_whole_for_few_threads) {
-    static const struct sa_rule causal = {SA_UNLIMITED, 0, 0};
+    int n_late = 0;
     for (int n = 1; n <= 64; n *= 2) {
-        struct batch batch = {
-            .problem = {.n_seqs = 2, .n_kv_heads = 8, .group = 1, .d_qk = 64, .d_v = 64, .rule = causal}};
-        struct team team;
-        struct sa_plan plan = {0};
-        seat(&team, "pack:1 l3:1 core:64 pu:1", false, n);
-        batch.problem.seqs = batch.seqs;
-        for (int i = 0; i < 2; i++)
-            batch.seqs[i] = (struct sa_seq){.n_q = 2048, .n_k = 2048, .k.d_bytes = 256, .v.d_bytes = 256};
-        ck_assert(sa_plan_make(&plan, &batch.problem, &team.shape));
-        check_plan(&plan, &batch.problem, &team.shape);
-        must(plan.splits.n > 0 || plan.by_heads == (n <= 8), "%d threads", n);
-        sa_plan_free(&plan);
+        const int whole = are_heads_whole(n, 2048, 0);
+        must(whole < 0 || whole == (n <= 8), "%d threads", n);
+        for (int64_t tokens = 192; tokens <= 1536; tokens *= 2)
+            n_late += are_heads_whole(n, tokens, 1) == 0; /* they may, but for what they would wait */
     }
+    ck_assert_int_ge(n_late, 3);
+    ck_assert(are_heads_whole(1, 128, 0) == 0 && are_heads_whole(1, 128, 1) == 1); /* two tiles a head */
 }
 END_TEST
 

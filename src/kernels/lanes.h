@@ -2,10 +2,10 @@
 /*
  * The one source of all micro-kernels; the contract is kernels.h. A file per instruction set includes its vec_<isa>.h,
  * this file, and names the table; lanes_dots.h stands in its place for products of pairs. The parts: lanes_base.h (what
- * all share), lanes_exp2.h, lanes_fetch.h, lanes_rows.h (pack and finish), lanes_scores.h, lanes_values.h,
- * lanes_weights.h (and merge), lanes_sees.h and lanes_masks.h (who sees a key), lanes_terms.h (softcap, ALiBi, bias),
- * lanes_types.h (elements of any type), lanes_convert.h (widen, narrow, quantise), lanes_few.h, lanes_few_values.h and
- * lanes_few_weights.h (tiles of few rows). The wrappers they rely on:
+ * all share), lanes_exp2.h, lanes_fetch.h, lanes_strips.h and lanes_rows.h (pack and finish), lanes_scores.h,
+ * lanes_values.h, lanes_weights.h (and merge), lanes_sees.h and lanes_masks.h (who sees a key), lanes_terms.h (softcap,
+ * ALiBi, bias), lanes_types.h (elements of any type), lanes_convert.h (widen, narrow, quantise), lanes_few.h,
+ * lanes_few_values.h and lanes_few_weights.h (tiles of few rows). The wrappers they rely on:
  *
  *     LANES                         floats in a vector `vf`; `vi` as many int32, `vmask` one bit or word a lane
  *     PASS_GROUPS                   groups that a pass takes side by side in registers

@@ -17,36 +17,9 @@
 
 _Static_assert((int)PASS_GROUPS == (int)SA_TILE_GROUPS, "dots_pack() takes a tile for a pass");
 
-/* Words are moved, not read: what they are as floats does not matter. */
-static void pack_words(const char *const eight[STRIP_ROWS], int n_words, float *qt) {
-    const char *const rows[STRIP_ROWS] = {eight[0], eight[1], eight[2], eight[3],
-                                          eight[4], eight[5], eight[6], eight[7]};
-    int c = 0;
-    for (; c + STRIP_COLUMNS <= n_words; c += STRIP_COLUMNS) {
-        strip r[4];
-        UNROLL
-        for (int i = 0; i < 4; i++)
-            strip_of_rows(&r[i], rows[i] + c * sizeof *qt, rows[i + 4] + c * sizeof *qt);
-        strip_transpose(r);
-        UNROLL
-        for (int i = 0; i < 4; i++)
-            memcpy(qt + (c + i) * W, &r[i], sizeof r[i]);
-    }
-    for (; c < n_words; c++)
-        for (int i = 0; i < STRIP_ROWS; i++)
-            memcpy(qt + c * W + i, rows[i] + c * sizeof *qt, sizeof *qt);
-}
-
 static void dots_pack(const char *const *rows, int n_rows, int d, float factor, float *qt) {
-    static const char zeros[SA_MAX_D * 2];
-    const int n_lanes = (n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS * SA_GROUP_ROWS;
-    for (int r = 0; r < n_lanes; r += STRIP_ROWS) {
-        const char *eight[STRIP_ROWS];
-        for (int i = 0; i < STRIP_ROWS; i++)
-            eight[i] = r + i < n_rows ? rows[r + i] : zeros;
-        pack_words(eight, d / 2, qt + r);
-    }
-    for (int lane = 0; lane < n_lanes; lane += LANES)
+    pack_strips(rows, n_rows, d / 2, NULL, qt);
+    for (int lane = 0; lane < n_rows; lane += LANES)
         v_store(qt + d / 2 * W + lane, v_set1(factor));
 }
 

@@ -5,37 +5,11 @@
 
 #include "kernels/lanes_strips.h"
 
-static void pack_strip(const float *const eight[STRIP_ROWS], int d, float factor, float *qt) {
-    const float *const rows[STRIP_ROWS] = {eight[0], eight[1], eight[2], eight[3],
-                                           eight[4], eight[5], eight[6], eight[7]};
-    int c = 0;
-    for (; c + STRIP_COLUMNS <= d; c += STRIP_COLUMNS) {
-        strip r[4];
-        UNROLL
-        for (int i = 0; i < 4; i++)
-            strip_of_rows(&r[i], rows[i] + c, rows[i + 4] + c);
-        strip_transpose(r);
-        UNROLL
-        for (int i = 0; i < 4; i++) {
-            r[i] *= factor;
-            memcpy(qt + (c + i) * W, &r[i], sizeof r[i]);
-        }
-    }
-    for (; c < d; c++)
-        for (int i = 0; i < STRIP_ROWS; i++)
-            qt[c * W + i] = rows[i][c] * factor;
-}
-
-/* Lanes without a row are packed from zeros. */
 static void lanes_pack(const float *const rows[SA_TILE_ROWS], int n_rows, int d, float factor, float *qt) {
-    static const float zeros[SA_MAX_D] = {0};
-    const int n_lanes = (n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS * SA_GROUP_ROWS;
-    for (int r = 0; r < n_lanes; r += STRIP_ROWS) {
-        const float *eight[STRIP_ROWS];
-        for (int i = 0; i < STRIP_ROWS; i++)
-            eight[i] = r + i < n_rows ? rows[r + i] : zeros;
-        pack_strip(eight, d, factor, qt + of_row(r, d));
-    }
+    const char *at[SA_TILE_ROWS];
+    for (int r = 0; r < n_rows; r++)
+        at[r] = (const char *)rows[r];
+    pack_strips(at, n_rows, d, &factor, qt);
 }
 
 /* + 0 turns -0 into +0: whether a row met a block without visible keys must not show in the sign of a zero. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Transposing 8 rows x 4 columns of words. Included by lanes_rows.h and lanes_pairs.h. */
+/* Rows of words to lanes, 8 rows x 4 columns at a time. Included by lanes_rows.h and lanes_pairs.h. */
 #ifndef SA_LANES_STRIPS_H
 #define SA_LANES_STRIPS_H
 
@@ -28,6 +28,45 @@ INLINE void strip_transpose(strip r[4]) {
     r[1] = __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
     r[2] = __builtin_shufflevector(c, d, 0, 1, 8, 9, 4, 5, 12, 13);
     r[3] = __builtin_shufflevector(c, d, 2, 3, 10, 11, 6, 7, 14, 15);
+}
+
+/* Words at any alignment, times a factor if they are floats; NULL: they are moved, whatever they are. */
+INLINE void pack_strip(const char *const eight[STRIP_ROWS], int n_words, const float *factor, float *qt) {
+    const char *const rows[STRIP_ROWS] = {eight[0], eight[1], eight[2], eight[3],
+                                          eight[4], eight[5], eight[6], eight[7]};
+    enum { WORD_BYTES = sizeof(float) };
+    int c = 0;
+    for (; c + STRIP_COLUMNS <= n_words; c += STRIP_COLUMNS) {
+        strip r[4];
+        UNROLL
+        for (int i = 0; i < 4; i++)
+            strip_of_rows(&r[i], rows[i] + c * WORD_BYTES, rows[i + 4] + c * WORD_BYTES);
+        strip_transpose(r);
+        UNROLL
+        for (int i = 0; i < 4; i++) {
+            if (factor)
+                r[i] *= *factor;
+            memcpy(qt + (c + i) * W, &r[i], sizeof r[i]);
+        }
+    }
+    for (; c < n_words; c++)
+        for (int i = 0; i < STRIP_ROWS; i++) {
+            memcpy(qt + c * W + i, rows[i] + c * WORD_BYTES, WORD_BYTES);
+            if (factor)
+                qt[c * W + i] *= *factor;
+        }
+}
+
+/* The rows of a tile; lanes without a row are packed from zeros. */
+INLINE void pack_strips(const char *const *rows, int n_rows, int n_words, const float *factor, float *qt) {
+    static const float zeros[SA_MAX_D] = {0};
+    const int n_lanes = (n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS * SA_GROUP_ROWS;
+    for (int r = 0; r < n_lanes; r += STRIP_ROWS) {
+        const char *eight[STRIP_ROWS];
+        for (int i = 0; i < STRIP_ROWS; i++)
+            eight[i] = r + i < n_rows ? rows[r + i] : (const char *)zeros;
+        pack_strip(eight, n_words, factor, qt + of_row(r, n_words));
+    }
 }
 
 #endif

@@ -13,7 +13,7 @@ static struct {
     const struct sa_kernels *real;
     struct sa_kernels kernels;
     void (*on_item)(void); /* NULL, or called by whoever begins an item */
-    atomic_int n_working, most_working, n_by_callers, n_by_threads;
+    atomic_int n_working, most_working, n_by_callers, n_by_threads, d_qk; /* d_qk of the item begun last */
 } spied;
 
 /* Set by threads that call; those of the team do not. */
@@ -24,6 +24,7 @@ static inline void spied_pack(const float *const rows[SA_TILE_ROWS], int n_rows,
     while (working > most && !atomic_compare_exchange_weak(&spied.most_working, &most, working))
         ;
     (is_caller ? &spied.n_by_callers : &spied.n_by_threads)[0]++;
+    spied.d_qk = d;
     if (spied.on_item)
         spied.on_item();
     spied.real->pack(rows, n_rows, d, factor, qt);

@@ -27,6 +27,12 @@ static sa_engine *engine_at_rest(int n_threads, struct box *box) {
     return engine;
 }
 
+static int64_t items_of(sa_engine *engine, const struct box *box) {
+    sa_batch_info info = {.struct_size = sizeof info};
+    ck_assert_int_eq(sa_batch_get_info(engine, &box->batch, &info), SA_OK);
+    return info.n_items;
+}
+
 /* The core that this thread is on may change at any moment: without a map nobody is on a core. */
 static void lose_the_map(sa_engine *engine) { engine->team.core_map.n_cpus = 0; }
 
@@ -173,9 +179,7 @@ START_TEST(brief_jobs_do_not_wait_behind_long_ones) {
     rush.box = box_with_answer(2, brief);
     rush.engine = engine_at_rest(1, rush.box);
     box_clear(rush.box);
-    sa_batch_info info = {.struct_size = sizeof info};
-    ck_assert_int_eq(sa_batch_get_info(rush.engine, &box->batch, &info), SA_OK);
-    rush.n_long = (int)info.n_items;
+    rush.n_long = (int)items_of(rush.engine, box);
     spied.on_item = begin_a_rush;
     check_forward(rush.engine, box);
     pthread_join(rush.thread, NULL);
@@ -190,7 +194,6 @@ START_TEST(brief_jobs_do_not_wait_behind_long_ones) {
 END_TEST
 
 static atomic_bool enough;
-static atomic_int n_brief_calls;
 
 static void *call_until_enough(void *argument) {
     struct caller *caller = argument;
@@ -198,36 +201,60 @@ static void *call_until_enough(void *argument) {
         box_clear(caller->box);
         if (sa_batch_forward(caller->engine, &caller->box->batch) != SA_OK || !box_right(caller->box))
             caller->wrong = true;
-        n_brief_calls++;
     }
     return NULL;
 }
 
-/* However many brief ones come: no more of them than the long one has items, and those that are under way. */
+/* A long job among brief ones, told apart by d_qk. */
+static const struct box_shape among_briefs = {1, 8, 8, 72, 64, 700, 700};
+
+static struct {
+    sa_engine *engine;
+    atomic_int n_long, n_between, most_between; /* long items begun; brief ones since the last of them */
+    int enough_between;
+} turns;
+
+/* Each item of the long job waits until a brief job is queued: that one is next, then the long one again. If it is not,
+ * the callers stop. */
+static void count_turns(void) {
+    if (spied.d_qk != among_briefs.d_qk) {
+        turns.n_between += turns.n_long > 0;
+        enough = enough || turns.n_between > turns.enough_between;
+        return;
+    }
+    if (turns.n_between > turns.most_between)
+        turns.most_between = (int)turns.n_between;
+    turns.n_between = 0;
+    turns.n_long++;
+    for (int ms = 0; !enough && !__atomic_load_n(&turns.engine->team.shorts.first, __ATOMIC_SEQ_CST) && ms < 10000;
+         ms++)
+        sleep_ms(1);
+}
+
+/* However many brief ones come: one of them, and it is the long one's turn. */
 START_TEST(long_jobs_get_their_turn) {
     struct caller callers[4];
-    struct box *box = box_with_answer(1, lengthy), *first = box_with_answer(2, brief);
-    sa_engine *engine = engine_at_rest(1, first);
-    sa_batch_info info = {.struct_size = sizeof info};
-    ck_assert_int_eq(sa_batch_get_info(engine, &box->batch, &info), SA_OK);
+    struct box *box = box_with_answer(1, among_briefs), *first = box_with_answer(2, brief);
+    sa_engine *engine = turns.engine = engine_at_rest(1, first);
+    const int n_brief = (int)items_of(engine, first);
+    turns.enough_between = 100 * n_brief;
+    spied.on_item = count_turns;
     for (int i = 0; i < 4; i++) {
         callers[i] = (struct caller){.engine = engine, .box = box_with_answer((uint64_t)i, brief), .wrong = false};
         ck_assert_int_eq(pthread_create(&callers[i].thread, NULL, call_until_enough, &callers[i]), 0);
     }
-    sleep_ms(20);
     box_clear(box);
-    int before = n_brief_calls;
     ck_assert_int_eq(sa_batch_forward(engine, &box->batch), SA_OK);
-    int meanwhile = n_brief_calls - before;
     enough = true;
     ck_assert(box_right(box));
-    ck_assert_int_gt(meanwhile, 0);
-    ck_assert_int_le(meanwhile, (int)info.n_items + 8);
+    ck_assert_int_eq(turns.n_long, items_of(engine, box));
+    ck_assert_int_eq(turns.most_between, n_brief);
     for (int i = 0; i < 4; i++) {
         pthread_join(callers[i].thread, NULL);
         ck_assert(!callers[i].wrong);
         box_free(callers[i].box);
     }
+    spied.on_item = NULL;
     sa_engine_destroy(engine);
     box_free(box);
     box_free(first);

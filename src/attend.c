@@ -114,7 +114,7 @@ static void pack_rows(const struct sa_tile *t, const char *const *rows, int n_ro
     }
     for (int r = 0; r < n_rows; r++)
         floats[r] = (const float *)(const void *)rows[r];
-    t->kernels->pack(floats, n_rows, problem->d_qk, problem->factor, t->space->qt);
+    (t->bytes ? t->bytes->pack : t->kernels->pack)(floats, n_rows, problem->d_qk, problem->factor, t->space->qt);
 }
 
 static void pack_queries(const struct sa_tile *t, int kv_head) {
@@ -210,12 +210,16 @@ static void open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_r
     t->n_rows = n_rows;
     t->products = &t->kernels->floats;
     t->dots = NULL;
+    t->bytes = NULL;
     t->n_groups = (t->n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS;
     if (t->seq->n_k) {
         t->k = sa_cache_of_head(&t->seq->k, kv_head);
         t->v = sa_cache_of_head(&t->seq->v, kv_head);
         if (sa_dots_of(t->kernels, t->problem, t->seq))
             take_pairs(t, t->kernels->dots);
+        t->bytes = sa_bytes_of(t->kernels, t->problem, t->seq);
+        if (t->bytes)
+            t->products = &t->bytes->products;
     }
     set_lane_keys(t);
     if (t->seq->sight.any)
@@ -333,11 +337,12 @@ void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *proble
                                     .seq = seq,
                                     .after = &after};
     const struct sa_dots *dots = sa_dots_of(kernels, problem, seq);
+    const struct sa_bytes *bytes = sa_bytes_of(kernels, problem, seq);
     sa_ahead_of_item(tiles, splits, item, next);
-    sa_enter_dots(dots);
+    sa_enter_products(dots, bytes);
     if (item.split == SA_WHOLE)
         attend_whole(tiles, item);
     else
         attend_part(tiles, item, &splits->at[item.split], partials);
-    sa_leave_dots(dots);
+    sa_leave_products(dots, bytes);
 }

@@ -147,6 +147,9 @@ static bool open_block(struct block *b, const struct sa_tile *t, int64_t at) {
 
 static struct sa_rows rows_of(const struct block *b, const struct sa_cache *cache) {
     const struct sa_tile *t = b->tile;
+    if (t->bytes)
+        return (cache == &t->k ? sa_keys_of_bytes : sa_values_of_bytes)(t->kernels, t->space, cache, b->at,
+                                                                        b->seen_begin, b->seen_end);
     if (b->view && b->view->gaps)
         return sa_strip_rows_of(t->kernels, t->space, cache, b->at, b->view->strip, b->n_keys);
     return sa_rows_of(t->kernels, t->space, cache, b->at, b->seen_begin, b->seen_end, t->n_groups > 1);
@@ -226,9 +229,9 @@ static void score_keys(const struct block *b, const struct pass *p, int g, int b
 }
 
 /* Do the groups see keys behind the common ones up to an end that grows with the group, as under a causal limit? (Dots
- * gain nothing by going side by side there.) */
+ * and bytes gain nothing by going side by side there.) */
 static bool has_stairs(const struct block *b, const struct pass *p) {
-    bool stairs = p->g1 - p->g0 > 1 && !b->view && !b->tile->dots;
+    bool stairs = p->g1 - p->g0 > 1 && !b->view && !b->tile->dots && !b->tile->bytes;
     for (int g = p->g0; stairs && g < p->g1; g++) {
         const struct sa_zones *z = &p->zones[g];
         stairs = !is_empty(z) && z->full_begin <= p->common_end && z->full_begin <= z->full_end &&
@@ -354,7 +357,7 @@ static void finish_scores(struct block *b, const struct pass *p, int g) {
     float *s = s_of(b, p, z->seen_begin), *mb = b->tile->space->mb + p->row;
     for (int r = g * SA_GROUP_ROWS; r < (g + 1) * SA_GROUP_ROWS; r++)
         mb[r] = -INFINITY;
-    if (b->k.scale)
+    if (b->k.scale && !b->tile->bytes)
         b->tile->kernels->scale(g, n, b->k.scale + z->seen_begin, s);
     if (sa_has_terms(b->tile)) {
         const bool hides[3] = {apply_terms(b, p, g, z->seen_begin, z->full_begin, true),
@@ -366,7 +369,7 @@ static void finish_scores(struct block *b, const struct pass *p, int g) {
 }
 
 static void score_block(struct block *b) {
-    const bool finished = !b->k.scale && !sa_has_terms(b->tile);
+    const bool finished = (!b->k.scale || b->tile->bytes) && !sa_has_terms(b->tile);
     const int step = b->n_passes > 1 ? RUN_KEYS : SA_BLOCK_KEYS;
     for (int r = 0; r < SA_TILE_ROWS; r++)
         b->tile->space->mb[r] = -INFINITY;
@@ -614,7 +617,7 @@ bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_sta
                      : rows_of(&b, &tile->v);
     find_doubtful(&b);
     b.finite = b.hides && are_finite(&b, b.seen_begin, b.seen_end);
-    if (b.v.scale)
+    if (b.v.scale && !tile->bytes)
         scale_weights(&b);
     add_block(&b, state);
     return true;

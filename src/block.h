@@ -15,9 +15,10 @@ struct sa_tile {
     struct sa_workspace *space;
     const struct sa_seq *seq;
     struct sa_cache k, v;               /* of the kv head */
-    const struct sa_products *products; /* of floats, or those of the dots */
-    const struct sa_dots *dots; /* NULL, or q, k and v are multiplied as pairs of bf16; k is words of SA_F32 then */
-    int64_t first_row;          /* of the kv head's, see sa_seq_rows() */
+    const struct sa_products *products; /* of floats, or those of the dots, or of the bytes */
+    const struct sa_dots *dots;   /* NULL, or q, k and v are multiplied as pairs of bf16; k is words of SA_F32 then */
+    const struct sa_bytes *bytes; /* NULL, or k and v are multiplied as int8 */
+    int64_t first_row;            /* of the kv head's, see sa_seq_rows() */
     int n_rows, n_groups;
     int64_t first_position, last_position;
     struct sa_span group_first[SA_TILE_GROUPS],
@@ -42,20 +43,29 @@ static inline bool sa_tile_sees_any(const struct sa_tile *t, int64_t begin, int6
 }
 
 /* Those that multiply the sequence's elements; NULL: as floats they are. What a thread does with them stands between
- * sa_enter_dots() and sa_leave_dots(). */
+ * sa_enter_products() and sa_leave_products(). */
 static inline const struct sa_dots *sa_dots_of(const struct sa_kernels *kernels, const struct sa_problem *problem,
                                                const struct sa_seq *seq) {
     return kernels->dots && sa_in_pairs(problem, seq) ? kernels->dots : NULL;
 }
 
-static inline void sa_enter_dots(const struct sa_dots *dots) {
-    if (dots && dots->enter)
-        dots->enter();
+static inline const struct sa_bytes *sa_bytes_of(const struct sa_kernels *kernels, const struct sa_problem *problem,
+                                                 const struct sa_seq *seq) {
+    return kernels->bytes && sa_in_bytes(problem, seq) ? kernels->bytes : NULL;
 }
 
-static inline void sa_leave_dots(const struct sa_dots *dots) {
+static inline void sa_enter_products(const struct sa_dots *dots, const struct sa_bytes *bytes) {
+    if (dots && dots->enter)
+        dots->enter();
+    if (bytes && bytes->enter)
+        bytes->enter();
+}
+
+static inline void sa_leave_products(const struct sa_dots *dots, const struct sa_bytes *bytes) {
     if (dots && dots->leave)
         dots->leave();
+    if (bytes && bytes->leave)
+        bytes->leave();
 }
 
 /* For sa_view_open(): whose weights are reported key by key leaves no strips out. */

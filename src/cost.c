@@ -7,9 +7,8 @@
 
 /* ---------------------------------------------------------------- the models
  * Rows of perf/calibrate, in the order of sa_isa; the last three weights of AVX2 are an earlier fit's, of a day with
- * faster memory. Kernels with dots have the row of those without: that pairs of bf16 are faster is left out. A tile
- * costs something even if it sees nothing: its first weight is at
- * least 1.
+ * faster memory. Kernels with dots have the row of those without: that pairs of bf16, and int8, are faster is left out.
+ * A tile costs something even if it sees nothing: its first weight is at least 1.
  */
 
 static const struct sa_cost_model models[] = {

@@ -36,13 +36,13 @@ static bool has_f16c(void) {
 /* Nor this. Are the registers there, and does the operating system save them? */
 #ifndef has_amx
 static bool has_amx(void) {
-    enum { TILES = 1 << 24, BF16 = 1 << 22, XSAVE = 1 << 27, SAVED = 3 << 17 };
+    enum { TILES = 1 << 24, INT8 = 1 << 25, BF16 = 1 << 22, XSAVE = 1 << 27, SAVED = 3 << 17 };
     unsigned a, b, c = 0, d = 0, saved, upper;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & XSAVE) || !__get_cpuid_count(7, 0, &a, &b, &c, &d))
         return false;
     __asm__("xgetbv" : "=a"(saved), "=d"(upper) : "c"(0));
     (void)upper;
-    return (d & TILES) && (d & BF16) && (saved & SAVED) == SAVED;
+    return (d & TILES) && (d & INT8) && (d & BF16) && (saved & SAVED) == SAVED;
 }
 #endif
 
@@ -70,7 +70,7 @@ bool sa_cpu_runs(int isa) {
         return sa_cpu_runs(SA_ISA_AVX2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     case SA_ISA_AVX512_BF16: return sa_cpu_runs(SA_ISA_AVX512) && __builtin_cpu_supports("avx512bf16");
-    case SA_ISA_AMX_BF16: return sa_cpu_runs(SA_ISA_AVX512_BF16) && has_amx();
+    case SA_ISA_AMX_BF16: return sa_cpu_runs(SA_ISA_AVX512_BF16) && __builtin_cpu_supports("avx512vnni") && has_amx();
 #endif
     default: return false;
     }

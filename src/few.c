@@ -155,9 +155,15 @@ static float *s_of(const struct block *b, int r) {
 }
 
 static float *alpha_of(const struct block *b) { return b->tile->space->alpha + b->place * SA_GROUP_ROWS; }
+static float *units_of(const struct block *b) { return b->tile->space->units + b->place * 2 * SA_FEW_ROWS; }
+
+/* Of a row: its values, or those of each digit. */
+static int sum_floats(const struct sa_tile *t) {
+    return t->bytes ? SA_BYTES_DIGITS * sa_bytes_stride(t->v.d) : sa_near_stride(t->v.d);
+}
 
 static float *sums_of(const struct block *b, int r) {
-    return b->tile->space->near + (b->place * SA_FEW_ROWS + r) * sa_near_stride(b->tile->v.d);
+    return b->tile->space->near + (b->place * SA_FEW_ROWS + r) * sum_floats(b->tile);
 }
 
 static int rounded_up(int n) { return (n + SA_SUM_KEYS - 1) / SA_SUM_KEYS * SA_SUM_KEYS; }
@@ -327,9 +333,9 @@ static struct sa_pointed rows_of(const struct side *side, const struct sa_cache 
 
 /* ---------------------------------------------------------------- scores */
 
-static void hide(float *s, int begin, int end) {
+static void fill(float *s, int begin, int end, float with) {
     for (int j = begin; j < end; j++)
-        s[j] = -INFINITY;
+        s[j] = with;
 }
 
 /* Keys of a view that a row does not see, and those behind the last one. */
@@ -342,14 +348,18 @@ static void hide_unseen(const struct sa_key_set *seen, int n_padded, float *s) {
     }
 }
 
-static void hide_from(const struct block *b, int r, int n_padded) {
+/* What spans leave out. */
+static void fill_unseen(const struct block *b, int r, float with) {
     const struct seen *seen = &b->rows[r];
-    if (b->view) {
-        hide_unseen(&b->view->seen[r], n_padded, s_of(b, r));
-        return;
-    }
-    hide(s_of(b, r), seen->sink > b->begin ? seen->sink : b->begin, seen->lo);
-    hide(s_of(b, r), seen->hi, b->begin + n_padded);
+    fill(s_of(b, r), seen->sink > b->begin ? seen->sink : b->begin, seen->lo, with);
+    fill(s_of(b, r), seen->hi, rounded_up(b->end), with);
+}
+
+static void hide_from(const struct block *b, int r) {
+    if (b->view)
+        hide_unseen(&b->view->seen[r], rounded_up(b->end), s_of(b, r));
+    else
+        fill_unseen(b, r, -INFINITY);
 }
 
 /* Scores or weights times the scales of their keys or values. */
@@ -380,7 +390,7 @@ static void finish_scores(struct block *b) {
         scale(b, &t->k);
     b->hides = apply_terms(b) && !b->view;
     for (int r = 0; r < t->n_rows; r++)
-        hide_from(b, r, rounded_up(b->end) - b->begin);
+        hide_from(b, r);
 }
 
 /* Do n rows stand evenly apart, as kernels want keys: sixteen by sixteen? */
@@ -409,12 +419,12 @@ static struct sa_fetched rest_of(struct sa_fetched ahead, int at, int n) {
     return ahead;
 }
 
-/* n rows, at most SA_RUN_KEYS of them, by way of copies behind the sums; the last one repeated as often as it takes to
- * fill register tiles. */
+/* n rows, at most SA_RUN_KEYS of them, by way of copies where sums will stand; the last one repeated as often as it
+ * takes to fill register tiles. */
 static void score_copies(const struct side *side, const struct block *b, int at, int n) {
     const struct sa_tile *t = b->tile;
     const int tile = key_tile(t), stride = sa_near_stride(t->k.d) * (int)sizeof(float);
-    char *to = (char *)(t->space->near + SA_SIDE_BLOCKS * SA_FEW_ROWS * sa_near_stride(t->v.d));
+    char *to = (char *)t->space->near;
     const char *row[SA_RUN_KEYS];
     for (int j = 0; j < (n + tile - 1) / tile * tile; j++, to += stride)
         row[j] = memcpy(to, b->row[at + (j < n ? j : n - 1)], (size_t)t->k.d_bytes);
@@ -439,6 +449,14 @@ static void score(struct side *side) {
     }
 }
 
+/* Weights that scales which are not finite have made NaN where keys are not seen, too. */
+static void level(const struct block *b) {
+    const struct sa_tile *t = b->tile;
+    for (int r = 0; r < t->n_rows; r++)
+        fill_unseen(b, r, 0.0f);
+    t->bytes->few_level(t->n_rows, rounded_up(b->end) - b->begin, s_of(b, 0) + b->begin, units_of(b));
+}
+
 static void weigh(const struct side *side) {
     for (int i = 0; i < side->n; i++) {
         const struct block *b = &side->blocks[i];
@@ -450,6 +468,8 @@ static void weigh(const struct side *side) {
         if (t->dots)
             t->dots->few_pair(t->n_rows, rounded_up(b->end) - b->begin, s_of(b, 0) + b->begin,
                               s_of(b, 0) + b->begin / 2);
+        if (t->bytes)
+            level(b);
     }
 }
 
@@ -564,9 +584,13 @@ static bool can_add_all(const struct side *side) {
     return b->alike && one_run && !(b->tile->dots && (b->begin % SA_DOT_KEYS || side->n_keys % SA_DOT_KEYS));
 }
 
+/* Rows of sums that others go through; of digits these are made afterwards. */
+static int summed_rows(const struct sa_tile *t) { return t->bytes ? t->n_rows : SA_FEW_ROWS; }
+
 static void add(const struct side *side) {
     const struct sa_tile *t = side->tile;
-    memset(sums_of(&side->blocks[0], 0), 0, (size_t)(side->n * SA_FEW_ROWS * sa_near_stride(t->v.d)) * sizeof(float));
+    for (int i = 0; i < side->n; i++)
+        memset(sums_of(&side->blocks[i], 0), 0, (size_t)(summed_rows(t) * sum_floats(t)) * sizeof(float));
     if (side->n > 1 && can_add_all(side))
         add_all(side);
     else
@@ -574,6 +598,8 @@ static void add(const struct side *side) {
             add_alone(side, &side->blocks[i]);
     for (int i = 0; i < side->n; i++) {
         const struct block *b = &side->blocks[i];
+        if (t->bytes)
+            t->bytes->few_join(t->n_rows, t->v.d, units_of(b), sums_of(b, 0));
         t->kernels->few_add(t->v.d, sums_of(b, 0), alpha_of(b), b->state->o);
     }
 }

@@ -118,6 +118,25 @@ struct sa_rows sa_pairs_of(const struct sa_dots *dots, struct sa_workspace *spac
     return (struct sa_rows){space->near, stride, first + n, cache->d, NULL};
 }
 
+struct sa_rows sa_keys_of_bytes(const struct sa_kernels *kernels, struct sa_workspace *space,
+                                const struct sa_cache *cache, int64_t at, int begin, int end) {
+    const char **row = space->rows;
+    sa_point_rows(cache, at + begin, at + end, row + begin);
+    sa_bring_scales(kernels, cache, at + begin, at + end, space->scale + begin);
+    return (struct sa_rows){(const float *)(const void *)row, sizeof *row / sizeof(float), end, cache->d, space->scale};
+}
+
+struct sa_rows sa_values_of_bytes(const struct sa_kernels *kernels, struct sa_workspace *space,
+                                  const struct sa_cache *cache, int64_t at, int begin, int end) {
+    const char **row = space->rows;
+    for (int j = 0; j < begin; j++)
+        row[j] = sa_zero_row();
+    sa_point_rows(cache, at + begin, at + end, row + begin);
+    kernels->bytes->turn(row, begin, end, cache->d, space->near);
+    sa_bring_scales(kernels, cache, at + begin, at + end, space->scale + begin);
+    return (struct sa_rows){space->near, 0, end, cache->d, space->scale};
+}
+
 struct sa_rows sa_strip_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space,
                                 const struct sa_cache *cache, int64_t at, const uint8_t *strip, int n) {
     const int stride = sa_near_stride(cache->d);

@@ -34,6 +34,13 @@ struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace 
 struct sa_rows sa_pairs_of(const struct sa_dots *dots, struct sa_workspace *space, const struct sa_cache *cache,
                            int64_t at, int begin, int end);
 
+/* Of int8, as the kernels' bytes want it: keys as a list of where they stand, values turned, and the scales of either.
+ */
+struct sa_rows sa_keys_of_bytes(const struct sa_kernels *kernels, struct sa_workspace *space,
+                                const struct sa_cache *cache, int64_t at, int begin, int end);
+struct sa_rows sa_values_of_bytes(const struct sa_kernels *kernels, struct sa_workspace *space,
+                                  const struct sa_cache *cache, int64_t at, int begin, int end);
+
 /* The same for strips of 16 tokens, n tokens in all, as if they stood side by side: key 16 i is token
  * at + 16 strip[i]. They are brought near in any case. */
 struct sa_rows sa_strip_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space,

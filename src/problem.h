@@ -9,6 +9,7 @@
 
 #include <sa/sa.h>
 
+#include "kernels/kernels.h"
 #include "visibility.h"
 
 /* Scores are kept in units of log2. */
@@ -140,6 +141,12 @@ static inline int sa_item_heads(const struct sa_problem *problem, const struct s
 static inline bool sa_in_pairs(const struct sa_problem *problem, const struct sa_seq *seq) {
     return problem->q_type == SA_BF16 && seq->k.type == SA_BF16 && seq->v.type == SA_BF16 && problem->d_qk % 2 == 0 &&
            !seq->sight.any && !seq->terms.bias.data;
+}
+
+/* Can kernels that have bytes multiply its k and v as they are? Not where keys are picked one by one. */
+static inline bool sa_in_bytes(const struct sa_problem *problem, const struct sa_seq *seq) {
+    return seq->k.type == SA_I8 && seq->v.type == SA_I8 && problem->d_qk >= SA_BYTES_MIN_D &&
+           problem->d_qk <= SA_BYTES_MAX_D && !seq->sight.any && !seq->terms.bias.data;
 }
 
 /* Of an element. */

@@ -249,10 +249,11 @@ void sa_report_item(const struct sa_kernels *kernels, const struct sa_problem *p
                   begin = seq->first_key + item % report->n_ranges * report->range_keys;
     const int64_t end = min64(begin + report->range_keys, seq->n_k);
     const struct sa_dots *dots = sa_dots_of(kernels, problem, seq);
-    sa_enter_dots(dots);
+    const struct sa_bytes *bytes = sa_bytes_of(kernels, problem, seq);
+    sa_enter_products(dots, bytes);
     if (item < report->n_weights)
         report_weights(&k, item / report->n_ranges, begin, end);
     else
         report_mass(&k, (item - report->n_weights) / report->n_ranges, begin, end);
-    sa_leave_dots(dots);
+    sa_leave_products(dots, bytes);
 }

@@ -2,7 +2,7 @@
 /*
  * The parts follow each other, each on a 64-byte boundary:
  *
- *     qt | s | mb | alpha | near | scale | view | rows | turned | terms |
+ *     qt | s | mb | alpha | units | near | scale | view | rows | turned | terms |
  *     lo hi sink slopes | result m l o | child[0] m l o | ... | the same beside | ...
  *
  * Under AddressSanitizer a poisoned red zone separates them, so that a kernel that leaves its part is caught.
@@ -87,10 +87,14 @@ static void book_beside(struct booking *booking, struct sa_workspace *space) {
     }
 }
 
+/* Of the most that are worked on side by side. */
+static size_t side_blocks(struct sa_room room) {
+    return (size_t)(room.n_abreast > SA_CHUNK_BLOCKS ? room.n_abreast : SA_CHUNK_BLOCKS);
+}
+
 /* Scores: of a tile's block, or of few rows of each block side by side. */
-static size_t scores(int n_abreast) {
-    const size_t few =
-        (size_t)(n_abreast > SA_CHUNK_BLOCKS ? n_abreast : SA_CHUNK_BLOCKS) * SA_FEW_ROWS * SA_FEW_STRIDE;
+static size_t scores(struct sa_room room) {
+    const size_t few = side_blocks(room) * SA_FEW_ROWS * SA_FEW_STRIDE;
     return few > SA_BLOCK_KEYS * SA_TILE_ROWS ? few : SA_BLOCK_KEYS * SA_TILE_ROWS;
 }
 
@@ -108,14 +112,22 @@ static void book_turned(struct booking *booking, struct sa_workspace *space) {
     }
 }
 
-static void book_all(struct booking *booking, struct sa_workspace *space, struct sa_room room) {
+/* Rows of a block, or sums of few rows of blocks side by side, as floats or of digits. */
+static size_t near_floats(struct sa_room room) {
     const int d = room.d_qk > room.d_v ? room.d_qk : room.d_v;
+    const size_t rows = SA_BLOCK_KEYS * (size_t)sa_near_stride(d);
+    const size_t digits = side_blocks(room) * SA_FEW_ROWS * SA_BYTES_DIGITS * (size_t)sa_bytes_stride(room.d_v);
+    return digits > rows ? digits : rows;
+}
+
+static void book_all(struct booking *booking, struct sa_workspace *space, struct sa_room room) {
     space->room = room;
     space->qt = book_queries(booking, room.d_qk);
-    space->s = book(booking, scores(room.n_abreast) * sizeof(float));
+    space->s = book(booking, scores(room) * sizeof(float));
     space->mb = book_rows(booking, 1);
     space->alpha = book(booking, SA_SIDE_BLOCKS * SA_GROUP_ROWS * sizeof(float));
-    space->near = book(booking, SA_BLOCK_KEYS * (size_t)sa_near_stride(d) * sizeof(float));
+    space->units = book(booking, SA_SIDE_BLOCKS * 2 * SA_FEW_ROWS * sizeof(float));
+    space->near = book(booking, near_floats(room) * sizeof(float));
     space->scale = book(booking, SA_BLOCK_KEYS * sizeof(float));
     space->view = book(booking, sizeof *space->view);
     space->rows = book(booking, SA_SIDE_BLOCKS * SA_LIST_ROWS * sizeof *space->rows);

@@ -58,10 +58,11 @@ struct sa_workspace {
     struct sa_room room;      /* what the pointers below are laid out for */
     int32_t *lo, *hi, *sink;  /* which keys each row sees, see sa_lane_keys */
     float *qt, *s, *mb, *alpha;
-    float *near;                   /* rows of k or v of a block that cannot be used in place, or of q or o */
-    float *scale;                  /* factors of the rows of k or v of a block */
-    struct sa_view *view;          /* of a block, where spans do not say all */
-    const char **rows;             /* [SA_SIDE_BLOCKS][SA_LIST_ROWS] */
+    float *units;         /* of weights of few rows as whole numbers, see sa_bytes: [SA_SIDE_BLOCKS][2][rows] */
+    float *near;          /* rows of k or v of a block that cannot be used in place, or of q or o */
+    float *scale;         /* factors of the rows of k or v of a block */
+    struct sa_view *view; /* of a block, where spans do not say all */
+    const char **rows;    /* [SA_SIDE_BLOCKS][SA_LIST_ROWS] */
     struct sa_turned_slot *turned; /* [room.n_turned] */
     struct sa_term_space terms;
     struct sa_state result;                /* of the whole tile */

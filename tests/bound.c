@@ -18,11 +18,12 @@ int bound_levels(int64_t n_k) {
 /* What a score is off by the chain and the terms; subnormals apart. */
 static double score_roundings(int d_qk, int k_type, const struct bound_key *key) {
     const double of_terms = key->terms > 0 ? 8 * key->terms + 2 * key->z : 0;
-    return (d_qk + 4 + (k_type == SA_I8)) * key->z + of_terms;
+    return (d_qk + 4 + (k_type == SA_I8)) * key->z + of_terms + 3 * key->digits;
 }
 
 static double score_subnormals(int d_qk, int k_type, const struct bound_key *key) {
-    return 0x1p-148 * (key->k_sum + (k_type == SA_I8 ? d_qk * (1 + fabs(key->scale)) : d_qk)) + 0x1p-125 * key->flushed;
+    return 0x1p-148 * (key->k_sum + (k_type == SA_I8 ? d_qk * (1 + fabs(key->scale)) : d_qk)) +
+           0x1p-125 * key->flushed + (key->digits > 0 ? 0x1p-127 * key->k_sum : 0);
 }
 
 /* expm1: scores so large that t is not small still get a true bound. */
@@ -47,8 +48,9 @@ double bound_o(int64_t n_k, int v_type, int o_type, const struct bound_sums *sum
     const double roundings = chain + 11 + scaled + 28 * bound_levels(n_k) + l_roundings(n_k);
     const double flushed = (double)n_k * (0x1p-125 * sums->v_max + (scaled ? 0x1p-142 : 0x1p-148));
     const double pairs = sums->pairs ? 0x1p-8 * (sums->p_v + sums->p_t_v) + (double)n_k * 0x1p-125 : 0;
+    const double digits = 0x1p-30 * sums->digits;
     const double of_float =
-        SLACK * (sums->p_t_v + sums->p_t * fabs(sums->o) + roundings * BOUND_U * sums->p_v + flushed + pairs);
+        SLACK * (sums->p_t_v + sums->p_t * fabs(sums->o) + roundings * BOUND_U * sums->p_v + flushed + pairs + digits);
     const struct element_rounding last = element_rounding(o_type);
     return of_float + last.relative * (fabs(sums->o) + of_float) + last.absolute;
 }

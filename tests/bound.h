@@ -37,6 +37,14 @@
  *     weights   rounded to bf16 where they meet v: 2^-8 of each, in o only
  *     flushed   subnormal elements, sums and weights count as 0: 2^-126 of each element's partner and of each sum
  *
+ * Int8 multiplied as such, wherever kernels may do it (from SA_ISA_AMX_BF16 on): q and weights are whole numbers, the
+ * largest of which is 2^21 127/64 at least in a row, and 2^29 in a row and block; half of a unit is
+ *
+ *     keys      2.02 u of the largest |q|, a product; u is for two roundings more: 3 u |scale| max |q| sum |k[j]| in
+ *               t[j]. Where what a unit stands for is subnormal, 2^-127 sum |k[j]|
+ *     values    u / 64 of the block's largest weight times scale, a key: 2^-30 of it times sum |v| of the block, where
+ * v is int8, in o
+ *
  *     o         rounded from the float to SA_BF16, half a unit in the last of 8 bits: 2^-8 |o|, or of subnormal numbers
  *               2^-134; to SA_F16, of 11 bits, 2^-11 |o| and 2^-25. |o| is that of the float
  */
@@ -59,6 +67,7 @@ struct bound_key {
     double k_sum;    /* sum_c |k[j][c]| */
     double scale;    /* of int8 elements */
     double flushed;  /* of pairs of bf16: |scale| (sum_c |q[c]| + sum_c |k[c]| + d), else 0 */
+    double digits;   /* of int8 multiplied as such: |scale| max_c |q[c]| sum_c |k[j][c]|, else 0 */
     double terms;    /* |softcap * tanh(s / softcap)| + |ALiBi| + |bias|, of those that there are */
 };
 
@@ -74,7 +83,8 @@ double bound_sink(double sink, double most);
 /* What an element of o consists of: p_v = sum p[j] |v[j]|, p_t_v = sum p[j] t[j] |v[j]|, p_t = sum p[j] t[j]. */
 struct bound_sums {
     double p_v, p_t_v, p_t, o, v_max;
-    bool pairs; /* of bf16 */
+    double digits; /* of int8 multiplied as such: over blocks, max p |scale of v| times sum of |elements of v| */
+    bool pairs;    /* of bf16 */
 };
 
 /* Bound of an element of o. v_type, o_type: sa_type. */

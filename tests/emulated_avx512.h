@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* AVX-512 for processors that have AVX2 and FMA: the intrinsics of <immintrin.h> become SIMDe's emulations. Included
- * ahead of src/kernels/avx512.c, avx512_bf16.c and amx_bf16.c by the compiler (-include), which are thereby compiled as
- * they stand; for tests only.
+ * ahead of src/kernels/avx512.c, avx512_bf16.c, amx_bf16.c and amx_int8.c by the compiler (-include), which are thereby
+ * compiled as they stand; for tests only.
  *
  * SIMDe does not have every intrinsic. One that it lacks ends in "target specific option mismatch" (gcc) or "needs
  * target feature avx512f" (clang): it goes here, and what it does with NaNs, masks and memory into test_emulated.c. */
@@ -15,6 +15,7 @@
 #error "the real instructions would be used"
 #endif
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -294,18 +295,76 @@ static __attribute__((noinline, unused)) void emulated_tile_dpbf16ps(int sum, in
     }
 }
 
+EMULATED __m512i emulated_maskz_loadu_epi8(uint64_t bytes, const void *from) {
+    __m512i loaded = simde_mm512_setzero_si512();
+    for (int i = 0; i < 64; i++)
+        if (bytes >> i & 1)
+            memcpy((char *)&loaded + i, (const char *)from + i, 1);
+    return loaded;
+}
+EMULATED __m128i emulated_maskz_loadu_epi8_16(uint16_t bytes, const void *from) {
+    char loaded[16] = {0};
+    for (int i = 0; i < 16; i++)
+        if (bytes >> i & 1)
+            memcpy(loaded + i, (const char *)from + i, 1);
+    return simde_mm_loadu_si128(loaded);
+}
+EMULATED void emulated_mask_storeu_epi32(void *to, uint16_t words, __m512i a) {
+    for (int i = 0; i < 16; i++)
+        if (words >> i & 1)
+            memcpy((char *)to + 4 * i, (const char *)&a + 4 * i, 4);
+}
+#undef _mm512_mask_storeu_epi32
+#define _mm512_mask_storeu_epi32(to, words, a) emulated_mask_storeu_epi32(to, words, a)
+
+EMULATED int emulated_reduce_add_epi32(__m512i a) {
+    uint32_t sum = 0;
+    for (int i = 0; i < 16; i++)
+        sum += (uint32_t)((emulated_ints)a)[i];
+    return (int)sum;
+}
+#undef _mm512_reduce_add_epi32
+#define _mm512_reduce_add_epi32(a) emulated_reduce_add_epi32(a)
+#undef _mm_maskz_loadu_epi8
+#define _mm_maskz_loadu_epi8(bytes, from) emulated_maskz_loadu_epi8_16(bytes, from)
+#undef _mm512_maskz_loadu_epi8
+#define _mm512_maskz_loadu_epi8(bytes, from) emulated_maskz_loadu_epi8(bytes, from)
+
+/* Bytes of the left and of the right one, with a sign or without. */
+static __attribute__((noinline, unused)) void emulated_tile_dp_bytes(int sum, int left, int right, bool left_signed,
+                                                                     bool right_signed) {
+    for (int m = 0; m < emulated_tile_rows(sum); m++)
+        for (int k = 0; k < emulated_tile_bytes(left); k++) {
+            const unsigned char a = ((const unsigned char *)emulated_tiles.word[left][m])[k];
+            const int32_t factor = left_signed ? (signed char)a : a;
+            for (int n = 0; n < emulated_tile_bytes(sum) / 4; n++) {
+                const unsigned char b = ((const unsigned char *)&emulated_tiles.word[right][k / 4][n])[k % 4];
+                int32_t word;
+                memcpy(&word, &emulated_tiles.word[sum][m][n], sizeof word);
+                word += factor * (right_signed ? (signed char)b : b);
+                memcpy(&emulated_tiles.word[sum][m][n], &word, sizeof word);
+            }
+        }
+}
+
 #undef _tile_loadconfig
 #undef _tile_release
 #undef _tile_zero
 #undef _tile_loadd
 #undef _tile_stored
 #undef _tile_dpbf16ps
+#undef _tile_dpbssd
+#undef _tile_dpbsud
+#undef _tile_dpbusd
 #define _tile_loadconfig(shapes)         emulated_tile_loadconfig(shapes)
 #define _tile_release()                  emulated_tile_release()
 #define _tile_zero(tile)                 emulated_tile_zero(tile)
 #define _tile_loadd(tile, from, stride)  emulated_tile_load(tile, from, stride)
 #define _tile_stored(tile, to, stride)   emulated_tile_store(tile, to, stride)
 #define _tile_dpbf16ps(sum, left, right) emulated_tile_dpbf16ps(sum, left, right)
+#define _tile_dpbssd(sum, left, right)   emulated_tile_dp_bytes(sum, left, right, true, true)
+#define _tile_dpbsud(sum, left, right)   emulated_tile_dp_bytes(sum, left, right, true, false)
+#define _tile_dpbusd(sum, left, right)   emulated_tile_dp_bytes(sum, left, right, false, true)
 
 #undef EMULATED
 #endif

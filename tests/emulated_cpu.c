@@ -21,7 +21,7 @@ static int really(const char *feature) {
 
 static int really_amx(void) {
     unsigned a, b, c, d = 0;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & d >> 24 & 1;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> 22 & d >> 24 & d >> 25 & c >> 11 & 1; /* AVX512_VNNI, too */
 }
 
 enum { SKIPPED = 77 }; /* an exit code that CMake is told of */

@@ -182,10 +182,11 @@ static bool is_worth(struct trial *t, int isa) {
     return isa == SA_ISA_AVX2 || kinds_cost(t->c) < 1e5 || roll_one_in(&t->dice, 12);
 }
 
-/* Not where pairs are multiplied. */
+/* Not where pairs are multiplied, or int8. */
 static bool has_same_bits(struct trial *t, int isa) {
-    return isa == t->engines->last || t->engines->last < SA_ISA_AVX512_BF16 ||
-           !reference_in_pairs(&t->batch.drawn.batch, own(t));
+    const int last = t->engines->last;
+    return isa == last || !((last >= SA_ISA_AVX512_BF16 && reference_in_pairs(&t->batch.drawn.batch, own(t))) ||
+                            (last >= SA_ISA_AMX_BF16 && reference_in_bytes(&t->batch.drawn.batch, own(t))));
 }
 
 static bool everywhere(struct trial *t) {

@@ -183,6 +183,19 @@ bool reference_in_pairs(const sa_batch *b, const sa_sequence *seq) {
     return of_bf16 && b->d_qk % 2 == 0 && !seq->bias.data && seen_by_window(b, seq);
 }
 
+bool reference_in_bytes(const sa_batch *b, const sa_sequence *seq) {
+    return b->k_type == SA_I8 && b->v_type == SA_I8 && b->d_qk >= 16 && b->d_qk <= 256 && !seq->bias.data &&
+           seen_by_window(b, seq);
+}
+
+/* Of a key: the largest element of q, times what the elements of k add up to. */
+static double of_digits(const sa_batch *b, const struct vectors *vectors, double k_sum) {
+    double largest = 0;
+    for (int c = 0; c < b->d_qk; c++)
+        largest = fmax(largest, fabs(vectors->q[c]));
+    return largest * k_sum * fabs(scale_of(b));
+}
+
 /* What may count as 0 in the products of a key that pairs of bf16 make. */
 static double flushed(const sa_batch *b, const struct vectors *vectors) {
     double sum = b->d_qk;
@@ -195,6 +208,7 @@ static int64_t list_visible(const sa_batch *b, const sa_sequence *seq, int64_t t
                             struct key *keys) {
     const int kv_head = head / (b->n_query_heads / n_kv_heads(b));
     struct vectors vectors;
+    const bool bytes = reference_in_bytes(b, seq);
     int64_t n = 0;
     load(b->q_type, reference_q(b, seq, token, head), b->d_qk, vectors.q);
     for (int64_t j = 0; j < seq->n_k; j++)
@@ -203,6 +217,7 @@ static int64_t list_visible(const sa_batch *b, const sa_sequence *seq, int64_t t
                 .j = j, .v = reference_v(b, seq, j, kv_head), .v_scale = scale_at(b, seq, true, j, kv_head)};
             multiply(b, seq, kv_head, &vectors, &keys[n]);
             keys[n].bound.flushed = pairs ? flushed(b, &vectors) : 0;
+            keys[n].bound.digits = bytes ? of_digits(b, &vectors, keys[n].bound.k_sum) : 0;
             adjust(b, seq, token, head, &keys[n++]);
         }
     return n;
@@ -254,6 +269,20 @@ static void report(const struct key *keys, int64_t n, int64_t n_k, double p_t, s
     }
 }
 
+/* Blocks of 256 keys: the largest weight times a value's scale, times what the elements of v add up to. */
+static double of_weight_digits(const sa_batch *b, const struct key *keys, int64_t n, int at) {
+    double sum = 0, largest = 0, v_sum = 0;
+    for (int64_t j = 0; j < n; j++) {
+        largest = fmax(largest, keys[j].p * fabs(keys[j].v_scale));
+        v_sum += fabs(element_value(b->v_type, keys[j].v + at));
+        if (j + 1 < n && keys[j + 1].j / 256 == keys[j].j / 256)
+            continue;
+        sum += largest * v_sum;
+        largest = v_sum = 0;
+    }
+    return sum;
+}
+
 static void mix(const sa_batch *b, const struct key *keys, int64_t n, int64_t n_k, double p_t, int c,
                 struct reference_row *row) {
     struct bound_sums sums = {.p_t = p_t, .pairs = row->pairs};
@@ -265,6 +294,7 @@ static void mix(const sa_batch *b, const struct key *keys, int64_t n, int64_t n_
         sums.p_t_v += keys[j].p * keys[j].t * fabs(v);
         sums.v_max = fabs(v) > sums.v_max ? fabs(v) : sums.v_max;
     }
+    sums.digits = row->bytes ? of_weight_digits(b, keys, n, at) : 0;
     row->o[c] = sums.o;
     row->bound[c] = bound_o(n_k, b->v_type, b->o_type, &sums);
 }
@@ -278,6 +308,7 @@ bool reference_row(const sa_batch *batch, int64_t sequence, int64_t token, int h
         return false;
     const bool asked = row->pairs;
     row->pairs = asked && reference_in_pairs(batch, seq);
+    row->bytes = reference_in_bytes(batch, seq);
     const int64_t n = row->n_visible = list_visible(batch, seq, token, head, row->pairs, keys);
     find_max(batch, keys, n, row);
     row->lse = -HUGE_VAL;

@@ -24,6 +24,7 @@ struct reference_row {
     double *weight_bounds; /* [n_k] */
     int64_t n_visible;     /* keys the row sees */
     bool pairs;            /* given: pairs of bf16 are multiplied as such, where reference_in_pairs() */
+    bool bytes;            /* int8 may be multiplied as such: reference_in_bytes() */
 };
 
 /* Does query head `head` of query token i see key j? reference_visible(): does any query head? */
@@ -47,6 +48,9 @@ static inline bool reference_has_pairs(sa_engine *engine) {
     sa_engine_info info = {.struct_size = sizeof info};
     return sa_engine_get_info(engine, &info) == SA_OK && info.isa >= SA_ISA_AVX512_BF16;
 }
+
+/* Can its keys and values of int8 be multiplied as they are, where there are kernels for it? */
+bool reference_in_bytes(const sa_batch *batch, const sa_sequence *seq);
 
 /* Computes a row into `row`. False: no memory. */
 bool reference_row(const sa_batch *batch, int64_t sequence, int64_t token, int head, struct reference_row *row);

@@ -342,6 +342,32 @@ START_TEST(scales_of_inf) {
 }
 END_TEST
 
+/* Of keys that a window leaves out, within what is read of its first block, and behind its end. */
+START_TEST(scales_that_are_not_seen) {
+    sa_engine *engine = engine_with(_i, 1);
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    struct scaled x, poisoned;
+    make_scaled(&x);
+    x.b.flags = SA_CAUSAL | SA_WINDOW;
+    x.b.window_left = 3;
+    x.s.q_offset = N_K - 3;
+    x.s.flags = SA_SEQ_Q_OFFSET;
+    for (int i = 0; engine && i < 3; i++) {
+        x.s.k_scales.data = x.k_scale, x.s.v_scales.data = x.v_scale;
+        run(engine, &x.b);
+        poisoned = x;
+        for (int j = 0; j < N_K; j++)
+            if (j < N_K - 3 - 3 || j > N_K - 3)
+                poisoned.k_scale[j] = poisoned.v_scale[j] = bad[i];
+        x.s.k_scales.data = poisoned.k_scale, x.s.v_scales.data = poisoned.v_scale;
+        x.o[0] = x.lse = NAN;
+        run(engine, &x.b);
+        ck_assert(isfinite(x.lse) && x.lse == poisoned.lse && memcmp(x.o, poisoned.o, sizeof x.o) == 0);
+    }
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 /* Subnormal scales and products are honoured; so is -128. */
 START_TEST(scales_of_any_size) {
     sa_engine *engine = engine_with(_i, 1);
@@ -372,6 +398,7 @@ int main(void) {
     tcase_add_loop_test(tcase, nan_strikes_what_sees_it, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, scales_of_zero, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, scales_of_inf, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(tcase, scales_that_are_not_seen, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, scales_of_any_size, ISA_FIRST, ISA_END);
     return run_suite(suite);
 }

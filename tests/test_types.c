@@ -212,7 +212,8 @@ START_TEST(int8_by_a_power_of_two_is_its_floats) {
             set_scales(&drawn, reference_k_scale);
         if (drawn.batch.v_type == SA_I8)
             set_scales(&drawn, reference_v_scale);
-        check_against_floats(&drawn, engine, "int8");
+        if (!has_bits_of_its_own(&drawn, _i))
+            check_against_floats(&drawn, engine, "int8");
         drawn_free(&drawn);
     }
     sa_engine_destroy(engine);

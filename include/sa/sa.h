@@ -45,9 +45,10 @@
  *     Bits           The bits of a row of o, lse, row_max and weights depend on that row's q, the keys and values it
  *                    sees, what is added to their scores and the options of the batch, those of key_mass on the rows
  *                    that count: not on the number of threads, the other sequences, their order or the caller, nor
- *                    on the instruction set, with one exception: the two with BF16 have others where all of q, k and
- *                    v are SA_BF16 and nothing like a mask or a bias is given, even one that changes nothing, see
- *                    "Pairs" at sa_batch_forward(). (Payloads of NaNs are not part of this promise.)
+ *                    on the instruction set, with two exceptions: where nothing like a mask or a bias is given, even
+ *                    one that changes nothing, the two with BF16 have others if all of q, k and v are SA_BF16, and
+ *                    the one with AMX if k and v are SA_I8, see "Pairs" and "Whole numbers" at sa_batch_forward().
+ *                    (Payloads of NaNs are not part of this promise.)
  *
  * 4. Which field is for what. All of it goes together, but where a field says otherwise
  *
@@ -115,7 +116,8 @@ typedef struct sa_engine sa_engine;
  * for k and v only and needs scales. SA_F64 is answered with SA_UNSUPPORTED. Whatever the types, elements are converted
  * to SA_F32, which is exact, and all arithmetic is that of SA_F32; an element of o is rounded once to its type (to
  * nearest, ties to even; beyond the largest number of SA_F16 lies inf). So the bits of a call on 16-bit tensors are
- * those of the same call on their SA_F32 copies, but where pairs of SA_BF16 are multiplied, see sa_batch_forward(). */
+ * those of the same call on their SA_F32 copies, but where pairs of SA_BF16 or int8 are multiplied as such, see
+ * sa_batch_forward(). */
 typedef enum sa_type { SA_F32 = 0, SA_BF16 = 1, SA_F16 = 2, SA_F64 = 3, SA_I8 = 4 } sa_type;
 
 /* Instruction sets, slowest first. */
@@ -126,7 +128,7 @@ typedef enum sa_isa {
     SA_ISA_AVX512 = 3,      /* x86-64: AVX-512 F, BW, DQ, VL; the fastest that has the bits of all others */
     SA_ISA_AVX512_BF16 = 4, /* the same and BF16: products of pairs of SA_BF16, see sa_batch_forward(). Slower than
                                without on Intel's processors, where it is taken only if max_isa or SA_MAX_ISA name it */
-    SA_ISA_AMX_BF16 = 5     /* the same and AMX, a much faster way to multiply such pairs. Linux gives a process AMX's
+    SA_ISA_AMX_BF16 = 5     /* the same and AMX, much faster at such pairs, and at int8. Linux gives a process AMX's
                                registers when it asks, which it cannot take back; sa_engine_create() asks where this is
                                what will be used. From then on a signal stack that a thread sets up must have room for
                                them: sysconf(_SC_MINSIGSTKSZ), which has counted them all along. Where a thread has a
@@ -398,13 +400,13 @@ typedef struct sa_batch {
  *
  * Edge values, on every instruction set: NaN or inf in k, v or their scales at a position that is not visible or beyond
  * n_k never reaches an output bit; NaN in a visible q or k element gives NaN in that row, in a visible v element in
- * that column; a +inf score gives NaN in that row, also in its row_max, unless softcap has made a number of it. Scores
- * are exact up to 2^127 / log2(e), those of int8 keys with and without the key's scale, all with and without any bias
- * (but see "Pairs" below, for subnormal numbers too): -inf is the only sentinel. A key that a bias of -inf hides is not
- * visible, whatever its score is; bias at a key that is not visible is never an influence. Where no key is visible but
- * there is a sink, o is 0 and lse the sink's logit. Zeros in o are +0, but for negative numbers that became zero by
- * being rounded to 16 bits. Subnormal inputs and outputs are honoured; weights below 2^-126 of the row's largest may
- * count as anything below it, those below 2^-127 as 0.
+ * that column (but see "Whole numbers" below, for what is inf too); a +inf score gives NaN in that row, also in its
+ * row_max, unless softcap has made a number of it. Scores are exact up to 2^127 / log2(e), those of int8 keys with and
+ * without the key's scale, all with and without any bias (but see "Pairs" below, for subnormal numbers too): -inf is
+ * the only sentinel. A key that a bias of -inf hides is not visible, whatever its score is; bias at a key that is not
+ * visible is never an influence. Where no key is visible but there is a sink, o is 0 and lse the sink's logit. Zeros in
+ * o are +0, but for negative numbers that became zero by being rounded to 16 bits. Subnormal inputs and outputs are
+ * honoured; weights below 2^-126 of the row's largest may count as anything below it, those below 2^-127 as 0.
  *
  * Error against exact arithmetic, per element of o, to first order in u = 2^-24, with p[j] the exact weights,
  * z[j] = |scale| sum_c |q[c] k[j][c]|, and L = 0 up to 1024 keys and one more for every factor of 8:
@@ -426,6 +428,16 @@ typedef struct sa_batch {
  * k may reach 2^127; and subnormal elements, weights and sums count as 0. That adds 2^-8 sum_j p[j] |v[j]| + n_k 2^-125
  * to the bound and 2^-125 |scale| sum_c (|q[c]| + |k[j][c]| + 1) to t[j]. Bits depend on nothing else than elsewhere,
  * but are those of the processor's instruction. max_isa = SA_ISA_AVX512, or SA_MAX_ISA=avx512, does without.
+ *
+ * Whole numbers: SA_ISA_AMX_BF16 multiplies int8 elements of k and v as they are, where both are SA_I8, d_qk is 16 to
+ * 256 and there is nothing that would rule out pairs. Elements of q become whole numbers of 23 bits, in units that suit
+ * the largest of the row; weights times the scales of their values such of 30 bits, in units that suit the largest of
+ * the row in a block of 256 keys; sums of products are exact. That adds 3 u |scale| max_c |q[c]| sum_c |k[j][c]| +
+ * 2^-127 sum_c |k[j][c]| to t[j], and 2^-30 sum_b max_j (p[j] |scale of v[j]|) sum_j |int8 of v[j]|, over blocks b and
+ * their keys j, to the bound: where one key of a block has nearly all of the weight, and elements of 0 with a scale as
+ * large as the others', these lose digits. An inf in q gives NaN in its row, and so does the scale of a visible value
+ * that is inf or NaN. Bits are the same wherever a row is computed so, but not those of the other instruction sets;
+ * max_isa = SA_ISA_AVX512, or SA_MAX_ISA=avx512, does without.
  *
  * Sums are formed in blocks of 256 keys, chunks of 1024 and a tree of chunks, all at fixed positions, so that in
  * practice the error is that of a few hundred keys at any length. tests/bound.h derives the terms. */
@@ -523,10 +535,10 @@ typedef struct sa_merge_request {
  * or +inf in lse[i] gives NaN in that row, a NaN in o[i] of a row that saw keys in that column.
  *
  * Of partials of calls the rows' bits are those of one call over all of these keys, however they are cut, on whatever
- * instruction sets and machines of one byte order the parts were computed (where pairs are multiplied: all on one kind
- * of processor): what the calls left are the results that one call would have at the same places of its tree of chunks,
- * and they are merged in the same order. Only the last of them may end within a chunk of keys; keys that lie in none
- * count as not seen.
+ * instruction sets and machines of one byte order the parts were computed (where pairs or whole numbers are
+ * multiplied: all on one kind of processor): what the calls left are the results that one call would have at the same
+ * places of its tree of chunks, and they are merged in the same order. Only the last of them may end within a chunk of
+ * keys; keys that lie in none count as not seen.
  *
  * o and lse may be those of one of the partials, with the same strides and type: the result takes their place.
  * Otherwise no output may overlap an input or the other output. Runs in the calling thread and allocates nothing once

@@ -26,17 +26,11 @@
 #include "kernels/lanes_types.h"
 
 /* After what they are made of. */
+#include "kernels/amx.h"
 #include "kernels/lanes_cursor.h"
 #include "kernels/lanes_sees.h"
 
-enum {
-    SIDE = 16, /* rows of a register, words of a row */
-    WORD = sizeof(float),
-    ROW_BYTES = SIDE * WORD,
-    MOST_STEPS = (SA_MAX_D / 2 + SIDE - 1) / SIDE /* registers side by side in a row of k */
-};
-
-typedef float square[SIDE][SIDE];
+enum { MOST_STEPS = (SA_MAX_D / 2 + SIDE - 1) / SIDE }; /* registers side by side in a row of k */
 
 /* Names of registers, which are parts of instructions. Besides four sums: of many rows, of few. */
 #define LEFT        4
@@ -45,33 +39,6 @@ typedef float square[SIDE][SIDE];
 #define RIGHT_2     7
 #define FEW_LEFT    7
 #define EACH_SUM(X) X(0) X(1) X(2) X(3)
-
-/* gcc 12 does not know that these read and write memory. */
-#define load(to, from, row_bytes)                                                                                      \
-    do {                                                                                                               \
-        keep_memory(from);                                                                                             \
-        _tile_loadd(to, from, row_bytes);                                                                              \
-    } while (0)
-#define store(from, to, row_bytes)                                                                                     \
-    do {                                                                                                               \
-        _tile_stored(from, to, row_bytes);                                                                             \
-        keep_memory(to);                                                                                               \
-    } while (0)
-
-struct shapes {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-};
-_Static_assert(sizeof(struct shapes) == 64, "as the instruction wants it");
-
-static const struct shapes all_square = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
-
-static int smaller(int a, int b) { return a < b ? a : b; }
-
-static void amx_enter(void) { _tile_loadconfig(&all_square); }
-
-static void amx_leave(void) { _tile_release(); }
 
 /* ---------------------------------------------------------------- sums of several groups */
 
@@ -100,22 +67,6 @@ static void store_sums(int n_groups, square *to) {
         store(i, to[i], ROW_BYTES);
     EACH_SUM(STORE)
 #undef STORE
-}
-
-/* n words, and zeros up to 16. */
-INLINE __mmask16 first_words(int n) { return (__mmask16)(n < SIDE ? (1 << n) - 1 : 0xffff); }
-
-INLINE vf load_words(__mmask16 words, const float *from) { return _mm512_maskz_loadu_ps(words, from); }
-
-/* n rows of so many words, and zeros. */
-static void copy_square(const float *from, ptrdiff_t stride, int n, __mmask16 words, square to) {
-    for (int i = 0; i < SIDE; i++)
-        v_store(to[i], i < n ? load_words(words, from + i * stride) : v_set1(0.0f));
-}
-
-INLINE void fetch_run(struct run run) {
-    for (int i = 0; i < run.n; i++, run.at += run.step)
-        __builtin_prefetch(run.at, 0, 2);
 }
 
 /* ---------------------------------------------------------------- scores */
@@ -493,6 +444,7 @@ static void enter_few(int n_rows) {
     EACH_FEW_SUM(SHAPE)
 #undef SHAPE
     shapes.rows[FEW_LEFT] = (uint8_t)n_rows;
+    keep_memory(&shapes); /* gcc 12 takes it for eight bytes */
     _tile_loadconfig(&shapes);
 }
 

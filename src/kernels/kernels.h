@@ -277,6 +277,65 @@ struct sa_dots {
     struct sa_products pairs;
 };
 
+/* Largest and smallest d_qk of int8 that sa_bytes are for: more would not fit into an int32, less not be worth it. */
+enum { SA_BYTES_MAX_D = 256, SA_BYTES_MIN_D = 16, SA_BYTES_DIGITS = 4 };
+
+/* Words from a row of sums of few_values() to the next, see sa_bytes. */
+static inline int sa_bytes_stride(int d) { return ((d + 63) / 64 * 4 | 1) * SA_LINE_FLOATS; }
+
+/* Bytes of the values of a block as turn() writes them. */
+static inline size_t sa_bytes_turned(int d) { return (size_t)SA_BLOCK_KEYS * (size_t)((d + 63) / 64 * 64); }
+
+/*
+ * Where an instruction multiplies int8 and adds the products to an int32, k and v of int8 need not become floats: q and
+ * weights become whole numbers, whose digits are bytes, and their sums of products are exact. In place of what is said
+ * above,
+ *
+ *     query       x[c] = q[c] 2^e, rounded to nearest, ties to even; e, one a row, so that the largest |x| lies in
+ *                 2^21 127/64 .. 2^22 127/64
+ *     score       s = fma(H, 256, L), H and L the sums of k h and k l, exact until they are rounded to floats, with
+ *                 x = 256 h + l, -128 <= l < 128; times 2^-e scale log2(e), times the key's scale
+ *     weight      w = p times the value's scale; y = w 2^e, rounded as above; e, one a row and block, so that the
+ *                 largest |y| lies in 2^29 .. 2^30
+ *     output      sum = fma(H, 65536, L), those of v h and v l with y = 65536 h + l, l of two digits from -128 to 127;
+ *                 times 2^-e; o = fma(o, alpha, sum)
+ *
+ * A row of q with a NaN or inf has NaN for its scores, a row and block with a scale of a value that is NaN or inf and
+ * seen has NaN for its sum. The arrays:
+ *
+ *     qt  [3][ceil(d_qk / 4)][W]  words of four bytes of a query, the lowest digit first, then -128 .. 127 all of them;
+ *                 behind them a row of factors [W]; d_qk from SA_BYTES_MIN_D to SA_BYTES_MAX_D
+ *     k   a list of rows: row j stands at ((const char *const *)k.data)[j], k.stride being that of such a list
+ *     v   what turn() makes, of all keys of the block, with a stride of 0, so that parts of it begin at the same place
+ *
+ * Scores and weights are floats, as above: k and v have their scales, which scores() and values() apply.
+ */
+struct sa_bytes {
+    /* As of sa_dots. */
+    void (*enter)(void);
+    void (*leave)(void);
+
+    /* As pack(). */
+    void (*pack)(const float *const rows[SA_TILE_ROWS], int n_rows, int d, float factor, float *qt);
+
+    /* Values of the keys begin .. end - 1 of a block, which rows[begin] .. rows[end - 1] list, to sa_bytes_turned(d)
+     * bytes at a multiple of 64, of which those of other keys than in the same 64 are left as they are. In these 64
+     * rows[] below begin point somewhere harmless. */
+    void (*turn)(const char *const *rows, int begin, int end, int d, void *turned);
+
+    /* Tiles of few rows. Weights times their values' scales, n_keys a multiple of 16, to numbers that y is rounded
+     * from, all of a block, with 0 where a key is not seen; 2^-e of row r is units[r] units[SA_FEW_ROWS + r]. */
+    void (*few_level)(int n_rows, int n_keys, float *s, float *units);
+
+    /* From sums, as few_values() leaves them, of all of a block to floats, as few_add() wants them, in the same place.
+     */
+    void (*few_join)(int n_rows, int d, const float *units, float *sums);
+
+    /* few_values() adds int32 to rows of sums [SA_FEW_ROWS][4][sa_bytes_stride(d_v)] a place: of the digits, dimension
+     * 16 a + 4 i + b of each 64 as number 16 i + 4 a + b. v.turn is 64, or each place has one turn. */
+    struct sa_products products;
+};
+
 struct sa_kernels {
     const char *name; /* "avx512", ... */
     int isa;          /* sa_isa */
@@ -344,7 +403,8 @@ struct sa_kernels {
     void (*finish)(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]);
 
     struct sa_products floats;
-    const struct sa_dots *dots; /* NULL: there are none */
+    const struct sa_dots *dots;   /* NULL: there are none */
+    const struct sa_bytes *bytes; /* NULL: there are none */
 };
 
 extern const struct sa_kernels sa_kernels_generic;
@@ -353,8 +413,9 @@ extern const struct sa_kernels sa_kernels_avx2;
 extern const struct sa_kernels sa_kernels_avx512;
 extern const struct sa_dots sa_dots_avx512_bf16;
 extern const struct sa_dots sa_dots_amx_bf16;
+extern const struct sa_bytes sa_bytes_amx_int8;
 extern const struct sa_kernels sa_kernels_avx512_bf16; /* those of AVX-512 with these dots */
-extern const struct sa_kernels sa_kernels_amx_bf16;
+extern const struct sa_kernels sa_kernels_amx_bf16;    /* the same with both */
 #endif
 
 /* All kernels this library was built with, slowest first; *n is their number. */

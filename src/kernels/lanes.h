@@ -64,7 +64,7 @@
 #include "kernels/lanes_masks.h"
 #include "kernels/lanes_terms.h"
 
-#define LANES_TABLE(table, its_name, its_isa, its_dots)                                                                \
+#define LANES_TABLE(table, its_name, its_isa, its_dots, its_bytes)                                                     \
     const struct sa_kernels table = {.name = its_name,                                                                 \
                                      .isa = its_isa,                                                                   \
                                      .lanes = LANES,                                                                   \
@@ -92,6 +92,7 @@
                                                 .values_masked = lanes_values_masked,                                  \
                                                 .few_scores = lanes_few_scores,                                        \
                                                 .few_values = lanes_few_values},                                       \
-                                     .dots = its_dots}
+                                     .dots = its_dots,                                                                 \
+                                     .bytes = its_bytes}
 
 #endif

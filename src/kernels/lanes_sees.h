@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which lanes see a key. Included by lanes.h and lanes_dots.h. */
+/* Which lanes see a key. Included by lanes.h, lanes_dots.h and AMX's files. */
 #ifndef SA_LANES_SEES_H
 #define SA_LANES_SEES_H
 

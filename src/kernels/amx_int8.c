@@ -7,7 +7,9 @@
  *     scores            sums: 16 keys x 16 queries      left: keys, in place       right: qt, in place
  *     values            16 dimensions x 16 queries      v, turned (see below)      digits of weights
  *     few rows, scores  16 keys x 16 digits of queries  keys, in place             a copy of qt
- *     few rows, values  1 .. 8 queries x 16 dimensions  digits of weights          v, woven
+ *     few rows, values  16 digits of rows x 16 dims     digits of weights          v, woven
+ *
+ * One row has instructions of its own, see vnni_one.h.
  */
 #include "kernels/kernels.h"
 
@@ -58,9 +60,10 @@ INLINE vf v_of_bits(vi a) { return _mm512_castsi512_ps(a); }
 static vf largest_of(vf a) {
     _Alignas(64) float lane[LANES];
     v_store(lane, a);
+    vf largest = v_set1(lane[0]);
     for (int i = 1; i < LANES; i++)
-        a = v_max_abs(v_set1(lane[i]), i == 1 ? v_set1(lane[0]) : a);
-    return a;
+        largest = v_max_abs(v_set1(lane[i]), largest);
+    return largest;
 }
 
 INLINE float first_lane(vf a) {

@@ -189,17 +189,18 @@ struct few_woven {
 };
 
 #define ADD(i, left, square, sums)                                                                                     \
-    load(i, sums, width *WORD);                                                                                        \
+    load(i, sums, row_bytes);                                                                                          \
     load(FEW_RIGHT, square, ROW_BYTES);                                                                                \
     _tile_dpbssd(i, left, FEW_RIGHT);
 
 /* Square i of what is woven, for more rows than a register has. */
 static void add_both(const struct few_woven *woven, int i, ptrdiff_t width) {
+    const ptrdiff_t row_bytes = width * WORD;
     int32_t *sums = woven->sums + i * SIDE, *others = sums + FEW_FIRST * WEIGHT_DIGITS * width;
     ADD(0, FEW_LEFT, woven->squares[i], sums)
     ADD(2, FEW_LEFT_2, woven->squares[i], others)
-    store(0, sums, width * WORD);
-    store(2, others, width * WORD);
+    store(0, sums, row_bytes);
+    store(2, others, row_bytes);
 }
 
 /* What some keys and dimensions of a place are. */
@@ -223,6 +224,7 @@ INLINE void weave_some(const struct few_run *run, int i, struct few_woven *woven
 static void weave_and_multiply(const struct few_run *run, struct few_woven *woven, struct few_woven *before, int n_rows,
                                ptrdiff_t width, struct cursor *cursor) {
     const bool few = n_rows <= FEW_FIRST;
+    const ptrdiff_t row_bytes = width * WORD;
     const int n = before->n_squares;
     if (n > 0)
         load(FEW_LEFT, (*before->digits)[0][0], ROW_BYTES);
@@ -232,12 +234,12 @@ static void weave_and_multiply(const struct few_run *run, struct few_woven *wove
     if (run)                                                                                                           \
         weave_some(run, i, woven, cursor);                                                                             \
     if (i < n && few) {                                                                                                \
-        ADD(i, FEW_LEFT, before->squares[i], before->sums + (i)*SIDE)                                                  \
+        ADD(i, FEW_LEFT, before->squares[i], before->sums + SIDE * (i))                                                \
     } else if (i < n)                                                                                                  \
         add_both(before, i, width);
 #define STORE(i)                                                                                                       \
     if (i < n && few)                                                                                                  \
-        store(i, before->sums + (i)*SIDE, width * WORD);
+        store(i, before->sums + SIDE * (i), row_bytes);
     QUARTER(0)
     QUARTER(1)
     STORE(0)

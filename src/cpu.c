@@ -111,6 +111,8 @@ static enum sa_cpu_cap cap_of(int isa, int option_max, int environment_max, bool
 #if defined(__x86_64__)
     if (isa == SA_ISA_AMX_BF16 && computes && !may_use_amx())
         return SA_CPU_CAP_SYSTEM;
+#else
+    (void)computes;
 #endif
     return SA_CPU_CAP_NONE;
 }

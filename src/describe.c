@@ -121,17 +121,11 @@ static bool may_hide(const struct sa_problem *p) {
     return any;
 }
 
-static int64_t count_in_bytes(const struct sa_problem *p) {
+/* Sequences of that kind. */
+static int64_t count(const struct sa_problem *p, bool (*is)(const struct sa_problem *, const struct sa_seq *)) {
     int64_t n = 0;
     for (int64_t i = 0; i < p->n_seqs; i++)
-        n += sa_in_bytes(p, &p->seqs[i]);
-    return n;
-}
-
-static int64_t count_in_pairs(const struct sa_problem *p) {
-    int64_t n = 0;
-    for (int64_t i = 0; i < p->n_seqs; i++)
-        n += sa_in_pairs(p, &p->seqs[i]);
+        n += is(p, &p->seqs[i]);
     return n;
 }
 
@@ -166,9 +160,9 @@ void sa_describe_call(struct sa_text *text, const struct sa_engine *engine, cons
             info.n_threads < engine->team.shape.n_threads ? ": there are no more items" : "");
     add(text, "kernel      %s", engine->cpu.kernels->name);
     if (engine->cpu.kernels->dots)
-        add(text, ", pairs of bf16 in %lld of %lld sequences", (long long)count_in_pairs(p), (long long)p->n_seqs);
+        add(text, ", pairs of bf16 in %lld of %lld sequences", (long long)count(p, sa_in_pairs), (long long)p->n_seqs);
     if (engine->cpu.kernels->bytes)
-        add(text, ", int8 as it is in %lld", (long long)count_in_bytes(p));
+        add(text, ", int8 as it is in %lld", (long long)count(p, sa_in_bytes));
     add(text, "\nworkspace   %lld bytes, %zu a thread", (long long)info.workspace_bytes, sa_problem_workspace_bytes(p));
     if (info.n_splits)
         add(text, " and %zu for results of parts", sa_call_partials_bytes(call));

@@ -283,6 +283,44 @@ START_TEST(lanes_outside_of_a_mask_touch_no_memory) {
 }
 END_TEST
 
+START_TEST(bytes_outside_of_a_mask_touch_no_memory) {
+    struct fenced fenced = fenced_map(64);
+    for (int n = 0; n <= 64; n++) {
+        char *p = (char *)fenced.end - n, got[64];
+        for (int i = 0; i < n; i++)
+            p[i] = (char)(3 * i + n);
+        memset(got, 1, sizeof got);
+        _mm512_storeu_si512(got, _mm512_maskz_loadu_epi8(n < 64 ? ((__mmask64)1 << n) - 1 : ~(__mmask64)0, p));
+        for (int i = 0; i < 64; i++)
+            must(got[i] == (i < n ? (char)(3 * i + n) : 0), "maskz_loadu_epi8: byte %d of %d", i, n);
+        memset(got, 1, sizeof got);
+        if (n <= 16)
+            _mm_storeu_si128((__m128i *)(void *)got, _mm_maskz_loadu_epi8((__mmask16)((1u << n) - 1), p));
+        for (int i = 0; i < 16 && n <= 16; i++)
+            must(got[i] == (i < n ? (char)(3 * i + n) : 0), "maskz_loadu_epi8 of 16: byte %d of %d", i, n);
+    }
+    fenced_unmap(&fenced);
+}
+END_TEST
+
+START_TEST(words_are_stored_and_added_up) {
+    struct fenced fenced = fenced_map(64);
+    struct dice dice = {9};
+    for (int n = 0; n <= N; n++) {
+        struct ints a = roll_ints(&dice);
+        uint32_t sum = 0;
+        int32_t *p = (int32_t *)(void *)fenced.end - n;
+        _mm512_mask_storeu_epi32(p, (__mmask16)((1u << n) - 1), si(&a));
+        for (int i = 0; i < N; i++) {
+            must(i >= n || p[i] == a.i[i], "mask_storeu_epi32: word %d of %d", i, n);
+            sum += (uint32_t)a.i[i];
+        }
+        must(_mm512_reduce_add_epi32(si(&a)) == (int32_t)sum, "reduce_add_epi32");
+    }
+    fenced_unmap(&fenced);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("emulated");
     TCase *tcase = add_case(suite, "intrinsics");
@@ -295,5 +333,7 @@ int main(void) {
     tcase_add_test(tcase, lanes_become_narrow_and_wide_again);
     tcase_add_test(tcase, lanes_go_where_they_should);
     tcase_add_test(tcase, lanes_outside_of_a_mask_touch_no_memory);
+    tcase_add_test(tcase, bytes_outside_of_a_mask_touch_no_memory);
+    tcase_add_test(tcase, words_are_stored_and_added_up);
     return run_suite(suite);
 }

@@ -114,10 +114,10 @@ typedef struct sa_engine sa_engine;
 
 /* Element types, chosen apart for q, k, v and o. SA_F16 is IEEE binary16, SA_BF16 the upper half of a SA_F32. SA_I8 is
  * for k and v only and needs scales. SA_F64 is answered with SA_UNSUPPORTED. Whatever the types, elements are converted
- * to SA_F32, which is exact, and all arithmetic is that of SA_F32; an element of o is rounded once to its type (to
- * nearest, ties to even; beyond the largest number of SA_F16 lies inf). So the bits of a call on 16-bit tensors are
- * those of the same call on their SA_F32 copies, but where pairs of SA_BF16 or int8 are multiplied as such, see
- * sa_batch_forward(). */
+ * to SA_F32, which is exact, and all arithmetic is that of SA_F32, but where pairs of SA_BF16 or int8 are multiplied as
+ * such, see sa_batch_forward(); an element of o is rounded once to its type (to nearest, ties to even; beyond the
+ * largest number of SA_F16 lies inf). So the bits of a call on 16-bit tensors are those of the same call on their
+ * SA_F32 copies, but for such pairs. */
 typedef enum sa_type { SA_F32 = 0, SA_BF16 = 1, SA_F16 = 2, SA_F64 = 3, SA_I8 = 4 } sa_type;
 
 /* Instruction sets, slowest first. */

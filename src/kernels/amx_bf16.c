@@ -364,11 +364,6 @@ static void copy_queries(const float *qt, int n_lanes, int d, square *to) {
         copy_square(qt + step * SIDE * W, W, d - step * SIDE, lanes, to[step]);
 }
 
-INLINE void fetch_bytes(int bytes, struct cursor *cursor) {
-    for (int i = 0; i < bytes; i += FETCH_BYTES)
-        fetch_each(true, cursor);
-}
-
 /* Sixteen keys, evenly apart. */
 static void score_few_keys(const char *key, ptrdiff_t stride, int d, square *queries, square sums,
                            struct cursor *cursor) {

@@ -458,7 +458,8 @@ static void add_sums(words *sums, int i, int n, struct units units, const float 
 }
 
 /* One group. */
-static void add_values(const struct weights *weights, struct sa_rows v, const float *alpha, float *o) {
+static void add_values(const struct weights *weights, struct sa_rows v, const float *alpha, float *o,
+                       struct sa_ahead *ahead, int lines) {
     _Alignas(64) words digits[MOST_SQUARES][WEIGHT_DIGITS], sums[WEIGHT_DIGITS];
     const struct units units = digits_of(weights, digits);
     const int first = weights->begin / ROW_BYTES, end = (weights->end + ROW_BYTES - 1) / ROW_BYTES;
@@ -468,6 +469,7 @@ static void add_values(const struct weights *weights, struct sa_rows v, const fl
 #define CLEAR(k) _tile_zero(k);
 #define STORE(k) store(k, sums[k], ROW_BYTES);
             EACH_DIGIT(CLEAR)
+            fetch_run(next_run(ahead, lines));
             for (int j = first; j < end; j++)
                 multiply_square(turned[j][i], digits[j]);
             EACH_DIGIT(STORE)
@@ -480,13 +482,13 @@ static void add_values(const struct weights *weights, struct sa_rows v, const fl
 
 static void amx_values(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v,
                        const float *alpha, float *o, struct sa_ahead *ahead) {
-    const int turns = (g1 - g0) * (ahead->calls > 0 ? ahead->calls : 1);
+    const int squares = v.d / ROW_BYTES * 4 + smaller((v.d % ROW_BYTES + 3) / 4, 4);
+    const int turns = squares * (g1 - g0) * (ahead->calls > 0 ? ahead->calls : 1);
     const int lines = (ahead->left + turns - 1) / turns;
     for (int g = g0; g < g1; g++) {
         const int lane = g * SIDE;
         const struct weights weights = {.p = p + lane, .scale = v.scale, .begin = keys->begin[g], .end = keys->end[g]};
-        fetch_run(next_run(ahead, lines));
-        add_values(&weights, v, alpha ? alpha + lane : NULL, o + lane);
+        add_values(&weights, v, alpha ? alpha + lane : NULL, o + lane, ahead, lines);
     }
     ahead->calls--;
 }
@@ -502,7 +504,9 @@ static void amx_values_masked(const float *p, int g, struct sa_rows v, int first
                                     .first_key = first_key - begin,
                                     .lane = lane,
                                     .keys = &keys};
-    add_values(&weights, v, alpha + lane, o + lane);
+    struct sa_ahead nothing;
+    sa_ahead_open(&nothing);
+    add_values(&weights, v, alpha + lane, o + lane, &nothing, 0);
 }
 
 /* ---------------------------------------------------------------- few rows, and one */

@@ -20,11 +20,6 @@ static void copy_queries(const float *qt, int n_rows, int d, words (*to)[FEW_TIL
         }
 }
 
-INLINE void fetch_bytes(int bytes, struct cursor *cursor) {
-    for (int i = 0; i < bytes; i += FETCH_BYTES)
-        fetch_each(true, cursor);
-}
-
 /* Sixteen keys from dimension c on, of which there may be fewer than 64. */
 INLINE void load_few_keys(const char *key, ptrdiff_t stride, int d, int c) {
     _Alignas(64) square copy;

@@ -283,9 +283,6 @@ enum { SA_BYTES_MAX_D = 256, SA_BYTES_MIN_D = 16, SA_BYTES_DIGITS = 4 };
 /* Words from a row of sums of few_values() to the next, see sa_bytes. */
 static inline int sa_bytes_stride(int d) { return ((d + 63) / 64 * 4 | 1) * SA_LINE_FLOATS; }
 
-/* Bytes of the values of a block as turn() writes them. */
-static inline size_t sa_bytes_turned(int d) { return (size_t)SA_BLOCK_KEYS * (size_t)((d + 63) / 64 * 64); }
-
 /*
  * Where an instruction multiplies int8 and adds the products to an int32, k and v of int8 need not become floats: q and
  * weights become whole numbers, whose digits are bytes, and their sums of products are exact. In place of what is said
@@ -318,9 +315,9 @@ struct sa_bytes {
     /* As pack(). */
     void (*pack)(const float *const rows[SA_TILE_ROWS], int n_rows, int d, float factor, float *qt);
 
-    /* Values of the keys begin .. end - 1 of a block, which rows[begin] .. rows[end - 1] list, to sa_bytes_turned(d)
-     * bytes at a multiple of 64, of which those of other keys than in the same 64 are left as they are. In these 64
-     * rows[] below begin point somewhere harmless. */
+    /* Values of the keys begin .. end - 1 of a block, which rows[begin] .. rows[end - 1] list, to 256 x d bytes, d
+     * rounded up to a multiple of 64, at a multiple of 64. Those of other keys than in the same 64 are left as they
+     * are; in these 64 rows[] below begin point somewhere harmless. */
     void (*turn)(const char *const *rows, int begin, int end, int d, void *turned);
 
     /* Tiles of few rows. Weights times their values' scales, n_keys a multiple of 16, to numbers that y is rounded

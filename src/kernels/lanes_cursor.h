@@ -69,6 +69,12 @@ INLINE void fetch(const bool near, const int done, const int bytes, struct curso
         fetch_each(near, cursor);
 }
 
+/* The same of near and far rows, rounded up: a line of each place at least. */
+INLINE void fetch_bytes(int bytes, struct cursor *cursor) {
+    for (int i = 0; i < bytes; i += FETCH_BYTES)
+        fetch_each(true, cursor);
+}
+
 INLINE void near_rows(const char *const *row, int n, struct cursor *cursor) {
     cursor->near = row;
     cursor->near_last = row + n - 1;

@@ -91,7 +91,8 @@ static sa_batch make_batch(const struct bench_shape *shape, const sa_sequence *s
     batch.k_type = batch.v_type = shape->kv_type;
     batch.o_type = shape->o_type;
     batch.scale = (float)(logit_scale / sqrt(shape->d_qk));
-    batch.flags = (shape->causal ? SA_CAUSAL : 0) | (shape->windowed ? SA_WINDOW : 0);
+    batch.flags =
+        (shape->causal ? SA_CAUSAL : 0) | (shape->windowed ? SA_WINDOW : 0) | (shape->f16_pairs ? SA_F16_PAIRS : 0);
     batch.window_left = shape->windowed ? shape->left : 0;
     batch.window_right = shape->windowed ? shape->right : 0;
     batch.n_sink_keys = shape->sink;
@@ -156,6 +157,6 @@ void bench_case_close(struct bench_case *c) {
 bool bench_shapes_join(const struct bench_shape *a, const struct bench_shape *b) {
     return a->heads == b->heads && a->kv_heads == b->kv_heads && a->d_qk == b->d_qk && a->d_v == b->d_v &&
            a->q_type == b->q_type && a->kv_type == b->kv_type && a->o_type == b->o_type && a->causal == b->causal &&
-           a->windowed == b->windowed && a->left == b->left && a->right == b->right && a->sink == b->sink &&
-           memcmp(&a->kinds, &b->kinds, sizeof a->kinds) == 0;
+           a->f16_pairs == b->f16_pairs && a->windowed == b->windowed && a->left == b->left && a->right == b->right &&
+           a->sink == b->sink && memcmp(&a->kinds, &b->kinds, sizeof a->kinds) == 0;
 }

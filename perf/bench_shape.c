@@ -84,12 +84,16 @@ static bool parse_word(char *word, const char *where, struct draft *draft, struc
         return shape->warm = true;
     if (strcmp(word, "parts") == 0)
         return shape->parts = true;
+    if (strcmp(word, "f16_pairs") == 0)
+        return shape->f16_pairs = true;
     char *equals = strchr(word, '=');
     bool known;
     if (!equals && bench_kinds_parse(word, NULL, &shape->kinds, &known))
         return true;
     if (!equals)
-        return complain(where, word, "expected key=value, 'causal', 'warm', 'parts', 'alibi', 'sinks' or 'positions'");
+        return complain(where, word,
+                        "expected key=value, 'causal', 'warm', 'parts', 'f16_pairs', 'alibi', 'sinks' or "
+                        "'positions'");
     *equals = 0;
     const char *value = equals + 1;
     bool good = parse_plain(word, value, draft, &known);

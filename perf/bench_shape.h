@@ -24,6 +24,7 @@ struct bench_shape {
     bool causal, windowed, has_offset;
     bool token_major;            /* [token][head][d] instead of [head][token][d] */
     bool warm;                   /* k and v may come from the caches, however few bytes they are */
+    bool f16_pairs;              /* SA_F16_PAIRS */
     bool parts;                  /* prefills, then decodes: their time is compared with that of each alone */
     int q_type, kv_type, o_type; /* sa_type */
     int64_t page;                /* tokens of a page; 0: contiguous */

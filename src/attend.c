@@ -216,7 +216,7 @@ static void open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_r
         t->k = sa_cache_of_head(&t->seq->k, kv_head);
         t->v = sa_cache_of_head(&t->seq->v, kv_head);
         if (sa_dots_of(t->kernels, t->problem, t->seq))
-            take_pairs(t, t->kernels->dots);
+            take_pairs(t, sa_dots_of(t->kernels, t->problem, t->seq));
         t->bytes = sa_bytes_of(t->kernels, t->problem, t->seq);
         if (t->bytes)
             t->products = &t->bytes->products;

@@ -584,6 +584,7 @@ static bool attend_squares(struct block *b, const struct sa_state *state) {
         .v_rows = turned.rows,
         .n_values = whole_squares(b),
         .d_v = t->problem->d_v,
+        .scratch = space->near,
         .first_key = (int)b->at,
         .keys = {space->lo, space->hi, space->sink, NULL},
         .seen = seen,

@@ -16,9 +16,9 @@ struct sa_tile {
     const struct sa_seq *seq;
     struct sa_cache k, v;               /* of the kv head */
     const struct sa_products *products; /* of floats, or those of the dots, or of the bytes */
-    const struct sa_dots *dots;   /* NULL, or q, k and v are multiplied as pairs of bf16; k is words of SA_F32 then */
-    const struct sa_bytes *bytes; /* NULL, or k and v are multiplied as int8 */
-    int64_t first_row;            /* of the kv head's, see sa_seq_rows() */
+    const struct sa_dots *dots;         /* NULL, or q, k and v are multiplied in pairs; k is words of SA_F32 then */
+    const struct sa_bytes *bytes;       /* NULL, or k and v are multiplied as int8 */
+    int64_t first_row;                  /* of the kv head's, see sa_seq_rows() */
     int n_rows, n_groups;
     int64_t first_position, last_position;
     struct sa_span group_first[SA_TILE_GROUPS],
@@ -46,7 +46,9 @@ static inline bool sa_tile_sees_any(const struct sa_tile *t, int64_t begin, int6
  * sa_enter_products() and sa_leave_products(). */
 static inline const struct sa_dots *sa_dots_of(const struct sa_kernels *kernels, const struct sa_problem *problem,
                                                const struct sa_seq *seq) {
-    return kernels->dots && sa_in_pairs(problem, seq) ? kernels->dots : NULL;
+    if (kernels->dots && sa_in_pairs(problem, seq, SA_BF16))
+        return kernels->dots;
+    return kernels->dots_f16 && sa_in_pairs(problem, seq, SA_F16) ? kernels->dots_f16 : NULL;
 }
 
 static inline const struct sa_bytes *sa_bytes_of(const struct sa_kernels *kernels, const struct sa_problem *problem,

@@ -122,6 +122,13 @@ static bool may_hide(const struct sa_problem *p) {
 }
 
 /* Sequences of that kind. */
+static bool in_pairs_of_bf16(const struct sa_problem *p, const struct sa_seq *seq) {
+    return sa_in_pairs(p, seq, SA_BF16);
+}
+static bool in_pairs_of_f16(const struct sa_problem *p, const struct sa_seq *seq) {
+    return sa_in_pairs(p, seq, SA_F16);
+}
+
 static int64_t count(const struct sa_problem *p, bool (*is)(const struct sa_problem *, const struct sa_seq *)) {
     int64_t n = 0;
     for (int64_t i = 0; i < p->n_seqs; i++)
@@ -160,7 +167,10 @@ void sa_describe_call(struct sa_text *text, const struct sa_engine *engine, cons
             info.n_threads < engine->team.shape.n_threads ? ": there are no more items" : "");
     add(text, "kernel      %s", engine->cpu.kernels->name);
     if (engine->cpu.kernels->dots)
-        add(text, ", pairs of bf16 in %lld of %lld sequences", (long long)count(p, sa_in_pairs), (long long)p->n_seqs);
+        add(text, ", pairs of bf16 in %lld of %lld sequences", (long long)count(p, in_pairs_of_bf16),
+            (long long)p->n_seqs);
+    if (engine->cpu.kernels->dots_f16 && p->f16_pairs)
+        add(text, ", of f16 in %lld", (long long)count(p, in_pairs_of_f16));
     if (engine->cpu.kernels->bytes)
         add(text, ", int8 as it is in %lld", (long long)count(p, sa_in_bytes));
     add(text, "\nworkspace   %lld bytes, %zu a thread", (long long)info.workspace_bytes, sa_problem_workspace_bytes(p));

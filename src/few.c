@@ -198,7 +198,10 @@ static int find_next(const struct sa_tile *t, int64_t at, int most, const char *
     return (int)(end - at);
 }
 
-static int key_tile(const struct sa_tile *t) { return sa_few_tile(t->kernels->lanes, t->k.d_bytes / t->k.d); }
+/* Words of parts are those of elements of two bytes. */
+static int key_tile(const struct sa_tile *t) {
+    return sa_few_tile(t->kernels->lanes, t->dots && t->dots->parts > 1 ? 2 : t->k.d_bytes / t->k.d);
+}
 
 /* Keys that are some KiB, whole register tiles of them. */
 static int turn_keys(const struct sa_tile *t) {
@@ -457,6 +460,22 @@ static void level(const struct block *b) {
     t->bytes->few_level(t->n_rows, rounded_up(b->end) - b->begin, s_of(b, 0) + b->begin, units_of(b));
 }
 
+static int up_to_dots(int n) { return (n + SA_DOT_KEYS - 1) / SA_DOT_KEYS * SA_DOT_KEYS; }
+
+/* Where the weights of the keys from `key` on stand, of pairs those of a multiple of SA_DOT_KEYS. */
+static int weights_at(const struct sa_tile *t, int key) { return t->dots ? key * t->dots->parts / 2 : key; }
+
+/* Of whole runs of what may be added up first: zeros stand for weights beside those that there are. */
+static void pair(const struct block *b) {
+    const struct sa_tile *t = b->tile;
+    const int begin = b->begin / SA_DOT_KEYS * SA_DOT_KEYS, end = up_to_dots(b->end);
+    for (int r = 0; r < t->n_rows; r++) {
+        fill(s_of(b, r), begin, b->begin, 0.0f);
+        fill(s_of(b, r), rounded_up(b->end), end, 0.0f);
+    }
+    t->dots->few_pair(t->n_rows, end - begin, s_of(b, 0) + begin, s_of(b, 0) + weights_at(t, begin));
+}
+
 static void weigh(const struct side *side) {
     for (int i = 0; i < side->n; i++) {
         const struct block *b = &side->blocks[i];
@@ -466,8 +485,7 @@ static void weigh(const struct side *side) {
         if (t->v.scales)
             scale(b, &t->v);
         if (t->dots)
-            t->dots->few_pair(t->n_rows, rounded_up(b->end) - b->begin, s_of(b, 0) + b->begin,
-                              s_of(b, 0) + b->begin / 2);
+            pair(b);
         if (t->bytes)
             level(b);
     }
@@ -479,7 +497,7 @@ static void weigh(const struct side *side) {
 static void add_run(const struct side *side, const struct block *b, const char *const *row, int r, int n_rows,
                     int begin, int end) {
     const struct sa_tile *t = side->tile;
-    const float *p = s_of(b, r) + (t->dots ? begin / 2 : begin);
+    const float *p = s_of(b, r) + weights_at(t, begin);
     if (begin < end)
         t->products->few_values(p, n_rows, rows_of(side, &t->v, row, 1, end - begin), sums_of(b, r));
 }
@@ -503,21 +521,14 @@ static void add_picked(const struct side *side, const struct block *b, const str
     add_run(side, b, picked, r, n_rows, b->begin, b->begin + n);
 }
 
-static int up_to_dots(int n) { return (n + SA_DOT_KEYS - 1) / SA_DOT_KEYS * SA_DOT_KEYS; }
-
-/* Where keys are paired, whole runs of what may be added up first: zeros stand where keys are not seen, and for weights
- * beside those that there are. */
+/* Where keys are paired, whole runs of what may be added up first: zeros stand where keys are not seen. */
 static void add_dots(const struct side *side, const struct block *b, int r, int n_rows) {
     const struct seen *seen = &b->rows[r];
-    const int begin = b->begin / SA_DOT_KEYS * SA_DOT_KEYS, end = up_to_dots(b->end), weights_end = rounded_up(b->end);
+    const int begin = b->begin / SA_DOT_KEYS * SA_DOT_KEYS, end = up_to_dots(b->end);
     const char *row[SA_BLOCK_KEYS];
     for (int j = begin; j < end; j++)
         row[j - begin] = j >= b->begin && (j < seen->sink || (seen->lo <= j && j < seen->hi)) ? *values_of(side, b, j)
                                                                                               : sa_zero_row();
-    for (int i = r; i < r + n_rows; i++) {
-        memset(s_of(b, i) + begin / 2, 0, (size_t)(b->begin - begin) / 2 * sizeof(float));
-        memset(s_of(b, i) + weights_end / 2, 0, (size_t)(end - weights_end) / 2 * sizeof(float));
-    }
     add_run(side, b, row, r, n_rows, begin, end);
 }
 
@@ -571,7 +582,7 @@ static void add_alone(const struct side *side, const struct block *b) {
 static void add_all(const struct side *side) {
     const struct sa_tile *t = side->tile;
     const struct block *b = &side->blocks[0];
-    const float *p = s_of(b, 0) + (t->dots ? b->begin / 2 : b->begin);
+    const float *p = s_of(b, 0) + weights_at(t, b->begin);
     t->products->few_values(p, t->n_rows, rows_of(side, &t->v, values_of(side, b, b->begin), side->n, side->n_keys),
                             sums_of(b, 0));
 }

@@ -120,12 +120,14 @@ struct sa_problem {
     struct sa_seq *seqs;
     int n_kv_heads, group; /* group: query heads a kv head */
     int most_abreast;      /* of a sequence, see sa_abreast() */
-    int n_turned;          /* blocks of values that a thread keeps, see turned.h */
+    int n_turned;          /* blocks of values that a thread keeps, see turned.h, each of so many bytes */
+    size_t turned_bytes;
     int d_qk, d_v;
     int q_type, o_type;
     float factor;  /* scale * log2(e) */
     float softcap; /* 0: none */
     int bias_type;
+    bool f16_pairs; /* SA_F16 may be multiplied in pairs */
     struct sa_rule rule;
     int64_t n_rows, n_pairs; /* all heads */
     int64_t *progress;       /* NULL, or the caller's counter of finished pairs */
@@ -136,11 +138,12 @@ static inline int sa_item_heads(const struct sa_problem *problem, const struct s
     return problem->n_kv_heads / sa_abreast(seq);
 }
 
-/* Can kernels that have dots multiply its elements in pairs? All of them must be bf16. Not where keys are picked one by
- * one, by what rows see or by a bias of -inf: which of them are neighbours would then depend on the row. */
-static inline bool sa_in_pairs(const struct sa_problem *problem, const struct sa_seq *seq) {
-    return problem->q_type == SA_BF16 && seq->k.type == SA_BF16 && seq->v.type == SA_BF16 && problem->d_qk % 2 == 0 &&
-           !seq->sight.any && !seq->terms.bias.data;
+/* Can kernels that have dots of this type multiply its elements in pairs? All of them must be of it. Not where keys are
+ * picked one by one, by what rows see or by a bias of -inf: which of them are neighbours would then depend on the row.
+ */
+static inline bool sa_in_pairs(const struct sa_problem *problem, const struct sa_seq *seq, int type) {
+    return problem->q_type == type && seq->k.type == type && seq->v.type == type && problem->d_qk % 2 == 0 &&
+           (type == SA_BF16 || problem->f16_pairs) && !seq->sight.any && !seq->terms.bias.data;
 }
 
 /* Can kernels that have bytes multiply its k and v as they are? Not where keys are picked one by one. */

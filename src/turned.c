@@ -6,11 +6,14 @@
 /* Of the second-level cache of a core that has AMX. What does not fit comes from further away, as v itself would. */
 enum { MOST_BYTES = 2048 * 1024 };
 
-int sa_turned_room(const struct sa_kernels *kernels, const struct sa_problem *problem) {
-    bool any = false;
-    for (int64_t i = 0; i < problem->n_seqs && kernels->dots && kernels->dots->block; i++)
-        any = any || sa_in_pairs(problem, &problem->seqs[i]);
-    return any ? (int)(MOST_BYTES / (int64_t)sa_turned_bytes(problem->d_v)) : 0;
+void sa_turned_choose_room(const struct sa_kernels *kernels, struct sa_problem *problem) {
+    int parts = 0;
+    for (int64_t i = 0; i < problem->n_seqs && !parts; i++) { /* q has one type, and so have all that are in pairs */
+        const struct sa_dots *dots = sa_dots_of(kernels, problem, &problem->seqs[i]);
+        parts = dots && dots->block ? dots->parts : 0;
+    }
+    problem->turned_bytes = sa_turned_bytes(problem->d_v, parts);
+    problem->n_turned = parts ? (int)(MOST_BYTES / (int64_t)problem->turned_bytes) : 0;
 }
 
 /* Where a tile's blocks find room all together, each has its place for all tiles; of more the first ones have. NULL:

@@ -6,8 +6,9 @@
 
 #include "block.h"
 
-/* Blocks that a thread has room for, whatever their sequences' lengths; 0: its kernels have no use for any. */
-int sa_turned_room(const struct sa_kernels *kernels, const struct sa_problem *problem);
+/* How many blocks a thread has room for, whatever their sequences' lengths, and of how many bytes: in n_turned and
+ * turned_bytes of the problem; 0: its kernels have no use for any. */
+void sa_turned_choose_room(const struct sa_kernels *kernels, struct sa_problem *problem);
 
 /* Those of the first n keys of the block that begins at key `at`, n a multiple of SA_DOT_KEYS. What nobody sees may
  * count as 0. `known`: what is known of them, for the next time. */

@@ -61,7 +61,7 @@ static sa_status check_types(const sa_batch *b) {
 }
 
 static sa_status check_rule(const sa_batch *b) {
-    if (b->flags & ~(SA_CAUSAL | SA_WINDOW | SA_SCALES_PER_HEAD) || b->reserved)
+    if (b->flags & ~(SA_CAUSAL | SA_WINDOW | SA_SCALES_PER_HEAD | SA_F16_PAIRS) || b->reserved)
         return sa_fail(SA_INVALID, "sa_batch.flags is 0x%x, reserved %d: has a bit this version does not know",
                        (unsigned)b->flags, (int)b->reserved);
     sa_status status = check_range("sa_batch.n_sink_keys", b->n_sink_keys, 0, INT64_MAX);
@@ -259,6 +259,7 @@ sa_status sa_validate_sequences(const sa_batch *own, struct sa_problem *problem)
                                    .factor = (float)(scale * LOG2_E),
                                    .softcap = own->softcap,
                                    .bias_type = own->bias_type,
+                                   .f16_pairs = own->flags & SA_F16_PAIRS,
                                    .rule = rule_of(own),
                                    .progress = own->progress};
     for (int64_t i = 0; i < own->n_sequences; i++) {

@@ -98,21 +98,23 @@ static size_t scores(struct sa_room room) {
     return few > SA_BLOCK_KEYS * SA_TILE_ROWS ? few : SA_BLOCK_KEYS * SA_TILE_ROWS;
 }
 
-/* Kernels that know fewer sizes of few rows read as many as these have, behind the last rows abreast for nothing. */
+/* With a row of factors. Kernels that know fewer sizes of few rows read as many as these have, behind the last rows
+ * abreast for nothing; others read a register's. */
 static float *book_queries(struct booking *booking, int d_qk) {
-    return book(booking, ((size_t)d_qk * SA_TILE_ROWS + SA_FEW_ROWS) * sizeof(float));
+    return book(booking, (((size_t)d_qk + 1) * SA_TILE_ROWS + SA_GROUP_ROWS) * sizeof(float));
 }
 
 static void book_turned(struct booking *booking, struct sa_workspace *space) {
     space->turned = book(booking, (size_t)space->room.n_turned * sizeof *space->turned);
     for (int i = 0; i < space->room.n_turned; i++) {
-        void *values = book(booking, sa_turned_bytes(space->room.d_v));
+        void *values = book(booking, space->room.turned_bytes);
         if (booking->base)
             space->turned[i].values = values;
     }
 }
 
-/* Rows of a block, or sums of few rows of blocks side by side, as floats or of digits. */
+/* Rows of a block, or sums of few rows of blocks side by side, as floats or of digits, which are more than what
+ * sa_dots_block calls scratch. */
 static size_t near_floats(struct sa_room room) {
     const int d = room.d_qk > room.d_v ? room.d_qk : room.d_v;
     const size_t rows = SA_BLOCK_KEYS * (size_t)sa_near_stride(d);
@@ -147,7 +149,7 @@ size_t sa_workspace_bytes(struct sa_room room) {
 static bool fits(const struct sa_workspace *space, struct sa_room room) {
     const struct sa_room *has = &space->room;
     return space->buffer.data && has->d_qk == room.d_qk && has->d_v == room.d_v && has->n_abreast >= room.n_abreast &&
-           has->n_turned >= room.n_turned;
+           has->n_turned >= room.n_turned && has->turned_bytes >= room.turned_bytes;
 }
 
 /* What an earlier call had there may have changed since. */

@@ -49,6 +49,7 @@ struct sa_turned_slot {
 /* What a workspace is laid out for. */
 struct sa_room {
     int d_qk, d_v, n_abreast, n_turned;
+    size_t turned_bytes; /* of each */
 };
 
 struct sa_workspace {
@@ -72,7 +73,8 @@ struct sa_workspace {
 };
 
 static inline struct sa_room sa_room_of(const struct sa_problem *problem) {
-    return (struct sa_room){problem->d_qk, problem->d_v, problem->most_abreast, problem->n_turned};
+    return (struct sa_room){problem->d_qk, problem->d_v, problem->most_abreast, problem->n_turned,
+                            problem->turned_bytes};
 }
 
 size_t sa_workspace_bytes(struct sa_room room);

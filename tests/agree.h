@@ -7,15 +7,16 @@
 #include "engines.h"
 #include "reference.h"
 
-/* SA_ISA_AVX512_BF16 and SA_ISA_AMX_BF16 have bits of their own where they multiply pairs, the latter where it
- * multiplies int8. */
+/* SA_ISA_AVX512_BF16 and SA_ISA_AMX_BF16 have bits of their own where they multiply pairs of bf16, the latter where it
+ * multiplies int8 or pairs of f16. */
 static inline bool has_bits_of_its_own(const struct drawn *drawn, int isa) {
     bool pairs = false, bytes = false;
     for (int64_t i = 0; i < drawn->batch.n_sequences; i++) {
         pairs = pairs || reference_in_pairs(&drawn->batch, &drawn->seqs[i]);
         bytes = bytes || reference_in_bytes(&drawn->batch, &drawn->seqs[i]);
     }
-    return (pairs && isa >= SA_ISA_AVX512_BF16) || (bytes && isa >= SA_ISA_AMX_BF16);
+    pairs = pairs && isa >= (drawn->batch.q_type == SA_F16 ? SA_ISA_AMX_BF16 : SA_ISA_AVX512_BF16);
+    return pairs || (bytes && isa >= SA_ISA_AMX_BF16);
 }
 
 /* The bits are the same on every instruction set of this machine, with 1 to 4 threads that differ by turns. */

@@ -47,7 +47,9 @@ double bound_o(int64_t n_k, int v_type, int o_type, const struct bound_sums *sum
     const double chain = n_k < 256 ? (double)n_k : 256;
     const double roundings = chain + 11 + scaled + 28 * bound_levels(n_k) + l_roundings(n_k);
     const double flushed = (double)n_k * (0x1p-125 * sums->v_max + (scaled ? 0x1p-142 : 0x1p-148));
-    const double pairs = sums->pairs ? 0x1p-8 * (sums->p_v + sums->p_t_v) + (double)n_k * 0x1p-125 : 0;
+    const double pairs = sums->pairs >= 0 ? (sums->pairs == SA_BF16 ? 0x1p-8 : 0x1p-13) * (sums->p_v + sums->p_t_v) +
+                                                (double)n_k * 0x1p-125
+                                          : 0;
     const double digits = 0x1p-30 * sums->digits;
     const double of_float =
         SLACK * (sums->p_t_v + sums->p_t * fabs(sums->o) + roundings * BOUND_U * sums->p_v + flushed + pairs + digits);

@@ -37,6 +37,14 @@
  *     weights   rounded to bf16 where they meet v: 2^-8 of each, in o only
  *     flushed   subnormal elements, sums and weights count as 0: 2^-126 of each element's partner and of each sum
  *
+ * Pairs of f16 (from SA_ISA_AMX_BF16 on, if the batch has SA_F16_PAIRS): elements are sums of two parts, the lesser
+ * below 2^-7 of them and of the same sign, so that products of parts add up to those of elements, also in magnitude.
+ * Of 32 dimensions there are four such sums, of 32 keys three, each of 16 roundings and added in one more: no more
+ * roundings on the way of a term than chains have. In place of the weights' 2^-8
+ *
+ *     weights   the lesser part is rounded to 8 bits: 2^-16 of each; times the lesser part of v it is left out: 2^-14;
+ *               both are within 2^-13
+ *
  * Int8 multiplied as such, wherever kernels may do it (from SA_ISA_AMX_BF16 on): q and weights are whole numbers, the
  * largest of which is 2^21 127/64 at least in a row, and 2^29 in a row and block; half of a unit is
  *
@@ -84,7 +92,7 @@ double bound_sink(double sink, double most);
 struct bound_sums {
     double p_v, p_t_v, p_t, o, v_max;
     double digits; /* of int8 multiplied as such: over blocks, max p |scale of v| times sum of |elements of v| */
-    bool pairs;    /* of bf16 */
+    int pairs;     /* their type, SA_BF16 or SA_F16; -1: there are none */
 };
 
 /* Bound of an element of o. v_type, o_type: sa_type. */

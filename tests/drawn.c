@@ -26,15 +26,19 @@ void drawn_types(struct drawn *drawn) {
     b->v_type = types[roll(dice) % 4];
     b->o_type = types[roll(dice) % 3];
     b->scale_type = types[roll(dice) % 3];
-    if (roll_one_in(dice, 5)) /* which some instruction set has products for */
-        b->q_type = b->k_type = b->v_type = SA_BF16;
+    if (roll_one_in(dice, 4)) /* which some instruction set has products for */
+        b->q_type = b->k_type = b->v_type = roll_one_in(dice, 2) ? SA_BF16 : SA_F16;
+    if (roll_one_in(dice, 2))
+        b->flags |= SA_F16_PAIRS;
     if (roll_one_in(dice, 3))
         b->flags |= SA_SCALES_PER_HEAD;
 }
 
 void drawn_own(struct drawn *drawn, int isa) {
+    const bool of_f16 = isa >= SA_ISA_AMX_BF16 && roll_one_in(&drawn->dice, 2);
+    drawn->batch.flags |= of_f16 ? SA_F16_PAIRS : 0;
     if (isa >= SA_ISA_AVX512_BF16)
-        drawn->batch.q_type = drawn->batch.k_type = drawn->batch.v_type = SA_BF16;
+        drawn->batch.q_type = drawn->batch.k_type = drawn->batch.v_type = of_f16 ? SA_F16 : SA_BF16;
 }
 
 void drawn_widen(struct drawn *drawn, const sa_sequence *s) {

@@ -15,7 +15,8 @@ endif()
 set(emulation -mavx2 -mfma -mf16c -Wno-psabi -fno-sanitize=all -include ${CMAKE_CURRENT_SOURCE_DIR}/emulated_avx512.h)
 
 set(emulated_kernels ${PROJECT_SOURCE_DIR}/src/kernels/avx512.c ${PROJECT_SOURCE_DIR}/src/kernels/avx512_bf16.c
-  ${PROJECT_SOURCE_DIR}/src/kernels/amx_bf16.c ${PROJECT_SOURCE_DIR}/src/kernels/amx_int8.c)
+  ${PROJECT_SOURCE_DIR}/src/kernels/amx_bf16.c ${PROJECT_SOURCE_DIR}/src/kernels/amx_f16.c
+  ${PROJECT_SOURCE_DIR}/src/kernels/amx_int8.c)
 add_library(sa_emulated OBJECT ${emulated_kernels} emulated_cpu.c)
 set_source_files_properties(${emulated_kernels} PROPERTIES COMPILE_OPTIONS "${emulation}")
 target_include_directories(sa_emulated PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)

@@ -179,8 +179,9 @@ static bool seen_by_window(const sa_batch *b, const sa_sequence *seq) {
 }
 
 bool reference_in_pairs(const sa_batch *b, const sa_sequence *seq) {
-    const bool of_bf16 = b->q_type == SA_BF16 && b->k_type == SA_BF16 && b->v_type == SA_BF16;
-    return of_bf16 && b->d_qk % 2 == 0 && !seq->bias.data && seen_by_window(b, seq);
+    const bool alike = b->k_type == b->q_type && b->v_type == b->q_type;
+    const bool of_16_bits = b->q_type == SA_BF16 || (b->q_type == SA_F16 && b->flags & SA_F16_PAIRS);
+    return alike && of_16_bits && b->d_qk % 2 == 0 && !seq->bias.data && seen_by_window(b, seq);
 }
 
 bool reference_in_bytes(const sa_batch *b, const sa_sequence *seq) {
@@ -285,7 +286,7 @@ static double of_weight_digits(const sa_batch *b, const struct key *keys, int64_
 
 static void mix(const sa_batch *b, const struct key *keys, int64_t n, int64_t n_k, double p_t, int c,
                 struct reference_row *row) {
-    struct bound_sums sums = {.p_t = p_t, .pairs = row->pairs};
+    struct bound_sums sums = {.p_t = p_t, .pairs = row->pairs ? b->q_type : -1};
     const int at = c * element_bytes(b->v_type);
     for (int64_t j = 0; j < n; j++) {
         const double v = keys[j].v_scale * element_value(b->v_type, keys[j].v + at);

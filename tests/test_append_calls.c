@@ -79,7 +79,7 @@ START_TEST(arguments) {
     REFUSE(r.append.k_type = SA_I8, "sa_append.k_type");
     REFUSE(r.append.v_type = 9, "sa_append.v_type");
     REFUSE(r.batch.k_type = 9, "sa_batch.k_type");
-    REFUSE(r.batch.flags = 8, "sa_batch.flags");
+    REFUSE(r.batch.flags = 16, "sa_batch.flags");
     REFUSE(r.batch.d_qk = 0, "d_qk");
     REFUSE(r.batch.n_kv_heads = 3, "n_kv_heads");
     r.append.k_type = SA_F64;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Products of pairs of bf16, bit for bit as the contract says (sa_dots in kernels.h): with VDPBF16PS two multiply-adds
  * each, the second elements first, with AMX sixteen first and sixteen second elements apart; subnormal numbers as
- * zeros. Neither a row nor the list of their addresses is read beyond its end. */
+ * zeros; and of pairs of f16, as sums of two bf16. Neither a row nor the list of their addresses is read beyond its
+ * end.
+ */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,26 +26,41 @@ enum { MAX_D = 576, MAX_KEYS = SA_BLOCK_KEYS, MAX_PAIRS = MAX_KEYS / 2, W = SA_T
 static const int counts[] = {1, 2, 3, 4, 5, 7, 8, 13, 64, 128}, dims[] = {1, 2, 3, 4, 5, 8, 15, 16, 17, 40, 64, 288};
 enum { N_COUNTS = sizeof counts / sizeof counts[0], N_DIMS = sizeof dims / sizeof dims[0] };
 
-/* A Check loop over the instruction sets that have dots; NULL, said aloud: this machine lacks it. */
-enum { FIRST_ISA = SA_ISA_AVX512_BF16, END_ISA = SA_ISA_AMX_BF16 + 1 };
+/* A Check loop over the dots that there are, each in a process of its own; NULL, said aloud: this machine lacks them.
+ */
+static const struct {
+    int isa, type;
+} kinds[] = {{SA_ISA_AVX512_BF16, SA_BF16}, {SA_ISA_AMX_BF16, SA_BF16}, {SA_ISA_AMX_BF16, SA_F16}};
+enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
-static const struct sa_kernels *kernels_with_dots(int isa) {
+static int isa, type, parts;
+static const struct sa_dots *dots;
+
+static const struct sa_kernels *kernels_with_dots(int kind) {
+    isa = kinds[kind].isa;
+    type = kinds[kind].type;
     const struct sa_cpu_choice choice = sa_cpu_choose(isa, 0, true);
-    if (choice.kernels->isa == isa)
-        return choice.kernels;
-    printf("skipped: this machine lacks %s\n", sa_isa_name(isa));
-    return NULL;
+    if (choice.kernels->isa != isa) {
+        printf("skipped: this machine lacks %s\n", sa_isa_name(isa));
+        return NULL;
+    }
+    dots = type == SA_F16 ? choice.kernels->dots_f16 : choice.kernels->dots;
+    parts = dots->parts;
+    return choice.kernels;
 }
 
 static void enter(const struct sa_kernels *kernels) {
-    if (kernels && kernels->dots->enter)
-        kernels->dots->enter();
+    if (kernels && dots->enter)
+        dots->enter();
 }
 
 static void leave(const struct sa_kernels *kernels) {
-    if (kernels && kernels->dots->leave)
-        kernels->dots->leave();
+    if (kernels && dots->leave)
+        dots->leave();
 }
+
+static _Alignas(64) float qt[(MAX_D + 1) * W], s[MAX_KEYS * W], before[MAX_KEYS * W], o[MAX_D * W], o_before[MAX_D * W],
+    mb[W], alpha[W];
 
 /* ---------------------------------------------------------------- as the manual has it */
 
@@ -70,21 +87,57 @@ __attribute__((target("avx512f,avx512bf16"))) static float dot(float a, float b,
 }
 #endif
 
-/* The sum of n products, pair i of a at a[i * a_step], goes on from `sum`. Pair 0 is number `first` among those that
- * AMX adds up sixteen by sixteen. */
-static float chain(int isa, int n, const float *a, ptrdiff_t a_step, const float *b, ptrdiff_t b_step, int first,
-                   float sum) {
-    float part[2] = {0, 0};
-    for (int i = 0; i < n; i++, a += a_step, b += b_step) {
+/* A part of both elements of a word, as a word; what is more than one part is f16. */
+static float part_of(float word, int part) {
+    uint32_t bits[2];
+    if (parts == 1)
+        return word;
+    for (int k = 0; k < 2; k++) {
+        const uint16_t half = (uint16_t)(bits_of(word) >> 16 * k);
+        const float x = (float)element_value(SA_F16, &half), first = float_of(bits_of(x) & 0xffff0000u);
+        bits[k] = bits_of(part ? x - first : first) >> 16;
+    }
+    return float_of(bits[1] << 16 | bits[0]);
+}
+
+/* Words of queries or weights: pair i's part at at[i * step + part * apart], of weights in squares of sixteen. */
+struct words {
+    const float *at;
+    ptrdiff_t step, apart;
+    bool squares;
+};
+
+static float word_at(struct words a, int i, int part) {
+    return a.at[(a.squares ? i / 16 * 16 * parts + i % 16 : i) * a.step + part * a.apart];
+}
+
+static struct words queries_of(int lane, int d) { return (struct words){qt + lane, W, (ptrdiff_t)d * W, false}; }
+
+static struct words weights_of(const float *at, ptrdiff_t step) { return (struct words){at, step, 16 * step, true}; }
+
+/* Which parts meet, the last ones last: of keys and of queries, of values and of weights. */
+static const int of_scores[][2] = {{1, 1}, {1, 0}, {0, 1}, {0, 0}}, of_values[][2] = {{0, 1}, {1, 0}, {0, 0}};
+enum { N_OF_SCORES = 4, N_OF_VALUES = 3 };
+
+/* The sum of n products goes on from `sum`: pairs first .. first + n - 1 of a by b[i * b_step]. AMX adds them up
+ * sixteen by sixteen. */
+static float chain(int n, struct words a, const float *b, ptrdiff_t b_step, int first, float sum, bool scores) {
+    const int(*meet)[2] = scores ? of_scores : of_values;
+    const int n_meet = scores ? N_OF_SCORES : N_OF_VALUES;
+    for (int i = 0, end; i < n; i = end) {
+        end = isa == SA_ISA_AMX_BF16 ? i + 16 - (first + i) % 16 : i + 1;
+        end = end < n ? end : n;
         if (isa != SA_ISA_AMX_BF16) {
-            sum = dot(*a, *b, sum);
+            sum = dot(word_at(a, first + i, 0), b[i * b_step], sum);
             continue;
         }
-        for (int k = 0; k < 2; k++)
-            part[k] = flushed(fmaf(flushed(half_of(*a, k)), flushed(half_of(*b, k)), part[k]));
-        if ((first + i) % 16 == 15 || i == n - 1) {
+        for (int x = parts == 1 ? n_meet - 1 : 0; x < n_meet; x++) {
+            float part[2] = {0, 0};
+            for (int j = i; j < end; j++)
+                for (int k = 0; k < 2; k++)
+                    part[k] = flushed(fmaf(flushed(half_of(word_at(a, first + j, meet[x][1]), k)),
+                                           flushed(half_of(part_of(b[j * b_step], meet[x][0]), k)), part[k]));
             sum = flushed(sum + flushed(part[0] + part[1]));
-            part[0] = part[1] = 0;
         }
     }
     return sum;
@@ -111,6 +164,20 @@ static uint16_t rounded(float x) {
 
 static float joined(float first, float second) { return pair_of(rounded(first), rounded(second)); }
 
+/* Of a weight in parts. */
+static uint16_t part_of_weight(float p, int part) {
+    const float first = float_of(bits_of(p) & 0xffff0000u);
+    return (uint16_t)((part ? bits_of(p - first) + 0x8000 : bits_of(first)) >> 16);
+}
+
+static void must_be_joined(float got, float first, float second, int part) {
+    const float wanted =
+        parts == 1 ? joined(first, second) : pair_of(part_of_weight(first, part), part_of_weight(second, part));
+    for (int i = 0; i < 2; i++)
+        must(same_float(half_of(got, i), half_of(wanted, i)), "weights %a, %a, part %d", (double)first, (double)second,
+             part);
+}
+
 /* ---------------------------------------------------------------- numbers */
 
 /* Mostly between -1 and 1, some subnormal, some zeros. */
@@ -119,25 +186,40 @@ static float roll_number(struct dice *dice) {
     return roll_one_in(dice, 16) ? x * 0x1p-126f : roll_one_in(dice, 16) ? x * 0.0f : x;
 }
 
-static float roll_pair(struct dice *dice) {
-    uint16_t half[2];
-    for (int i = 0; i < 2; i++)
-        element_store(SA_BF16, (double)roll_number(dice), &half[i]);
-    return pair_of(half[0], half[1]);
-}
-
-static void roll_pairs(struct dice *dice, float *to, int n) {
-    for (int i = 0; i < n; i++)
-        to[i] = roll_pair(dice);
-}
-
 static void roll_numbers(struct dice *dice, float *to, int n) {
     for (int i = 0; i < n; i++)
         to[i] = roll_number(dice);
 }
 
-static _Alignas(64) float qt[MAX_D * W], s[MAX_KEYS * W], before[MAX_KEYS * W], o[MAX_D * W], o_before[MAX_D * W],
-    mb[W], alpha[W];
+/* Of f16 some are subnormal as well. */
+static float roll_element(struct dice *dice, int of_type) {
+    return of_type == SA_F16 && roll_one_in(dice, 16) ? roll_unit(dice) * 0x1p-14f : roll_number(dice);
+}
+
+static float roll_pair_of(struct dice *dice, int of_type) {
+    uint16_t half[2];
+    for (int i = 0; i < 2; i++)
+        element_store(of_type, (double)roll_element(dice, of_type), &half[i]);
+    return pair_of(half[0], half[1]);
+}
+
+/* Of k or v. */
+static void roll_pairs(struct dice *dice, float *to, int n) {
+    for (int i = 0; i < n; i++)
+        to[i] = roll_pair_of(dice, type);
+}
+
+/* Of queries or weights, in parts, whatever these are parts of. */
+static void roll_parts(struct dice *dice, float *to, int n) {
+    for (int i = 0; i < n; i++)
+        to[i] = roll_pair_of(dice, SA_BF16);
+}
+
+/* Queries of d words and their factors. */
+static void roll_queries(struct dice *dice, int d) {
+    roll_parts(dice, qt, parts * d * W);
+    roll_numbers(dice, qt + parts * d * W, W);
+}
 
 /* ---------------------------------------------------------------- v */
 
@@ -147,7 +229,7 @@ struct values {
     const char *row[MAX_KEYS];
 };
 
-static struct sa_rows values_of(struct values *values, const struct sa_dots *dots, struct sa_rows words) {
+static struct sa_rows values_of(struct values *values, struct sa_rows words) {
     if (dots->pair_rows)
         return words;
     uint16_t *at = (uint16_t *)(void *)values->memory.end;
@@ -184,11 +266,16 @@ START_TEST(queries_become_pairs) {
             }
             rows[r] = row;
         }
-        kernels->dots->pack(rows, n_rows, d, 0.3f, qt);
+        dots->pack(rows, n_rows, d, 0.3f, qt);
         for (int r = 0; r < n_rows; r++) {
-            must(qt[d / 2 * W + r] == 0.3f, "the factor of row %d", r);
-            for (int c = 0; c < d / 2; c++)
-                must(memcmp(&qt[c * W + r], rows[r] + 4 * c, 4) == 0, "q %d of row %d", c, r);
+            must(qt[parts * d / 2 * W + r] == 0.3f, "the factor of row %d", r);
+            for (int c = 0; c < parts * d / 2; c++) {
+                float word;
+                memcpy(&word, rows[r] + c % (d / 2) * 4, sizeof word);
+                word = part_of(word, c / (d / 2));
+                for (int k = 0; k < 2; k++)
+                    must(same_float(half_of(qt[c * W + r], k), half_of(word, k)), "q %d of row %d", c, r);
+            }
         }
     }
     fenced_unmap(&memory);
@@ -214,39 +301,41 @@ START_TEST(weights_become_pairs) {
         memcpy(s, before, sizeof s);
         kernels->weights(g, end - begin, before + begin * W, mb, m[0], l[0], alpha);
         memcpy(o, alpha, sizeof alpha);
-        kernels->dots->weights(g, begin, end, s, mb, m[1], l[1], alpha);
+        dots->weights(g, begin, end, s, mb, m[1], l[1], alpha);
         for (int r = 16 * g; r < 16 * g + 16; r++) {
             must(bits_of(m[0][r]) == bits_of(m[1][r]) && same_float(l[0][r], l[1][r]) && same_float(o[r], alpha[r]),
                  "the state of row %d", r);
-            for (int j = begin; j < end; j += 2) {
-                const float got = s[j / 2 * W + r], wanted = joined(before[j * W + r], before[(j + 1) * W + r]);
-                for (int i = 0; i < 2; i++)
-                    must(same_float(half_of(got, i), half_of(wanted, i)), "weight %d of row %d", j + i, r);
-            }
+            for (int j = begin; j < end; j += 2)
+                for (int part = 0; part < parts; part++)
+                    must_be_joined(word_at(weights_of(s + r, W), j / 2, part), before[j * W + r],
+                                   before[(j + 1) * W + r], part);
         }
     }
 }
 END_TEST
 
-/* In place, as the engine has it, and with NaN behind the last. */
+/* In place, as the engine has it, and with NaN behind the last. In parts whole squares of 32. */
 START_TEST(weights_of_few_rows_become_pairs) {
     const struct sa_kernels *kernels = kernels_with_dots(_i);
     struct dice dice = {8};
     for (int round = 0; kernels && round < 200; round++) {
-        const int n_rows = (int)roll_between(&dice, 1, SA_FEW_ROWS), begin = 16 * (int)roll_between(&dice, 0, 15);
-        const int n = 16 * (int)roll_between(&dice, 1, 16 - begin / 16);
-        roll_numbers(&dice, before, SA_FEW_ROWS * SA_FEW_STRIDE);
+        const int n_rows = (int)roll_between(&dice, 1, SA_FEW_ROWS), step = 16 * parts;
+        const int begin = step * (int)roll_between(&dice, 0, 256 / step - 1);
+        const int n = step * (int)roll_between(&dice, 1, (256 - begin) / step);
+        for (int i = 0; i < SA_FEW_ROWS * SA_FEW_STRIDE; i++)
+            before[i] = fabsf(roll_number(&dice));
         before[begin] = float_of(0x007fffff); /* would be normal, rounded before it is flushed */
         memcpy(s, before, sizeof s);
         for (int r = 0; r < n_rows; r++)
             s[r * SA_FEW_STRIDE + begin + n] = NAN;
-        kernels->dots->few_pair(n_rows, n, s + begin, s + begin / 2);
+        dots->few_pair(n_rows, n, s + begin, s + begin * parts / 2);
         for (int r = 0; r < n_rows; r++)
-            for (int j = 0; j < n; j += 2) {
-                const float *two = before + r * SA_FEW_STRIDE + begin + j;
-                must(bits_of(s[r * SA_FEW_STRIDE + (begin + j) / 2]) == bits_of(joined(two[0], two[1])),
-                     "%d weights from %d on: %d of row %d", n, begin, j, r);
-            }
+            for (int j = 0; j < n; j += 2)
+                for (int part = 0; part < parts; part++) {
+                    const float *at = s + r * SA_FEW_STRIDE + begin * parts / 2;
+                    const float *two = before + r * SA_FEW_STRIDE + begin + j;
+                    must_be_joined(word_at(weights_of(at, 1), j / 2, part), two[0], two[1], part);
+                }
     }
 }
 END_TEST
@@ -257,7 +346,7 @@ START_TEST(rows_become_pairs) {
     struct dice dice = {3};
     struct fenced memory = fenced_map(6 * MAX_D);
     static float to[3 * (MAX_D + 16)];
-    for (int i = 0; kernels && kernels->dots->pair_rows && i < N_DIMS; i++) {
+    for (int i = 0; kernels && dots->pair_rows && i < N_DIMS; i++) {
         const int d = dims[i];
         uint16_t *all = (uint16_t *)(void *)memory.end - 6 * d;
         const char *rows[6];
@@ -265,7 +354,7 @@ START_TEST(rows_become_pairs) {
             all[c] = (uint16_t)roll(&dice);
         for (int j = 0; j < 6; j++)
             rows[j] = (const char *)(all + (j * 5 % 6) * d);
-        kernels->dots->pair_rows(rows, 3, d, to, d + 16);
+        dots->pair_rows(rows, 3, d, to, d + 16);
         for (int j = 0; j < 3; j++)
             for (int c = 0; c < d; c++) {
                 uint16_t half[2];
@@ -281,7 +370,7 @@ END_TEST
 
 START_TEST(what_is_not_finite_is_found) {
     const struct sa_kernels *kernels = kernels_with_dots(_i);
-    static const uint16_t bad[] = {0x7f80, 0xff80, 0x7fc0, 0xff81};
+    static const uint16_t bad_bf16[] = {0x7f80, 0xff80, 0x7fc0, 0xff81}, bad_f16[] = {0x7c00, 0xfc00, 0x7e00, 0xfc01};
     struct dice dice = {4};
     struct fenced memory = fenced_map(4 * MAX_D);
     struct values values = values_map();
@@ -290,11 +379,11 @@ START_TEST(what_is_not_finite_is_found) {
             float *first = memory.end - 4 * dims[i];
             const struct sa_rows rows = {first, dims[i], 4, dims[i], NULL};
             roll_pairs(&dice, first, 4 * dims[i]);
-            must(kernels->dots->pairs.finite(values_of(&values, kernels->dots, rows)), "all are finite");
-            const uint16_t *one = &bad[roll(&dice) % 4], other = 0x7f7f;
+            must(dots->pairs.finite(values_of(&values, rows)), "all are finite");
+            const uint16_t *one = &(type == SA_F16 ? bad_f16 : bad_bf16)[roll(&dice) % 4];
+            const uint16_t other = type == SA_F16 ? 0x7bff : 0x7f7f;
             first[at] = roll_one_in(&dice, 2) ? pair_of(*one, other) : pair_of(other, *one);
-            must(!kernels->dots->pairs.finite(values_of(&values, kernels->dots, rows)), "%#x at %d of 4 x %d", *one, at,
-                 dims[i]);
+            must(!dots->pairs.finite(values_of(&values, rows)), "%#x at %d of 4 x %d", *one, at, dims[i]);
         }
     fenced_unmap(&memory);
     fenced_unmap(&values.memory);
@@ -303,7 +392,7 @@ END_TEST
 
 /* ---------------------------------------------------------------- queries in the lanes */
 
-static void check_scores(int isa, const struct sa_dots *dots, struct sa_rows k, int g0, int g1) {
+static void check_scores(struct sa_rows k, int g0, int g1) {
     struct sa_ahead ahead = ahead_of(k);
     for (int r = 0; r < W; r++)
         mb[r] = -INFINITY;
@@ -312,7 +401,8 @@ static void check_scores(int isa, const struct sa_dots *dots, struct sa_rows k, 
     for (int r = 16 * g0; r < 16 * g1; r++) {
         float most = -INFINITY;
         for (int j = 0; j < k.n; j++) {
-            const float sum = chain(isa, k.d, qt + r, W, k.data + j * k.stride, 1, 0, 0.0f) * qt[k.d * W + r];
+            const float sum =
+                chain(k.d, queries_of(r, k.d), k.data + j * k.stride, 1, 0, 0.0f, true) * qt[parts * k.d * W + r];
             must(bits_of(s[j * W + r]) == bits_of(sum), "score of row %d, key %d of %d, %d words", r, j, k.n, k.d);
             most = sum > most ? sum : most;
         }
@@ -320,7 +410,7 @@ static void check_scores(int isa, const struct sa_dots *dots, struct sa_rows k, 
     }
 }
 
-static void check_values(int isa, const struct sa_dots *dots, struct values *values, struct sa_rows v, int g0, int g1) {
+static void check_values(struct values *values, struct sa_rows v, int g0, int g1) {
     struct sa_stairs keys;
     struct sa_ahead ahead = ahead_of(v);
     for (int g = 0; g < SA_TILE_GROUPS; g++) {
@@ -329,12 +419,12 @@ static void check_values(int isa, const struct sa_dots *dots, struct values *val
     }
     memcpy(s, before, sizeof s);
     memcpy(o, o_before, sizeof o);
-    dots->pairs.values(s, g0, g1, &keys, values_of(values, dots, v), v.n % 5 ? alpha : NULL, o, &ahead);
+    dots->pairs.values(s, g0, g1, &keys, values_of(values, v), v.n % 5 ? alpha : NULL, o, &ahead);
     for (int r = 16 * g0; r < 16 * g1; r++)
         for (int c = 0; c < v.d; c++) {
             const int begin = keys.begin[r / 16];
-            float sum = chain(isa, keys.end[r / 16] - begin, s + begin * W + r, W, v.data + begin * v.stride + c,
-                              v.stride, begin, 0.0f);
+            float sum = chain(keys.end[r / 16] - begin, weights_of(s + r, W), v.data + begin * v.stride + c, v.stride,
+                              begin, 0.0f, false);
             sum = v.n % 5 ? fmaf(o_before[c * W + r], alpha[r], sum) : sum;
             must(same_float(o[c * W + r], sum), "dimension %d of %d of row %d, %d pairs", c, v.d, r, v.n);
         }
@@ -346,9 +436,9 @@ START_TEST(scores_and_values) {
     struct dice dice = {5};
     struct fenced memory = fenced_map(MAX_PAIRS * (MAX_D / 2 + 20));
     struct values values = values_map();
-    if (kernels && _i == SA_ISA_AVX512_BF16)
+    if (kernels && isa == SA_ISA_AVX512_BF16)
         compare_with_manual(&dice);
-    roll_pairs(&dice, before, MAX_KEYS * W);
+    roll_parts(&dice, before, MAX_KEYS * W);
     roll_numbers(&dice, o_before, MAX_D * W);
     roll_numbers(&dice, alpha, W);
     for (int i = 0; kernels && i < N_COUNTS; i++)
@@ -358,10 +448,9 @@ START_TEST(scores_and_values) {
                 const ptrdiff_t stride = d + roll_between(&dice, 0, 20), extent = (n - 1) * stride + d;
                 const struct sa_rows rows = {memory.end - extent, stride, n, d, NULL};
                 roll_pairs(&dice, memory.end - extent, (int)extent);
-                roll_pairs(&dice, qt, d * W);
-                roll_numbers(&dice, qt + d * W, W);
-                check_scores(_i, kernels->dots, rows, g0, g1);
-                check_values(_i, kernels->dots, &values, rows, g0, g1);
+                roll_queries(&dice, d);
+                check_scores(rows, g0, g1);
+                check_values(&values, rows, g0, g1);
             }
     fenced_unmap(&memory);
     fenced_unmap(&values.memory);
@@ -381,7 +470,7 @@ START_TEST(values_that_some_rows_do_not_see) {
     struct values values = values_map();
     static _Alignas(64) int32_t lo[W], hi[W], sink[W];
     const struct sa_lane_keys keys = {lo, hi, sink, NULL};
-    roll_pairs(&dice, before, MAX_KEYS * W);
+    roll_parts(&dice, before, MAX_KEYS * W);
     roll_numbers(&dice, o_before, MAX_D * W);
     roll_numbers(&dice, alpha, W);
     for (int round = 0; kernels && round < 60; round++) {
@@ -390,7 +479,7 @@ START_TEST(values_that_some_rows_do_not_see) {
         roll_pairs(&dice, v, n * d);
         for (int i = 0; i < n * d / 4; i++)
             v[roll(&dice) % (uint64_t)(n * d)] =
-                roll_one_in(&dice, 2) ? pair_of(0x7fc0, 0x3f80) : pair_of(0x3f80, 0xff80);
+                roll_one_in(&dice, 2) ? pair_of(0x7fc0, 0x3c00) : pair_of(0x3c00, type == SA_F16 ? 0xfc00 : 0xff80);
         for (int r = 0; r < W; r++) {
             sink[r] = (int32_t)roll_between(&dice, 0, first + (n < 6 ? n : 6));
             lo[r] = (int32_t)roll_between(&dice, sink[r], first + n);
@@ -398,8 +487,8 @@ START_TEST(values_that_some_rows_do_not_see) {
         }
         memcpy(s, before, sizeof s);
         memcpy(o, o_before, sizeof o);
-        kernels->dots->pairs.values_masked(s, g, values_of(&values, kernels->dots, (struct sa_rows){v, d, n, d, NULL}),
-                                           first, keys, alpha, o);
+        dots->pairs.values_masked(s + first / 2 * W, g, values_of(&values, (struct sa_rows){v, d, n, d, NULL}), first,
+                                  keys, alpha, o);
         for (int r = 16 * g; r < 16 * g + 16; r++)
             for (int c = 0; c < d; c++) {
                 float shown[MAX_PAIRS];
@@ -407,7 +496,7 @@ START_TEST(values_that_some_rows_do_not_see) {
                     shown[j] =
                         float_of(bits_of(v[j * d + c]) & ((sees(&keys, r, first + 2 * j) ? 0xffffu : 0) |
                                                           (sees(&keys, r, first + 2 * j + 1) ? 0xffff0000u : 0)));
-                float sum = chain(_i, n, s + r, W, shown, 1, first / 2, 0.0f);
+                float sum = chain(n, weights_of(s + r, W), shown, 1, first / 2, 0.0f, false);
                 sum = fmaf(o_before[c * W + r], alpha[r], sum);
                 must(same_float(o[c * W + r], sum), "round %d, dimension %d of row %d", round, c, r);
             }
@@ -472,13 +561,13 @@ static void roll_whole(struct dice *dice, struct whole *w, const int sizes[2], i
     w->d_v = sizes[1];
     w->fresh = fresh;
     w->n_keys = kind % 2 ? SA_DOT_KEYS * (int)roll_between(dice, 1, 8) : MAX_KEYS;
-    roll_pairs(dice, qt, w->d * W);
+    roll_parts(dice, qt, parts * w->d * W);
     for (int r = 0; r < W; r++)
-        qt[w->d * W + r] = 0.01f + fabsf(roll_unit(dice));
+        qt[parts * w->d * W + r] = 0.01f + fabsf(roll_unit(dice));
     roll_pairs(dice, w->k.end - w->n_keys * w->d, w->n_keys * w->d);
     uint16_t *v = (uint16_t *)w->v.end - w->n_keys * w->d_v;
     for (int j = 0; j < w->n_keys * w->d_v; j++)
-        v[j] = rounded(roll_number(dice));
+        element_store(type, (double)flushed(roll_number(dice)), &v[j]);
     for (int j = 0; j < w->n_keys; j++)
         w->row[j] = (const char *)(v + j * w->d_v);
     roll_numbers(dice, o_before, w->d_v * W);
@@ -496,7 +585,7 @@ static void reset_maxima(void) {
 }
 
 /* By scores(), weights() and values(); what a row does not see has a weight of 0. */
-static void do_steps(const struct sa_dots *dots, struct whole *w, float *wanted) {
+static void do_steps(struct whole *w, float *wanted) {
     const struct sa_rows keys = {w->k.end - w->n_keys * w->d, w->d, w->n_keys, w->d, NULL};
     const int pairs = w->n_keys / 2;
     const struct sa_stairs all = {{0}, {pairs, pairs, pairs, pairs}};
@@ -519,7 +608,9 @@ static void do_steps(const struct sa_dots *dots, struct whole *w, float *wanted)
 }
 
 /* At once: with values that are to be turned, kept or not, or that have been. */
-static void do_block(const struct sa_dots *dots, struct whole *w, bool keep, bool kept) {
+static void do_block(struct whole *w, bool keep, bool kept) {
+    static _Alignas(64) char scratch[2 * SA_BLOCK_KEYS * 2 * 32];
+    const size_t turned_floats = sa_turned_bytes(w->d_v, parts) / sizeof(float);
     const struct sa_rows keys = {w->k.end - w->n_keys * w->d, w->d, w->n_keys, w->d, NULL};
     struct sa_ahead ahead = ahead_of(keys);
     float m[W], l[W];
@@ -529,10 +620,11 @@ static void do_block(const struct sa_dots *dots, struct whole *w, bool keep, boo
     reset_maxima();
     const struct sa_dots_block block = {.qt = qt,
                                         .k = keys,
-                                        .turned = keep ? w->turned.end - sa_turned_bytes(w->d_v) / sizeof(float) : NULL,
+                                        .turned = keep ? w->turned.end - turned_floats : NULL,
                                         .v_rows = kept ? NULL : w->row,
                                         .n_values = w->n_keys,
                                         .d_v = w->d_v,
+                                        .scratch = scratch,
                                         .first_key = FIRST_KEY,
                                         .keys = {w->lo, w->hi, w->sink, NULL},
                                         .seen = w->seen,
@@ -562,13 +654,13 @@ START_TEST(blocks_at_once) {
     static const int sizes[][2] = {{1, 1}, {4, 5}, {8, 16}, {20, 17}, {32, 40}, {32, 64}, {64, 128}, {288, 576}};
     w.k = fenced_map(MAX_KEYS * MAX_D / 2);
     w.v = fenced_map(MAX_KEYS * MAX_D / 2);
-    w.turned = fenced_map(sa_turned_bytes(MAX_D) / sizeof(float));
+    w.turned = fenced_map(sa_turned_bytes(MAX_D, 2) / sizeof(float));
     enter(kernels);
-    for (int i = 0; kernels && kernels->dots->block && i < 8 * 2 * N_SIGHTS; i++) {
+    for (int i = 0; kernels && dots->block && i < 8 * 2 * N_SIGHTS; i++) {
         roll_whole(&dice, &w, sizes[i % 8], i / 16, i / 8 % 2);
-        do_steps(kernels->dots, &w, wanted);
+        do_steps(&w, wanted);
         for (int way = 0; way < 3; way++) {
-            do_block(kernels->dots, &w, way > 0, way > 1);
+            do_block(&w, way > 0, way > 1);
             for (int r = 0; r < W; r++)
                 for (int c = 0; c < w.d_v; c++)
                     must(same_but_for_zeros(o[c * W + r], wanted[c * W + r]),
@@ -593,20 +685,20 @@ struct few {
     struct sa_pointed rows;
 };
 
-static void make_few(struct few *few, struct dice *dice, int places, int n, int turn, int d, int type) {
-    const int bytes = d * (type == SA_F32 ? 4 : 2), all = places * n;
+static void make_few(struct few *few, struct dice *dice, int places, int n, int turn, int d, int of_type) {
+    const int bytes = d * (of_type == SA_F32 ? 4 : 2), all = places * n;
     char *first = (char *)few->memory.end - all * bytes;
     const char **row = (const char **)(void *)few->list.end - all;
     for (int i = 0; i < all * bytes / 2; i++) {
-        const float pair = roll_pair(dice);
+        const float pair = roll_pair_of(dice, type);
         memcpy(first + 2 * i, &pair, 2);
     }
     for (int j = 0; j < all; j++)
         row[j] = first + j * bytes;
-    few->rows = (struct sa_pointed){row, places, n, n, turn, d, type, bytes, 0, {{row, row, row, row}, n, bytes}};
+    few->rows = (struct sa_pointed){row, places, n, n, turn, d, of_type, bytes, 0, {{row, row, row, row}, n, bytes}};
 }
 
-static void check_few_scores(int isa, const struct few *few, const struct sa_dots *dots, int n_rows) {
+static void check_few_scores(const struct few *few, int n_rows) {
     const int n = few->rows.n, d = few->rows.d;
     dots->pairs.few_scores(qt, n_rows, few->rows, few_s);
     for (int r = 0; r < n_rows; r++)
@@ -614,13 +706,13 @@ static void check_few_scores(int isa, const struct few *few, const struct sa_dot
             const int lane = j / n * few->rows.q_rows + r; /* of the one pass */
             float k[MAX_D / 2];
             memcpy(k, few->rows.row[j], (size_t)d * sizeof *k);
-            const float sum = chain(isa, d, qt + lane, W, k, 1, 0, 0.0f);
-            must(bits_of(few_s[j / n * PLACE + r * SA_FEW_STRIDE + j % n]) == bits_of(sum * qt[d * W + lane]),
+            const float sum = chain(d, queries_of(lane, d), k, 1, 0, 0.0f, true) * qt[parts * d * W + lane];
+            must(bits_of(few_s[j / n * PLACE + r * SA_FEW_STRIDE + j % n]) == bits_of(sum),
                  "%d rows, %d x %d keys of %d words: score %d of row %d", n_rows, few->rows.places, n, d, j, r);
         }
 }
 
-static void check_few_values(int isa, const struct few *few, const struct sa_dots *dots, int n_rows) {
+static void check_few_values(const struct few *few, int n_rows) {
     const int n = few->rows.n, d = few->rows.d, width = sa_near_stride(d);
     memset(sums, 0, sizeof sums);
     for (int i = 0; i < few->rows.places; i++)
@@ -640,8 +732,8 @@ static void check_few_values(int isa, const struct few *few, const struct sa_dot
             memcpy(&half[1], few->rows.row[p * n + j + 1] + 2 * c, 2);
             woven[j / 2] = pair_of(half[0], half[1]);
         }
-        const float sum =
-            chain(isa, n / 2, few_s + p * PLACE + r * SA_FEW_STRIDE, 1, woven, 1, 0, (float)(c == 0 && r == 0));
+        const struct words weights = weights_of(few_s + p * PLACE + r * SA_FEW_STRIDE, 1);
+        const float sum = chain(n / 2, weights, woven, 1, 0, (float)(c == 0 && r == 0), false);
         must(same_float(sums[(p * SA_FEW_ROWS + r) * width + c], sum),
              "%d rows, %d x %d keys of %d: dimension %d of row %d", n_rows, few->rows.places, n, d, c, r);
     }
@@ -662,18 +754,18 @@ START_TEST(few_rows) {
                       .list = fenced_map(SA_RUN_KEYS * sizeof(char *) / sizeof(float))};
     for (int i = 0; kernels && i < N_DIMS; i++)
         for (int n_rows = 1; n_rows <= SA_FEW_ROWS; n_rows++) {
-            const int tile = sa_few_tile(kernels->lanes, 4), tiles = (int)roll_between(&dice, 1, SA_RUN_KEYS / tile);
+            const int tile = sa_few_tile(kernels->lanes, 4 / parts),
+                      tiles = (int)roll_between(&dice, 1, SA_RUN_KEYS / tile);
             const int n = 2 * (int)roll_between(&dice, 1, SA_RUN_KEYS / 2);
-            roll_pairs(&dice, qt, dims[i] * W);
-            roll_numbers(&dice, qt + dims[i] * W, W);
+            roll_queries(&dice, dims[i]);
             make_few(&few, &dice, few_places(tiles * tile), tiles * tile, (int)roll_between(&dice, 1, tiles) * tile,
                      dims[i], SA_F32);
-            check_few_scores(_i, &few, kernels->dots, n_rows);
+            check_few_scores(&few, n_rows);
             few.rows.q_rows = sa_rows_abreast(n_rows);
-            check_few_scores(_i, &few, kernels->dots, n_rows);
-            roll_pairs(&dice, few_s, MAX_PLACES * PLACE);
+            check_few_scores(&few, n_rows);
+            roll_parts(&dice, few_s, MAX_PLACES * PLACE);
             make_few(&few, &dice, few_places(n), n, roll_turn(&dice, n), 2 * dims[i], SA_BF16);
-            check_few_values(_i, &few, kernels->dots, n_rows);
+            check_few_values(&few, n_rows);
         }
     fenced_unmap(&few.memory);
     fenced_unmap(&few.list);
@@ -684,14 +776,14 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("kernel dots");
     TCase *tcase = add_case(suite, "dots");
-    tcase_add_loop_test(tcase, queries_become_pairs, FIRST_ISA, END_ISA);
-    tcase_add_loop_test(tcase, weights_become_pairs, FIRST_ISA, END_ISA);
-    tcase_add_loop_test(tcase, weights_of_few_rows_become_pairs, FIRST_ISA, END_ISA);
-    tcase_add_loop_test(tcase, rows_become_pairs, FIRST_ISA, END_ISA);
-    tcase_add_loop_test(tcase, what_is_not_finite_is_found, FIRST_ISA, END_ISA);
-    tcase_add_loop_test(tcase, scores_and_values, FIRST_ISA, END_ISA);
-    tcase_add_loop_test(tcase, values_that_some_rows_do_not_see, FIRST_ISA, END_ISA);
-    tcase_add_loop_test(tcase, blocks_at_once, FIRST_ISA, END_ISA);
-    tcase_add_loop_test(tcase, few_rows, FIRST_ISA, END_ISA);
+    tcase_add_loop_test(tcase, queries_become_pairs, 0, N_KINDS);
+    tcase_add_loop_test(tcase, weights_become_pairs, 0, N_KINDS);
+    tcase_add_loop_test(tcase, weights_of_few_rows_become_pairs, 0, N_KINDS);
+    tcase_add_loop_test(tcase, rows_become_pairs, 0, N_KINDS);
+    tcase_add_loop_test(tcase, what_is_not_finite_is_found, 0, N_KINDS);
+    tcase_add_loop_test(tcase, scores_and_values, 0, N_KINDS);
+    tcase_add_loop_test(tcase, values_that_some_rows_do_not_see, 0, N_KINDS);
+    tcase_add_loop_test(tcase, blocks_at_once, 0, N_KINDS);
+    tcase_add_loop_test(tcase, few_rows, 0, N_KINDS);
     return run_suite(suite);
 }

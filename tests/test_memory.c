@@ -356,7 +356,7 @@ static int list_parts(const struct sa_workspace *space, struct sa_buffer parts[4
         parts[n++] = (struct sa_buffer){state->o, d_v};
     }
     for (int i = 0; i < space->room.n_turned; i++)
-        parts[n++] = (struct sa_buffer){space->turned[i].values, sa_turned_bytes(space->room.d_v)};
+        parts[n++] = (struct sa_buffer){space->turned[i].values, space->room.turned_bytes};
     return n;
 }
 
@@ -378,7 +378,7 @@ START_TEST(a_workspace_has_room_for_all_its_parts) {
     static const int dims[] = {1, 64, 576, 3, 80, 17};
     struct sa_workspace space = {0};
     for (int i = 0; i < 36; i++) {
-        ck_assert(sa_workspace_grant(&space, (struct sa_room){dims[i % 6], dims[i / 6], 1 + i % 8, i % 5}));
+        ck_assert(sa_workspace_grant(&space, (struct sa_room){dims[i % 6], dims[i / 6], 1 + i % 8, i % 5, 4096}));
         ck_assert(space.room.d_qk == dims[i % 6] && space.room.d_v == dims[i / 6]);
         ck_assert(space.buffer.capacity_bytes >= sa_workspace_bytes(space.room));
         check_parts(&space);
@@ -390,12 +390,12 @@ END_TEST
 
 START_TEST(a_workspace_that_cannot_grow_is_laid_out_again) {
     struct sa_workspace space = {0};
-    ck_assert(sa_workspace_grant(&space, (struct sa_room){8, 8, 1, 0}));
+    ck_assert(sa_workspace_grant(&space, (struct sa_room){8, 8, 1, 0, 0}));
     fail_at(1);
-    ck_assert(!sa_workspace_grant(&space, (struct sa_room){500, 500, 1, 2}) && has_failed());
-    ck_assert(sa_workspace_grant(&space, (struct sa_room){8, 8, 1, 0}));
+    ck_assert(!sa_workspace_grant(&space, (struct sa_room){500, 500, 1, 2, 0}) && has_failed());
+    ck_assert(sa_workspace_grant(&space, (struct sa_room){8, 8, 1, 0, 0}));
     check_parts(&space);
-    ck_assert(sa_workspace_grant(&space, (struct sa_room){500, 500, 1, 2}));
+    ck_assert(sa_workspace_grant(&space, (struct sa_room){500, 500, 1, 2, 0}));
     check_parts(&space);
     sa_workspace_free(&space);
     ck_assert_int_eq(live(), 0);

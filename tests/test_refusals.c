@@ -24,7 +24,7 @@ START_TEST(fields_of_a_batch) {
     REFUSE(r.batch.o_type = -1, "o_type");
     REFUSE(r.batch.scale = NAN, "scale");
     REFUSE(r.batch.scale = -INFINITY, "scale");
-    REFUSE(r.batch.flags = 8, "flags");
+    REFUSE(r.batch.flags = 16, "flags");
     REFUSE(r.batch.window_left = 3, "SA_WINDOW");
     REFUSE((r.batch.flags = SA_WINDOW, r.batch.window_left = -2), "window_left");
     REFUSE((r.batch.flags = SA_WINDOW, r.batch.window_right = -2), "window_right");

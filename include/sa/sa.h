@@ -47,7 +47,8 @@
  *                    that count: not on the number of threads, the other sequences, their order or the caller, nor
  *                    on the instruction set, with two exceptions: where nothing like a mask or a bias is given, even
  *                    one that changes nothing, the two with BF16 have others if all of q, k and v are SA_BF16, and
- *                    the one with AMX if k and v are SA_I8, see "Pairs" and "Whole numbers" at sa_batch_forward().
+ *                    the one with AMX if k and v are SA_I8, or if all are SA_F16 and SA_F16_PAIRS is set, see "Pairs"
+ *                    and "Whole numbers" at sa_batch_forward().
  *                    (Payloads of NaNs are not part of this promise.)
  *
  * 4. Which field is for what. All of it goes together, but where a field says otherwise
@@ -114,7 +115,7 @@ typedef struct sa_engine sa_engine;
 
 /* Element types, chosen apart for q, k, v and o. SA_F16 is IEEE binary16, SA_BF16 the upper half of a SA_F32. SA_I8 is
  * for k and v only and needs scales. SA_F64 is answered with SA_UNSUPPORTED. Whatever the types, elements are converted
- * to SA_F32, which is exact, and all arithmetic is that of SA_F32, but where pairs of SA_BF16 or int8 are multiplied as
+ * to SA_F32, which is exact, and all arithmetic is that of SA_F32, but where pairs of 16 bits or int8 are multiplied as
  * such, see sa_batch_forward(); an element of o is rounded once to its type (to nearest, ties to even; beyond the
  * largest number of SA_F16 lies inf). So the bits of a call on 16-bit tensors are those of the same call on their
  * SA_F32 copies, but for such pairs. */
@@ -342,6 +343,8 @@ typedef struct sa_sequence {
 #define SA_CAUSAL          1u /* a query at position p sees a key at position j only if j <= p */
 #define SA_WINDOW          2u /* window_left and window_right are given: p - window_left <= j <= p + window_right */
 #define SA_SCALES_PER_HEAD 4u /* sa_scales hold one scale a kv head, for all tokens */
+#define SA_F16_PAIRS       8u /* SA_F16 may be multiplied in pairs, as SA_BF16 is: with AMX prompts are faster, decoding
+                                 is slower, and bits are others. See "Pairs" at sa_batch_forward() */
 
 typedef struct sa_batch {
     size_t struct_size;   /* sizeof(sa_batch) */
@@ -357,7 +360,7 @@ typedef struct sa_batch {
     int32_t q_type, k_type, v_type, o_type; /* sa_type */
 
     float scale;          /* finite; 0: 1/sqrt(d_qk) */
-    uint32_t flags;       /* SA_CAUSAL, SA_WINDOW, SA_SCALES_PER_HEAD */
+    uint32_t flags;       /* SA_CAUSAL, SA_WINDOW, SA_SCALES_PER_HEAD, SA_F16_PAIRS */
     int64_t window_left;  /* with SA_WINDOW: >= 0, or -1 for no limit */
     int64_t window_right; /* with SA_WINDOW: >= 0, or -1 for no limit; with SA_CAUSAL as well it is 0 */
     int64_t n_sink_keys; /* keys 0 .. n_sink_keys - 1 stay visible whatever the left limit; the right one still holds */
@@ -428,6 +431,10 @@ typedef struct sa_batch {
  * k may reach 2^127; and subnormal elements, weights and sums count as 0. That adds 2^-8 sum_j p[j] |v[j]| + n_k 2^-125
  * to the bound and 2^-125 |scale| sum_c (|q[c]| + |k[j][c]| + 1) to t[j]. Bits depend on nothing else than elsewhere,
  * but are those of the processor's instruction. max_isa = SA_ISA_AVX512, or SA_MAX_ISA=avx512, does without.
+ *     With SA_F16_PAIRS, SA_ISA_AMX_BF16 does so where all three are SA_F16, too: each element is the sum of two bf16,
+ * which is exact, each weight that of two to 2^-16 of it, and products of the lesser parts of weights and values are
+ * left out. That adds 2^-13 in place of 2^-8; an inf in a visible q, k or v counts as NaN. Other instruction sets
+ * ignore the flag.
  *
  * Whole numbers: SA_ISA_AMX_BF16 multiplies int8 elements of k and v as they are, where both are SA_I8, d_qk is 16 to
  * 256 and there is nothing that would rule out pairs. Elements of q become whole numbers of 23 bits, in units that suit

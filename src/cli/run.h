@@ -24,7 +24,7 @@ struct run_options {
     struct store_options store;
     struct attention_options attention;
     const char *paths[N_OUTPUTS]; /* all but that of o may be NULL */
-    bool causal, has_offset, has_window, check, json;
+    bool causal, has_offset, has_window, f16_pairs, check, json;
     int64_t q_offset, window[2], n_sink_keys, n_threads;
     float scale; /* 0: the default */
     int64_t *kv_lens;

@@ -25,7 +25,7 @@ static bool apply_kv_lens(struct run_batch *run) {
 static void set_rule(struct run_batch *run) {
     const struct run_options *o = run->options;
     sa_batch *b = &run->batch;
-    b->flags = (o->causal ? SA_CAUSAL : 0) | (o->has_window ? SA_WINDOW : 0);
+    b->flags = (o->causal ? SA_CAUSAL : 0) | (o->has_window ? SA_WINDOW : 0) | (o->f16_pairs ? SA_F16_PAIRS : 0);
     b->window_left = o->window[0];
     b->window_right = o->window[1];
     b->n_sink_keys = o->n_sink_keys;

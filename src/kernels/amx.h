@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Registers of AMX: 16 rows of 16 words. Included by amx_bf16.c and amx_int8.c, after lanes_fetch.h. */
+/* Registers of AMX: 16 rows of 16 words. Included by amx_dots.h and amx_int8.c, after lanes_fetch.h. */
 #ifndef SA_AMX_H
 #define SA_AMX_H
 

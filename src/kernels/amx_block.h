@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A block of keys at once, by AMX; included by amx_bf16.c. Two groups at a time go through scores, weights and values:
+ * A block of keys at once, by AMX; included by amx_dots.h. Two groups at a time go through scores, weights and values:
  *
  *     s      [2][256][16]  sums of k and q of two groups, each in a piece that registers are stored to row by row
- *     pairs  [2][128][16]  of their weights, in place of the first half of s
- *     turned [d_v / 32][8][2][16][16]  two times 16 dimensions of 32 keys in rows of 32 keys
+ *     pairs  [2][128][16]  of their weights, in place of the first half of s; of two parts each, in place of all of it
+ *     turned [d_v / 32][8][2][parts][16][16]  two times 16 dimensions of 32 keys in rows of 32 keys
  *
  * What costs here is not the products. s of all four groups is larger than the first-level cache, and to bring it there
  * again takes longer than to bring k and v a second time. A register is read 50 cycles after the last product that it
@@ -17,7 +17,8 @@
 enum {
     GROUPS = 2, /* at a time */
     GROUP_FLOATS = SA_BLOCK_KEYS * SIDE,
-    SQUARE_FLOATS = SIDE * SIDE
+    SQUARE_FLOATS = SIDE * SIDE,
+    WEIGHT_FLOATS = PARTS * SQUARE_FLOATS /* of 32 keys */
 };
 
 /* Two groups, and the squares of SA_DOT_KEYS keys that they see any of. */
@@ -63,7 +64,7 @@ static struct half open_half(const struct sa_dots_block *b, int lane) {
     }                                                                                                                  \
     if (job->rest) {                                                                                                   \
         copy_square(key + job->steps * SIDE, stride, SIDE, first_words(job->rest), copy);                              \
-        ADD_STEP(i, j, copy, ROW_BYTES, job->qt_rest[0][0], ROW_BYTES, SQUARE_FLOATS)                                  \
+        ADD_STEP(i, j, copy, ROW_BYTES, job->qt_rest[0][0][0], ROW_BYTES, SQUARE_FLOATS)                               \
         if (job->steps == 0)                                                                                           \
             STORE_TWO(x, y)                                                                                            \
     }
@@ -105,18 +106,16 @@ INLINE void take_largest(const struct half *half, int j) {
     }
 }
 
-/* Maxima are those of sums times a positive factor: rounding keeps the order. */
-static void score_half(const struct half *half, int lines) {
+/* Sixteen keys at a time, so that sums are stored when the next ones are under way. */
+INLINE void score_strips(const struct half *half, const struct score_job *job, int lines) {
     const struct sa_dots_block *b = half->b;
-    struct score_job job;
     float *before = NULL;
-    open_job(&job, b->qt + half->lane, GROUPS, b->k.d);
     for (int j = half->begin; j < half->end; j += SIDE) {
         const float *key = b->k.data + j * b->k.stride;
         if (j / SIDE % 2)
-            score_odd(&job, key, b->k.stride, before);
+            score_odd(job, key, b->k.stride, before);
         else
-            score_even(&job, key, b->k.stride, before);
+            score_even(job, key, b->k.stride, before);
         fetch_run(next_run(b->ahead, lines));
         if (before)
             take_largest(half, j - SIDE);
@@ -127,9 +126,69 @@ static void score_half(const struct half *half, int lines) {
         store(3, before + GROUP_FLOATS, ROW_BYTES);
         take_largest(half, half->end - SIDE);
     }
+}
+
+/* Products of these parts of two times sixteen keys to four sums: two of either sixteen. */
+#define MULTIPLY_SQUARE(of_key, right, right_stride, apart)                                                            \
+    load(LEFT, left[0][of_key], ROW_BYTES);                                                                            \
+    load(RIGHT, right, right_stride);                                                                                  \
+    _tile_dpbf16ps(0, LEFT, RIGHT);                                                                                    \
+    load(RIGHT_2, (right) + (apart), right_stride);                                                                    \
+    _tile_dpbf16ps(1, LEFT, RIGHT_2);                                                                                  \
+    load(LEFT_2, left[1][of_key], ROW_BYTES);                                                                          \
+    _tile_dpbf16ps(2, LEFT_2, RIGHT);                                                                                  \
+    _tile_dpbf16ps(3, LEFT_2, RIGHT_2);
+
+static void score_square(const struct score_job *job, const float *key, ptrdiff_t stride, float *s) {
+    _Alignas(64) parted left[2];
+    clear_sums(4);
+    for (int step = 0; step < job->steps; step++, key += SIDE) {
+        const float *qt = job->qt + step * SIDE * W;
+        for (int i = 0; i < 2; i++)
+            part_square(key + i * SIDE * stride, stride, SIDE, 0xffff, left[i]);
+#define MULTIPLY(of_key, of_query) MULTIPLY_SQUARE(of_key, qt + (of_query)*job->d * W, W * WORD, SIDE)
+        EACH_SCORE_PRODUCT(MULTIPLY)
+#undef MULTIPLY
+    }
+    if (job->rest) {
+        for (int i = 0; i < 2; i++)
+            part_square(key + i * SIDE * stride, stride, SIDE, first_words(job->rest), left[i]);
+#define MULTIPLY(of_key, of_query) MULTIPLY_SQUARE(of_key, job->qt_rest[of_query][0][0], ROW_BYTES, SQUARE_FLOATS)
+        EACH_SCORE_PRODUCT(MULTIPLY)
+#undef MULTIPLY
+    }
+    store(0, s, ROW_BYTES);
+    store(1, s + GROUP_FLOATS, ROW_BYTES);
+    store(2, s + SQUARE_FLOATS, ROW_BYTES);
+    store(3, s + GROUP_FLOATS + SQUARE_FLOATS, ROW_BYTES);
+}
+
+/* In parts there is more to be added up, of 32 keys at a time. */
+INLINE void score_squares(const struct half *half, const struct score_job *job, int lines) {
+    const struct sa_dots_block *b = half->b;
+    for (int j = half->begin; j < half->end; j += SA_DOT_KEYS) {
+        score_square(job, b->k.data + j * b->k.stride, b->k.stride, half->s + j * SIDE);
+        fetch_run(next_run(b->ahead, 2 * lines));
+        if (j > half->begin)
+            for (int i = 0; i < SA_DOT_KEYS; i += SIDE)
+                take_largest(half, j - SA_DOT_KEYS + i);
+    }
+    for (int i = 0; i < SA_DOT_KEYS; i += SIDE)
+        take_largest(half, half->end - SA_DOT_KEYS + i);
+}
+
+/* Maxima are those of sums times a positive factor: rounding keeps the order. */
+static void score_half(const struct half *half, int lines) {
+    const struct sa_dots_block *b = half->b;
+    struct score_job job;
+    open_job(&job, b->qt + half->lane, GROUPS, b->k.d);
+    if (PARTS == 1)
+        score_strips(half, &job, lines);
+    else
+        score_squares(half, &job, lines);
     for (int i = 0; i < GROUPS; i++) {
         const int lane = half->lane + i * SIDE;
-        v_store(b->mb + lane, v_load(b->mb + lane) * v_load(b->qt + b->k.d * W + lane));
+        v_store(b->mb + lane, v_load(b->mb + lane) * v_load(factors_of(b->qt, b->k.d) + lane));
     }
 }
 
@@ -146,10 +205,13 @@ static void weigh_group(const struct half *half, int i) {
     const struct sa_dots_block *b = half->b;
     const int lane = half->lane + i * SIDE;
     float *s = half->s + i * GROUP_FLOATS;
-    const vf scale = v_load(b->qt + b->k.d * W + lane);
+    const vf scale = v_load(factors_of(b->qt, b->k.d) + lane);
     struct weighing weighing = begin_weights(b->mb + lane, b->state.m + lane);
-    for (int j = half->begin; j < half->end; j += SA_SUM_KEYS) {
-        weigh_strip(&weighing, s, SIDE, &scale, j, s, SIDE);
+    for (int j = half->begin; j < half->end; j += SA_DOT_KEYS) {
+        if (PARTS == 2)
+            weigh_parts(&weighing, s + j * SIDE, SIDE, &scale, 0, SA_DOT_KEYS);
+        for (int k = 0; k < SA_DOT_KEYS && PARTS == 1; k += SA_SUM_KEYS)
+            weigh_strip(&weighing, s, SIDE, &scale, j + k, s, SIDE);
         if (j % AWAKE_KEYS == 0)
             stay_awake();
     }
@@ -159,7 +221,7 @@ static void weigh_group(const struct half *half, int i) {
 /* ---------------------------------------------------------------- values */
 
 /* The dimensions from c on, and from c + 16 on, of the squares begin .. end. */
-static void turn_pair(const struct sa_dots_block *b, int c, int begin, int end, int lines, square (*to)[2]) {
+static void turn_pair(const struct sa_dots_block *b, int c, int begin, int end, int lines, parted (*to)[2]) {
     for (int j = begin; j < end; j++) {
         fetch_run(next_run(b->ahead, lines));
         for (int k = 0; k < 2; k++)
@@ -194,7 +256,12 @@ static void add_pending(struct pending *pending) {
     _tile_zero(i);
 
 /* Two squares of dimensions by the pairs of two groups. */
-INLINE void begin_values(square *turned, const float *pairs, struct pending *pending) {
+INLINE void begin_values(parted *turned, const float *pairs, struct pending *pending) {
+    if (PARTS == 2) {
+        EACH_SUM(BEGIN_SUM)
+        multiply_values(turned, true, pairs, SIDE, GROUP_FLOATS, true);
+        return;
+    }
     load(LEFT, turned[0], ROW_BYTES);
     load(RIGHT, pairs, ROW_BYTES);
     BEGIN_SUM(0)
@@ -209,11 +276,11 @@ INLINE void begin_values(square *turned, const float *pairs, struct pending *pen
     _tile_dpbf16ps(3, LEFT_2, RIGHT_2);
 }
 
-static void add_values(const struct half *half, int c, square (*turned)[2], struct pending *pending) {
+static void add_values(const struct half *half, int c, parted (*turned)[2], struct pending *pending) {
     const int first = half->begin / SA_DOT_KEYS, end = half->end / SA_DOT_KEYS;
-    begin_values(turned[first], half->s + first * SQUARE_FLOATS, pending);
+    begin_values(turned[first], half->s + first * WEIGHT_FLOATS, pending);
     for (int j = first + 1; j < end; j++)
-        multiply_values(turned[j], true, half->s + j * SQUARE_FLOATS, SIDE, GROUP_FLOATS, true);
+        multiply_values(turned[j], true, half->s + j * WEIGHT_FLOATS, SIDE, GROUP_FLOATS, true);
     add_pending(pending);
     pending->half = half;
     pending->c = c;
@@ -253,7 +320,7 @@ static void weigh_half(const struct half *half, int lines) {
 static void add_kept(const struct sa_dots_block *b) {
     const int lines = lines_of_strips(b);
     struct pending pending = {.half = NULL};
-    square(*const turned)[2] = b->turned;
+    parted(*const turned)[2] = b->turned;
     bool ready = !b->v_rows;
     for (int lane = 0; lane < W; lane += GROUPS * SIDE) {
         const struct half half = open_half(b, lane);
@@ -270,7 +337,7 @@ static void add_kept(const struct sa_dots_block *b) {
 /* Dimensions by dimensions, which are turned for both halves. */
 static void add_once(const struct sa_dots_block *b) {
     const int lines = lines_of_strips(b);
-    _Alignas(64) square turned[MOST_SQUARES][2];
+    parted(*const turned)[2] = b->scratch; /* stacks may be small */
     struct pending pending = {.half = NULL};
     struct half half[2];
     int begin = SA_BLOCK_KEYS, end = 0;

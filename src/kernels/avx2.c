@@ -7,4 +7,4 @@
 
 #include "kernels/lanes.h"
 
-LANES_TABLE(sa_kernels_avx2, "avx2", SA_ISA_AVX2, NULL, NULL);
+LANES_TABLE(sa_kernels_avx2, "avx2", SA_ISA_AVX2, NULL, NULL, NULL);

@@ -7,7 +7,8 @@
 
 #include "kernels/lanes_dots.h"
 
-const struct sa_dots sa_dots_avx512_bf16 = {.pack = dots_pack,
+const struct sa_dots sa_dots_avx512_bf16 = {.parts = 1,
+                                            .pack = dots_pack,
                                             .weights = dots_weights,
                                             .pair_rows = dots_pair_rows,
                                             .few_pair = dots_few_pair,

@@ -7,4 +7,4 @@
 
 #include "kernels/lanes.h"
 
-LANES_TABLE(sa_kernels_generic, "generic", SA_ISA_GENERIC, NULL, NULL);
+LANES_TABLE(sa_kernels_generic, "generic", SA_ISA_GENERIC, NULL, NULL, NULL);

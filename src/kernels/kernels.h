@@ -213,6 +213,7 @@ struct sa_dots_block {
     void *turned;              /* values as the kernel has them, kept for other tiles; NULL: they need not be */
     const char *const *v_rows; /* NULL, or they are not there yet: where the rows of the first n_values keys stand */
     int n_values, d_v;
+    void *scratch;              /* of sa_turned_bytes(32), where k may stand: it is done with when v is turned */
     int first_key;              /* what key 0 of the block is called in `keys` */
     struct sa_lane_keys keys;   /* without bits */
     const struct sa_seen *seen; /* [SA_TILE_GROUPS] */
@@ -223,11 +224,13 @@ struct sa_dots_block {
 };
 
 /* Bytes of the values of a block as block() keeps them, aligned to 64 bytes. */
-static inline size_t sa_turned_bytes(int d) { return (size_t)SA_BLOCK_KEYS * 2 * (size_t)((d + 31) / 32 * 32); }
+static inline size_t sa_turned_bytes(int d, int parts) {
+    return (size_t)SA_BLOCK_KEYS * 2 * (size_t)((d + 31) / 32 * 32) * (size_t)parts;
+}
 
 /*
- * Where an instruction multiplies pairs of bf16 and adds both products to a float, q, k and v of bf16 need not become
- * floats. A word of two elements then stands where a float stands in the arrays and kernels above:
+ * Where an instruction multiplies pairs of bf16 and adds both products to a float, q, k and v of 16 bits need not
+ * become floats. A word of two elements then stands where a float stands in the arrays and kernels above:
  *
  *     qt  [d_qk / 2][W]  dimensions 2 c and 2 c + 1 of a query, d_qk being even; behind them a row of factors [W]
  *     k   rows of d_qk / 2 words, in place
@@ -242,8 +245,21 @@ static inline size_t sa_turned_bytes(int d) { return (size_t)SA_BLOCK_KEYS * 2 *
  * their first and of their second elements; the sum of both is added to what there is. That is how the instructions are
  * described; where a processor differs, so do the bits. Row sums are those of the weights before they are rounded.
  * Weights that are subnormal become 0 when they are.
+ *
+ * Elements of f16 have two parts, each a bf16: the first 8 binary digits, and what is left, exactly (NaN, of inf);
+ * weights the first 8 as well, and the next 8, rounded to nearest, ties away from 0. Words are of parts then:
+ *
+ *     qt  [2][d_qk / 2][W]  first the first parts; behind all of them the row of factors
+ *     p   [8][2][16][W]     of each 32 keys first the first parts of their 16 pairs
+ *
+ * and where 16 pairs are added up above, there are several such sums, added one after the other: for a score those of
+ * the second parts of both, of the second of k and the first of q, of the first of k and the second of q, and of the
+ * first of both; for an output those of the first of v and the second of p, of the second of v and the first of p, and
+ * of the first of both. k and v are words of elements.
  */
 struct sa_dots {
+    int parts; /* of an element: 1 of bf16, 2 of f16 */
+
     /* Around all calls of what multiplies, in a thread: registers are made ready and given back. Kernels for few rows
      * make them ready for themselves only. NULL: nothing has to be done. */
     void (*enter)(void);
@@ -261,7 +277,8 @@ struct sa_dots {
     void (*pair_rows)(const char *const *rows, int n, int d, float *to, ptrdiff_t to_stride);
 
     /* The weights s[r][j] to pairs[r][j / 2], with SA_FEW_STRIDE floats a row; n_keys a multiple of 16. The pairs may
-     * begin where the weights do, or before. */
+     * begin where the weights do, or before. In parts n_keys is a multiple of SA_DOT_KEYS, each 32 weights become 16
+     * first parts and 16 second ones, and the pairs begin where the weights do. */
     void (*few_pair)(int n_rows, int n_keys, const float *s, float *pairs);
 
     /* scores(), weights() and values() of a tile with a block of which rows may see some keys only: the same bits. It
@@ -270,10 +287,11 @@ struct sa_dots {
      * NULL: there is nothing to be gained by it. */
     void (*block)(const struct sa_dots_block *block);
 
-    /* Of words: k.d counts those, k of few rows is SA_F32, which stands for them; keys of v are pairs, as are begins
-     * and ends of stairs. But first_key of values_masked() is a key, an even one, and v.n and v.turn of few_values()
-     * are keys, even ones, as it weaves v itself; the first one is a multiple of SA_DOT_KEYS, and so is v.turn, or each
-     * place has one turn. What a row does not see counts as 0 in values_masked(). */
+    /* Of words: k.d counts those, k of few rows is SA_F32, which stands for them (in parts k.n and k.turn are multiples
+     * of 64); keys of v are pairs, as are begins and ends of stairs, and p stands as far from the block's first weights
+     * as if there were one part. But first_key of values_masked() is a key, an even one, and v.n and v.turn of
+     * few_values() are keys, even ones, as it weaves v itself; the first one is a multiple of SA_DOT_KEYS, and so is
+     * v.turn, or each place has one turn. What a row does not see counts as 0 in values_masked(). */
     struct sa_products pairs;
 };
 
@@ -400,8 +418,8 @@ struct sa_kernels {
     void (*finish)(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]);
 
     struct sa_products floats;
-    const struct sa_dots *dots;   /* NULL: there are none */
-    const struct sa_bytes *bytes; /* NULL: there are none */
+    const struct sa_dots *dots, *dots_f16; /* of bf16, of f16; NULL: there are none */
+    const struct sa_bytes *bytes;          /* NULL: there are none */
 };
 
 extern const struct sa_kernels sa_kernels_generic;
@@ -410,9 +428,10 @@ extern const struct sa_kernels sa_kernels_avx2;
 extern const struct sa_kernels sa_kernels_avx512;
 extern const struct sa_dots sa_dots_avx512_bf16;
 extern const struct sa_dots sa_dots_amx_bf16;
+extern const struct sa_dots sa_dots_amx_f16;
 extern const struct sa_bytes sa_bytes_amx_int8;
 extern const struct sa_kernels sa_kernels_avx512_bf16; /* those of AVX-512 with these dots */
-extern const struct sa_kernels sa_kernels_amx_bf16;    /* the same with both */
+extern const struct sa_kernels sa_kernels_amx_bf16;    /* the same with all of AMX */
 #endif
 
 /* All kernels this library was built with, slowest first; *n is their number. */

@@ -64,7 +64,7 @@
 #include "kernels/lanes_masks.h"
 #include "kernels/lanes_terms.h"
 
-#define LANES_TABLE(table, its_name, its_isa, its_dots, its_bytes)                                                     \
+#define LANES_TABLE(table, its_name, its_isa, its_dots, its_dots_f16, its_bytes)                                       \
     const struct sa_kernels table = {.name = its_name,                                                                 \
                                      .isa = its_isa,                                                                   \
                                      .lanes = LANES,                                                                   \
@@ -93,6 +93,7 @@
                                                 .few_scores = lanes_few_scores,                                        \
                                                 .few_values = lanes_few_values},                                       \
                                      .dots = its_dots,                                                                 \
+                                     .dots_f16 = its_dots_f16,                                                         \
                                      .bytes = its_bytes}
 
 #endif

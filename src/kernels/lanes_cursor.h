@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What tiles of few rows fetch while they read: a line of each of several places in turns, and the rows that are used
- * next. Included by lanes_few.h, amx_bf16.c and amx_int8.c, after lanes_types.h. */
+ * next. Included by lanes_few.h, amx_dots.h and amx_int8.c, after lanes_types.h. */
 #ifndef SA_LANES_CURSOR_H
 #define SA_LANES_CURSOR_H
 

@@ -18,6 +18,7 @@
 
 /* After what they are made of. */
 #include "kernels/lanes_few.h"
+#include "kernels/lanes_paired.h"
 #include "kernels/lanes_sees.h"
 
 #include "kernels/lanes_dots_few.h"

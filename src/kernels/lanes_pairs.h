@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What makes pairs of bf16, see sa_dots in kernels.h. Included by lanes_dots.h and amx_bf16.c, after the vec_<isa>.h of
+/* What makes pairs of bf16, see sa_dots in kernels.h. Included by lanes_dots.h and amx_dots.h, after the vec_<isa>.h of
  * an instruction set that has
  *
  *     v_pair(first, second)       floats to pairs, rounded to nearest, ties to even
@@ -13,15 +13,6 @@
 #include "kernels/lanes_base.h"
 
 #include "kernels/lanes_exp2.h"
-#include "kernels/lanes_strips.h"
-
-_Static_assert((int)PASS_GROUPS == (int)SA_TILE_GROUPS, "dots_pack() takes a tile for a pass");
-
-static void dots_pack(const char *const *rows, int n_rows, int d, float factor, float *qt) {
-    pack_strips(rows, n_rows, d / 2, NULL, qt);
-    for (int lane = 0; lane < n_rows; lane += LANES)
-        v_store(qt + d / 2 * W + lane, v_set1(factor));
-}
 
 /* A score, if s is one before it is scaled. */
 INLINE vf scaled(vf s, const vf *scale) {
@@ -81,30 +72,12 @@ INLINE void end_weights(const struct weighing *weighing, float *m, float *l, flo
     v_store(l, v_fma(v_load(l), weighing->factor, weighing->sum));
 }
 
-static void dots_weights(int g, int begin, int end, float *s, const float *mb, float *m, float *l, float *alpha) {
-    for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES) {
-        struct weighing weighing = begin_weights(mb + lane, m + lane);
-        for (int j = begin; j < end; j += SA_SUM_KEYS)
-            weigh_strip(&weighing, s + lane, W, NULL, j, s + lane, W);
-        end_weights(&weighing, m + lane, l + lane, alpha + lane);
-    }
-}
-
 /* What is left of a row goes through copies. */
 INLINE vf dots_rest(const char *first, const char *second, int n) {
     char rest[2][2 * LANES] = {{0}, {0}};
     memcpy(rest[0], first, (size_t)n * 2);
     memcpy(rest[1], second, (size_t)n * 2);
     return v_pair_of_rows(rest[0], rest[1]);
-}
-
-/* What follows the last sixteen is not looked at; a pair is written where weights were that are done with. */
-static void dots_few_pair(int n_rows, int n_keys, const float *s, float *pairs) {
-    for (int r = 0; r < n_rows; r++, s += SA_FEW_STRIDE, pairs += SA_FEW_STRIDE)
-        for (int j = 0; j < n_keys; j += 2 * LANES) {
-            const vf upper = j + LANES < n_keys ? v_load(s + j + LANES) : v_set1(0.0f);
-            v_store_any(pairs + j / 2, v_pair_neighbours(v_load(s + j), upper));
-        }
 }
 
 #endif

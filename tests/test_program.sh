@@ -48,9 +48,10 @@ header="{$(tensor q 0),$(tensor k 1),$(tensor v 2)}"
     printf '%s' "$header" && tail -c $((3 * bytes)) "$dir/bf16.safetensors"; } >"$dir/qkv.safetensors"
 expect 0 'q bf16, k bf16, v bf16, o bf16' "$sa" run "$dir/qkv.safetensors" -o "$dir/x.safetensors" --check
 expect 0 'q f32, k f32, v f32, o f32' "$sa" run "$dir/qkv.safetensors" -o "$dir/x.safetensors" --dtype f32 --check
+expect 0 'q f16, k f16, v f16, o f16' "$sa" run "$archive" -o "$dir/f16.safetensors" --dtype f16 --f16-pairs --check
 expect 0 'q f32, k i8, v i8, o f32; a scale .*, f16' "$sa" run "$archive" -o "$dir/i8.safetensors" --kv-scales f16 --check --causal
 # Pages of any size, one of them too large to be filled: the same bytes, whatever the type and the layout.
-for options in "--dtype f16" "--kv-int8 --dtype bf16 --layout bhsd" "--causal"; do
+for options in "--dtype f16" "--dtype f16 --f16-pairs --causal" "--kv-int8 --dtype bf16 --layout bhsd" "--causal"; do
     # shellcheck disable=SC2086
     "$sa" run "$archive" -o "$dir/whole.safetensors" $options >/dev/null || fail "run $options"
     for size in 1 3 16 50; do

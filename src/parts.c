@@ -10,12 +10,14 @@
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
+/* A part in which sink keys end and the others begin is one of the others, if there are any. */
 static void number_parts(struct sa_split *split) {
     const struct sa_span *s = &split->span;
-    const int64_t keys = sa_split_keys(split);
-    split->first = s->lo / keys;
-    split->sink_parts = min64((s->sink + keys - 1) / keys, split->first);
-    split->n_parts = (int32_t)(split->sink_parts + (s->lo < s->hi ? (s->hi + keys - 1) / keys - split->first : 0));
+    const int64_t keys = sa_split_keys(split), sinks = (s->sink + keys - 1) / keys;
+    const bool others = s->lo < s->hi;
+    split->first = others ? s->lo / keys : sinks;
+    split->sink_parts = min64(sinks, split->first);
+    split->n_parts = (int32_t)(split->sink_parts + (others ? (s->hi + keys - 1) / keys - split->first : 0));
 }
 
 int sa_parts_below(const struct sa_split *split, int64_t key) {

@@ -29,6 +29,10 @@ static void draw(struct drawn_tile *d, uint64_t seed) {
         rule.sink = roll_between(&dice, 0, n_k);
     d->seq = (struct sa_seq){.n_q = roll_between(&dice, 1, 150), .n_k = n_k};
     d->seq.q_offset = roll_one_in(&dice, 3) ? roll_between(&dice, -200, n_k + 3000) : n_k - d->seq.n_q;
+    if (roll_one_in(&dice, 8)) { /* behind all keys, of which rows see the sinks */
+        rule = (struct sa_rule){roll_between(&dice, 0, 100), roll_between(&dice, 0, 100), roll_between(&dice, 0, n_k)};
+        d->seq.q_offset = n_k + roll_between(&dice, 0, 200);
+    }
     d->problem = (struct sa_problem){.n_seqs = 1,
                                      .seqs = &d->seq,
                                      .n_kv_heads = (int)roll_between(&dice, 1, 3),
@@ -114,7 +118,7 @@ static void check_costs(const struct drawn_tile *d, const struct sa_split *split
 
 START_TEST(every_key_is_in_one_part) {
     int64_t n_splits = 0, n_several = 0;
-    for (uint64_t seed = 0; seed < 300; seed++) {
+    for (uint64_t seed = 0; seed < 400; seed++) {
         struct drawn_tile d;
         draw(&d, seed);
         char *used = calloc((size_t)d.splits.n_slots + 1, 1);

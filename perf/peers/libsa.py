@@ -6,7 +6,7 @@ import numpy as np
 
 from peers import elements
 
-CAUSAL, WINDOW = 1, 2
+CAUSAL, WINDOW, F16_PAIRS = 1, 2, 8
 SEQ_Q_OFFSET = 1
 TYPES = {"f32": 0, "bf16": 1, "f16": 2}
 ISAS = ("default", "generic", "avx2", "avx512", "avx512_bf16", "amx_bf16")
@@ -125,6 +125,6 @@ def batch_of(problem, sequences):
     return Batch(struct_size=ctypes.sizeof(Batch), sequence_size=ctypes.sizeof(Sequence), n_sequences=len(sequences),
                  sequences=sequences, n_query_heads=problem.heads, n_kv_heads=problem.kv, d_qk=problem.d,
                  d_v=problem.dv, **dict.fromkeys(("q_type", "k_type", "v_type", "o_type"), TYPES[problem.type]),
-                 flags=CAUSAL * problem.causal + WINDOW * windowed,
+                 flags=CAUSAL * problem.causal + WINDOW * windowed + F16_PAIRS * problem.f16_pairs,
                  window_left=problem.left if windowed else 0, window_right=problem.right if windowed else 0,
                  n_sink_keys=problem.sink)

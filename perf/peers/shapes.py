@@ -30,6 +30,7 @@ class Problem:
     offset: int  # position of the first query
     type: str  # of q, k, v and o: "f32", "bf16", "f16"
     model: int  # d_model of the whole layer: from x to y; 0: attention alone
+    f16_pairs: bool  # what libsa may do
 
     def limits(self):
         """What a query at position p sees: keys p - left .. p + right; None: no limit. Limits that never bite are
@@ -171,7 +172,7 @@ def parse_count(text):
 KEYS = {"lens": parse_lengths, "qlens": parse_lengths, "window": parse_window, "layout": parse_layout,
         "offset": int, "sink": int, "type": parse_type, "kv_type": str, "o_type": str}
 KEYS.update(dict.fromkeys(("heads", "kv", "d", "dv", "nq", "nk", "batch", "page", "model"), parse_count))
-FLAGS = ("causal", "warm", "parts")
+FLAGS = ("causal", "warm", "parts", "f16_pairs")
 SPECIAL = ("kv_type", "o_type", "page")
 
 
@@ -231,7 +232,7 @@ def parse_line(line, where):
         Problem(batch=count * values.get("batch", 1), heads=heads, kv=values.get("kv", heads), n_q=n_q, n_k=n_k, d=d,
                 dv=values.get("dv", d), causal=values.get("causal", False), left=left, right=right,
                 sink=values.get("sink", 0), offset=values.get("offset", n_k - n_q), type=values.get("type", "f32"),
-                model=values.get("model", 0))
+                model=values.get("model", 0), f16_pairs=values.get("f16_pairs", False))
         for (n_q, n_k), count in counts.items())
     special = tuple(key for key in SPECIAL if key in values)
     return Shape(name, line.strip(), problems, values.get("layout", False), special)

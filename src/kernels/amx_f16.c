@@ -14,7 +14,7 @@ enum { PARTS = 2 };
 
 #include "kernels/lanes_strips.h"
 
-/* Words where the first parts stand in the end, then parted from the last row on: the second ones stand behind. */
+/* Words where the first parts stand in the end, then parted in place: the second ones stand behind. */
 static void parts_pack(const char *const *rows, int n_rows, int d, float factor, float *qt) {
     const int n = d / 2;
     pack_strips(rows, n_rows, n, NULL, qt);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Scores of few rows by AMX, from keys of bf16 in place. Included by amx_dots.h. */
+/* Scores of few rows by AMX, from keys of bf16 in place. Included by amx_bf16.c. */
 #ifndef SA_AMX_FEW_KEYS_H
 #define SA_AMX_FEW_KEYS_H
 

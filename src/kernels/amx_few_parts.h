@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Scores of few rows by AMX, from keys in parts: 16 words of four times sixteen keys at a time, since a sum alone would
- * wait for itself, and copies, which are loaded when the next ones are made. Included by amx_dots.h. */
+ * wait for itself, and copies, which are loaded when the next ones are made. Included by amx_f16.c. */
 #ifndef SA_AMX_FEW_PARTS_H
 #define SA_AMX_FEW_PARTS_H
 

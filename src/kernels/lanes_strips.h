@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Rows of words to lanes, 8 rows x 4 columns at a time. Included by lanes_rows.h, lanes_paired.h, amx_f16.c and amx_int8.c. */
+/* Rows of words to lanes, 8 rows x 4 columns at a time. Included by lanes_rows.h, lanes_paired.h, amx_f16.c and
+ * amx_int8.c. */
 #ifndef SA_LANES_STRIPS_H
 #define SA_LANES_STRIPS_H
 

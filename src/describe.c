@@ -121,7 +121,6 @@ static bool may_hide(const struct sa_problem *p) {
     return any;
 }
 
-/* Sequences of that kind. */
 static bool in_pairs_of_bf16(const struct sa_problem *p, const struct sa_seq *seq) {
     return sa_in_pairs(p, seq, SA_BF16);
 }
@@ -129,6 +128,7 @@ static bool in_pairs_of_f16(const struct sa_problem *p, const struct sa_seq *seq
     return sa_in_pairs(p, seq, SA_F16);
 }
 
+/* Sequences of that kind. */
 static int64_t count(const struct sa_problem *p, bool (*is)(const struct sa_problem *, const struct sa_seq *)) {
     int64_t n = 0;
     for (int64_t i = 0; i < p->n_seqs; i++)

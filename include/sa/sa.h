@@ -45,7 +45,7 @@
  *     Bits           The bits of a row of o, lse, row_max and weights depend on that row's q, the keys and values it
  *                    sees, what is added to their scores and the options of the batch, those of key_mass on the rows
  *                    that count: not on the number of threads, the other sequences, their order or the caller, nor
- *                    on the instruction set, with two exceptions: where nothing like a mask or a bias is given, even
+ *                    on the instruction set, with exceptions: where nothing like a mask or a bias is given, even
  *                    one that changes nothing, the two with BF16 have others if all of q, k and v are SA_BF16, and
  *                    the one with AMX if k and v are SA_I8, or if all are SA_F16 and SA_F16_PAIRS is set, see "Pairs"
  *                    and "Whole numbers" at sa_batch_forward().
@@ -431,9 +431,10 @@ typedef struct sa_batch {
  * to the bound and 2^-125 |scale| sum_c (|q[c]| + |k[j][c]| + 1) to t[j]. Bits depend on nothing else than elsewhere,
  * but are those of the processor's instruction. max_isa = SA_ISA_AVX512, or SA_MAX_ISA=avx512, does without.
  *     With SA_F16_PAIRS, SA_ISA_AMX_BF16 does so where all three are SA_F16, too: each element is the sum of two bf16,
- * which is exact, each weight that of two to 2^-16 of it, and products of the lesser parts of weights and values are
- * left out. That adds 2^-13 in place of 2^-8; an inf in a visible q, k or v counts as NaN. Prompts are nearly twice as
- * fast by it, a query or a few against a long cache 0.8 times. Other instruction sets ignore the flag.
+ * which is exact (also where it is subnormal), each weight that of two to 2^-16 of it, and products of the lesser parts
+ * of weights and values are left out. That adds 2^-13 in place of 2^-8; an inf in a visible q, k or v counts as NaN.
+ * Prompts are nearly twice as fast by it, a query or a few against a long cache 0.8 times. Other instruction sets
+ * ignore the flag.
  *
  * Whole numbers: SA_ISA_AMX_BF16 multiplies int8 elements of k and v as they are, where both are SA_I8, d_qk is 16 to
  * 256 and there is nothing that would rule out pairs. Elements of q become whole numbers of 23 bits, in units that suit
@@ -610,7 +611,7 @@ typedef struct sa_batch_info {
     int64_t n_items;         /* work items */
     int64_t n_splits;        /* items that have a part of a tile's keys, others the rest; 0: no key range is split */
     int64_t workspace_bytes; /* scratch memory of the call: threads x bytes a thread, independent of n_q and n_k (up to
-                                2 MiB of them, touched when used, for values of SA_BF16 with SA_ISA_AMX_BF16), and
+                                2 MiB of them, touched when used, for values that are multiplied in pairs by AMX), and
                                 what the parts leave for each other: tens of them a thread, however long the keys; 8
                                 bytes a row of the sequences whose weights or key_mass are wanted; and 8 for every 256
                                 keys of those with k_documents, and with k_positions */

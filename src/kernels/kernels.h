@@ -265,7 +265,7 @@ struct sa_dots {
     void (*enter)(void);
     void (*leave)(void);
 
-    /* As pack(), from rows of bf16 where they stand, with the factor that scores will be multiplied by. */
+    /* As pack(), from rows of elements where they stand, with the factor that scores will be multiplied by. */
     void (*pack)(const char *const *rows, int n_rows, int d, float factor, float *qt);
 
     /* As weights(), for the keys begin .. end - 1 of one group, both multiples of 16, from s[0] on; the new s as pairs,

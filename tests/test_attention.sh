@@ -196,7 +196,7 @@ grep -q 'layer3.key_mass' "$dir/km.safetensors" || fail "km.safetensors has no l
 expect 0 '"key_mass": true' "$sa" run "${batch[@]}" -o "$dir/o.npy" --check --json --key-mass "$dir/km.npy" --kv-lens 8,3
 
 printf '00 00 c0 7f' | npy nan '<f4' "1,"
-bytes nan --bias "$dir/nan.npy" # as it has to be
+bytes of_nan --bias "$dir/nan.npy" # as it has to be
 
 # ---- look ----
 look() { "$sa" look "$archive" --token it --layer 3 --head 1 "$@"; }

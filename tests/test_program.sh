@@ -96,6 +96,10 @@ refuse 2 "'--shape' needs a value" "$sa" plan --shape
 refuse 2 "unknown option '--tokens'" "$sa" look "$archive" --tokens it
 refuse 2 "unknown option '--topp'" "$sa" encode "$dir" --topp 3
 refuse 1 'bad.npy and .*bad.npy are the same file' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --lse "$dir/../${dir##*/}/./bad.npy"
+refuse 2 '-o would replace .*, which is read' "$sa" run "$archive" -o "$archive"
+cp "$q" "$dir/own.npy" && ln -s own.npy "$dir/link.npy"
+refuse 2 '--lse would replace .*own.npy' "$sa" run "$dir/own.npy" "$k" "$v" -o "$dir/bad.npy" --lse "$dir/link.npy"
+refuse 2 '--sink-keys lifts the left limit' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --sink-keys 4 --window=-1,0
 # What is written is of the kind that was read, whatever it is called.
 refuse 2 '-o is .*bad.npy, .* as \.safetensors' "$sa" run "$archive" -o "$dir/bad.npy"
 refuse 2 '--lse is .*bad.safetensors, .* as \.npy' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --lse "$dir/bad.safetensors"

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli.h"
 #include "options.h"
@@ -148,6 +149,22 @@ static int parse_option(struct run_options *o, int option) {
     }
 }
 
+static bool is_same_file(const char *a, const char *b) {
+    struct stat of_a, of_b;
+    return stat(a, &of_a) == 0 && stat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+}
+
+/* NULL: none of those that are read. */
+static const char *input_at(const struct run_options *o, const char *path) {
+    for (int i = 0; i < o->inputs.n_files; i++)
+        if (is_same_file(path, o->inputs.files[i]))
+            return o->inputs.files[i];
+    for (int f = 0; f < N_ATTENTION_FILES; f++)
+        if (o->attention.files[f] && is_same_file(path, o->attention.files[f]))
+            return o->attention.files[f];
+    return NULL;
+}
+
 static int check_outputs(const struct run_options *o) {
     static const char *const names[N_OUTPUTS] = {"-o", "--lse", "--row-max", "--weights", "--key-mass"};
     if (!o->paths[OUTPUT_O])
@@ -156,6 +173,9 @@ static int check_outputs(const struct run_options *o) {
         for (int b = a + 1; b < N_OUTPUTS; b++)
             if (o->paths[a] && o->paths[b] && strcmp(o->paths[a], o->paths[b]) == 0)
                 return misuse("run", "%s and %s are the same file", names[a], names[b]);
+    for (int i = 0; i < N_OUTPUTS; i++)
+        if (o->paths[i] && input_at(o, o->paths[i]))
+            return misuse("run", "%s would replace %s, which is read", names[i], input_at(o, o->paths[i]));
     for (int i = 0; i < N_OUTPUTS; i++)
         if (option_result("run", names[i], o->paths[i], &o->inputs) != DONE)
             return WRONG_USAGE;
@@ -177,6 +197,8 @@ static int check_files(struct run_options *o, int n, char **files) {
     const bool limited = o->causal || (o->has_window && o->window[1] >= 0);
     if (o->attention.n_prefix && !limited)
         return misuse("run", "--prefix lifts the right limit of --causal or --window, but there is none");
+    if (o->n_sink_keys && !(o->has_window && o->window[0] >= 0))
+        return misuse("run", "--sink-keys lifts the left limit of --window, but there is none");
     if (is_archive(&o->inputs) && o->n_kv_lens)
         return misuse("run", "--kv-lens is for .npy files; sequences of a .safetensors file have their own lengths");
     return DONE;

@@ -215,8 +215,9 @@ static void open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_r
     if (t->seq->n_k) {
         t->k = sa_cache_of_head(&t->seq->k, kv_head);
         t->v = sa_cache_of_head(&t->seq->v, kv_head);
-        if (sa_dots_of(t->kernels, t->problem, t->seq))
-            take_pairs(t, sa_dots_of(t->kernels, t->problem, t->seq));
+        const struct sa_dots *dots = sa_dots_of(t->kernels, t->problem, t->seq);
+        if (dots)
+            take_pairs(t, dots);
         t->bytes = sa_bytes_of(t->kernels, t->problem, t->seq);
         if (t->bytes)
             t->products = &t->bytes->products;

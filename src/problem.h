@@ -120,8 +120,8 @@ struct sa_problem {
     struct sa_seq *seqs;
     int n_kv_heads, group; /* group: query heads a kv head */
     int most_abreast;      /* of a sequence, see sa_abreast() */
-    int n_turned;          /* blocks of values that a thread keeps, see turned.h, each of so many bytes */
-    size_t turned_bytes;
+    int n_turned;          /* blocks of values that a thread keeps, see turned.h */
+    size_t turned_bytes;   /* of each */
     int d_qk, d_v;
     int q_type, o_type;
     float factor;  /* scale * log2(e) */

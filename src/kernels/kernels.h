@@ -213,7 +213,7 @@ struct sa_dots_block {
     void *turned;              /* values as the kernel has them, kept for other tiles; NULL: they need not be */
     const char *const *v_rows; /* NULL, or they are not there yet: where the rows of the first n_values keys stand */
     int n_values, d_v;
-    void *scratch;              /* of sa_turned_bytes(32), where k may stand: it is done with when v is turned */
+    void *scratch;              /* of sa_turned_bytes(32, 2), where k may stand: it is done with when v is turned */
     int first_key;              /* what key 0 of the block is called in `keys` */
     struct sa_lane_keys keys;   /* without bits */
     const struct sa_seen *seen; /* [SA_TILE_GROUPS] */

@@ -107,6 +107,16 @@ static void set_rule(struct drawn *drawn, int rule) {
     drawn->batch.n_sink_keys = rules[rule].sink;
 }
 
+/* All rows stand so far behind the keys that they see sink keys only. */
+static void set_behind(struct drawn *drawn, int64_t n_k) {
+    drawn->batch.flags = SA_WINDOW;
+    drawn->batch.window_left = 30;
+    drawn->batch.window_right = 0;
+    drawn->batch.n_sink_keys = n_k * 9 / 10;
+    drawn->seqs[0].flags = SA_SEQ_Q_OFFSET;
+    drawn->seqs[0].q_offset = n_k + 100;
+}
+
 /* One sequence for all rules and numbers of queries: to draw the keys takes longer than to compute with them. */
 static void check_length(const struct teams *teams, int isa, int64_t n_k, int group) {
     struct drawn drawn = drawn_batch((uint64_t)(n_k + group), group, 1, isa >= SA_ISA_AVX512_BF16 ? 4 : 3, 5);
@@ -119,6 +129,9 @@ static void check_length(const struct teams *teams, int isa, int64_t n_k, int gr
             must(n_k > 1024 ? parts >= 2 : parts == 0, "%lld keys, rule %d: %lld parts", (long long)n_k, rule,
                  (long long)parts);
         }
+    seq->n_q = 3;
+    set_behind(&drawn, n_k);
+    check_teams(&drawn, teams);
     drawn_free(&drawn);
 }
 

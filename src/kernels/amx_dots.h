@@ -120,15 +120,8 @@ INLINE vf part_strip(const float *s, const int step, const vf *scale, vf m, floa
     for (int i = 0; i < 4; i += 2) {
         vf p[2][4];
         UNROLL
-        for (int k = 0; k < 2; k++) {
-            const float *at = s + (i + k) * step;
-            p[k][0] = scaled(v_load(at), scale) - m;
-            p[k][1] = scaled(v_load(at + 8 * step), scale) - m;
-            p[k][2] = scaled(v_load(at + 4 * step), scale) - m;
-            p[k][3] = scaled(v_load(at + 12 * step), scale) - m;
-            exp2_each(4, p[k]);
-            sum[i + k] = (p[k][0] + p[k][1]) + (p[k][2] + p[k][3]);
-        }
+        for (int k = 0; k < 2; k++)
+            sum[i + k] = weights_of_four(s + (i + k) * step, step, scale, m, p[k]);
         UNROLL
         for (int x = 0; x < 4; x++) {
             const int row = i / 2 + (x == 1 ? 4 : x == 2 ? 2 : x == 3 ? 6 : 0);

@@ -56,25 +56,20 @@ INLINE void part_keys(parted left, const char *key, ptrdiff_t stride, __mmask16 
     load(LEFT, step->left[i][of_key], ROW_BYTES);                                                                      \
     _tile_dpbf16ps(i, LEFT, RIGHT);
 #define MULTIPLY(of_key, of_query)                                                                                     \
-    load(RIGHT, step->right[of_query], step->right_stride);                                                            \
-    ADD_STRIP(0, of_key)                                                                                               \
-    ADD_STRIP(1, of_key)                                                                                               \
-    ADD_STRIP(2, of_key)                                                                                               \
-    ADD_STRIP(3, of_key)
+    if (i == number++) {                                                                                               \
+        load(RIGHT, step->right[of_query], step->right_stride);                                                        \
+        ADD_STRIP(0, of_key)                                                                                           \
+        ADD_STRIP(1, of_key)                                                                                           \
+        ADD_STRIP(2, of_key)                                                                                           \
+        ADD_STRIP(3, of_key)                                                                                           \
+    }
 
 /* The product number i of parts, of four. */
 INLINE void multiply_parts(const struct few_step *step, const int i) {
+    int number = 0;
     if (i == 0 && step->first)
         clear_sums(4);
-    if (i == 0) {
-        MULTIPLY(SECOND, SECOND)
-    } else if (i == 1) {
-        MULTIPLY(SECOND, 0)
-    } else if (i == 2) {
-        MULTIPLY(0, SECOND)
-    } else {
-        MULTIPLY(0, 0)
-    }
+    EACH_SCORE_PRODUCT(MULTIPLY)
 }
 #undef MULTIPLY
 #undef ADD_STRIP

@@ -74,21 +74,27 @@ INLINE void load_weights_of(const struct few_woven *woven, int n_rows) {
 
 /* Square i. */
 INLINE void multiply_square(struct few_woven *woven, const int i, ptrdiff_t width) {
-#define MULTIPLY(sum, of_value, left)                                                                                  \
-    load(RIGHT, woven->squares[i][of_value], ROW_BYTES);                                                               \
-    _tile_dpbf16ps(sum, left, RIGHT);
-#define MULTIPLY_ALL(number, sum)                                                                                      \
-    if (i == number && i < woven->n_squares) {                                                                         \
-        load(sum, woven->sums + i * SIDE, width * WORD);                                                               \
-        if (PARTS == 2) {                                                                                              \
-            MULTIPLY(sum, 0, FEW_LEFT_2)                                                                               \
-            MULTIPLY(sum, SECOND, FEW_LEFT)                                                                            \
-        }                                                                                                              \
-        MULTIPLY(sum, 0, FEW_LEFT)                                                                                     \
+#define BEGIN(number, sum)                                                                                             \
+    if (i == number)                                                                                                   \
+        load(sum, woven->sums + i * SIDE, width * WORD);
+#define MULTIPLY(of_value, of_weight)                                                                                  \
+    {                                                                                                                  \
+        enum { weight = of_weight };                                                                                   \
+        load(RIGHT, woven->squares[i][of_value], ROW_BYTES);                                                           \
+        EACH_FEW_SUM(ADD)                                                                                              \
     }
-    EACH_FEW_SUM(MULTIPLY_ALL)
+#define ADD(number, sum)                                                                                               \
+    if (i == number && weight == 0)                                                                                    \
+        _tile_dpbf16ps(sum, FEW_LEFT, RIGHT);                                                                          \
+    else if (i == number)                                                                                              \
+        _tile_dpbf16ps(sum, FEW_LEFT_2, RIGHT);
+    if (i >= woven->n_squares)
+        return;
+    EACH_FEW_SUM(BEGIN)
+    EACH_VALUE_PRODUCT(MULTIPLY)
+#undef BEGIN
 #undef MULTIPLY
-#undef MULTIPLY_ALL
+#undef ADD
 }
 
 static void store_woven(struct few_woven *woven, ptrdiff_t width) {

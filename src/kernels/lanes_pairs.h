@@ -21,6 +21,16 @@ INLINE vf scaled(vf s, const vf *scale) {
     return s;
 }
 
+/* Those of the keys 0, 8, 4 and 12 from s on, and their sum t4[0], see kernels.h. */
+INLINE vf weights_of_four(const float *s, const int s_step, const vf *scale, vf m, vf p[4]) {
+    p[0] = scaled(v_load(s), scale) - m;
+    p[1] = scaled(v_load(s + 8 * s_step), scale) - m;
+    p[2] = scaled(v_load(s + 4 * s_step), scale) - m;
+    p[3] = scaled(v_load(s + 12 * s_step), scale) - m;
+    exp2_each(4, p);
+    return (p[0] + p[1]) + (p[2] + p[3]);
+}
+
 /* Sixteen weights of each lane, as weights1() has them, and their pairs, which may be written where the first of them
  * stand: all are read before. scale: NULL, or what s is to be multiplied by. */
 INLINE vf pair_strip(const float *s, const int s_step, const vf *scale, vf m, float *to, const int step) {
@@ -29,15 +39,8 @@ INLINE vf pair_strip(const float *s, const int s_step, const vf *scale, vf m, fl
     for (int i = 0; i < 4; i += 2) {
         vf p[2][4];
         UNROLL
-        for (int k = 0; k < 2; k++) {
-            const float *at = s + (i + k) * s_step;
-            p[k][0] = scaled(v_load(at), scale) - m;
-            p[k][1] = scaled(v_load(at + 8 * s_step), scale) - m;
-            p[k][2] = scaled(v_load(at + 4 * s_step), scale) - m;
-            p[k][3] = scaled(v_load(at + 12 * s_step), scale) - m;
-            exp2_each(4, p[k]);
-            sum[i + k] = (p[k][0] + p[k][1]) + (p[k][2] + p[k][3]);
-        }
+        for (int k = 0; k < 2; k++)
+            sum[i + k] = weights_of_four(s + (i + k) * s_step, s_step, scale, m, p[k]);
         pair[i / 2] = v_pair(p[0][0], p[1][0]);
         pair[i / 2 + 4] = v_pair(p[0][1], p[1][1]);
         pair[i / 2 + 2] = v_pair(p[0][2], p[1][2]);

@@ -8,8 +8,10 @@
 
 #include "bench_case.h"
 #include "bench_stats.h"
+#include "block.h"
 #include "calibrate_fit.h"
 #include "cost.h"
+#include "engine.h"
 #include "isa.h"
 #include "kernels/kernels.h"
 #include "validate.h"
@@ -20,23 +22,27 @@ static const char help[] =
     "Times shapes on one thread, fits the weights of the cost model to them and prints the row for the\n"
     "table in src/cost.c, then each shape as measured, as the library's own model has it, and as the new\n"
     "one does. Times are processor time, the lower quartile of all rounds, so that other programs and a\n"
-    "clock that jumps disturb little.\n"
+    "clock that jumps disturb little. A row is fitted to shapes that are multiplied as the first one is:\n"
+    "as floats, or in one of the other ways that some kernels have for some types.\n"
     "\n"
     "  --shapes FILE   shapes to fit to (calibrate.txt); may be repeated\n"
     "  --test FILE     shapes that are only predicted; may be repeated\n"
+    "  --as TYPE       bf16, f16, f16_pairs or int8: all shapes are of this type; default: as they say\n"
     "  --isa NAME      generic, avx2, avx512, avx512_bf16, amx_bf16; default: the fastest this machine has\n"
     "  --rounds N      rounds over all shapes (9)\n"
     "  --help          this text\n";
 
 enum { N_COLUMNS = SA_N_COST_TERMS + 1, CALL = SA_N_COST_TERMS }; /* the last column: a call that runs in its caller */
 
-static const char *const columns[N_COLUMNS] = {"tile", "element", "fetch",    "far",        "weight",      "stream",
-                                               "edge", "product", "few read", "few stream", "few product", "call"};
+static const char *const columns[N_COLUMNS] = {"tile",       "element",     "fetch", "far",     "weight",
+                                               "stream",     "widen",       "edge",  "product", "few read",
+                                               "few stream", "few product", "call"};
 
 struct options {
     struct bench_shapes shapes;
-    int n_fitted; /* the first ones */
+    int n_fitted; /* the first ones, if they are multiplied as the very first one is */
     int isa, rounds;
+    const struct type *as; /* NULL: as they say */
 };
 
 struct subject {
@@ -45,6 +51,8 @@ struct subject {
     double row[N_COLUMNS];
     struct bench_summary time;
     int n_calls; /* a sample */
+    enum sa_cost_way way;
+    double seconds; /* by src/cost.c */
 };
 
 /* ---------------------------------------------------------------- options */
@@ -64,10 +72,42 @@ static bool parse_rounds(const char *text, int *rounds) {
            (fprintf(stderr, "calibrate: --rounds: '%s' will not do\n", text), false);
 }
 
+struct type {
+    const char *name;
+    int q, kv; /* sa_type */
+    bool f16_pairs;
+};
+
+static const struct type types[] = {{"bf16", SA_BF16, SA_BF16, false},
+                                    {"f16", SA_F16, SA_F16, false},
+                                    {"f16_pairs", SA_F16, SA_F16, true},
+                                    {"int8", SA_BF16, SA_I8, false}};
+
+static bool parse_type(const char *name, const struct type **type) {
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (strcmp(name, types[i].name) == 0)
+            return *type = &types[i], true;
+    return fprintf(stderr, "calibrate: --as: '%s' will not do\n", name), false;
+}
+
+static void set_types(struct options *o) {
+    for (int i = 0; o->as && i < o->shapes.n; i++) {
+        struct bench_shape *shape = &o->shapes.at[i];
+        shape->q_type = shape->o_type = o->as->q;
+        shape->kv_type = o->as->kv;
+        shape->f16_pairs = o->as->f16_pairs;
+    }
+}
+
 /* Exit status, or -1 to go on. Shapes to fit to come first whatever the order of the options. */
 static int parse(struct options *o, int argc, char **argv) {
-    static const struct option table[] = {{"shapes", 1, NULL, 's'}, {"test", 1, NULL, 't'}, {"isa", 1, NULL, 'i'},
-                                          {"rounds", 1, NULL, 'r'}, {"help", 0, NULL, 'h'}, {0}};
+    static const struct option table[] = {{"shapes", 1, NULL, 's'},
+                                          {"test", 1, NULL, 't'},
+                                          {"as", 1, NULL, 'a'},
+                                          {"isa", 1, NULL, 'i'},
+                                          {"rounds", 1, NULL, 'r'},
+                                          {"help", 0, NULL, 'h'},
+                                          {0}};
     const char *tests[16];
     int n_tests = 0, n_files = 0;
     bool good = true;
@@ -75,6 +115,7 @@ static int parse(struct options *o, int argc, char **argv) {
         switch (option) {
         case 's': good = bench_shapes_add_file(&o->shapes, optarg), n_files++; break;
         case 't': good = n_tests < 16, tests[good ? n_tests++ : 0] = optarg; break;
+        case 'a': good = parse_type(optarg, &o->as); break;
         case 'i': good = parse_isa(optarg, &o->isa); break;
         case 'r': good = parse_rounds(optarg, &o->rounds); break;
         case 'h': return fputs(help, stdout), 0;
@@ -87,6 +128,7 @@ static int parse(struct options *o, int argc, char **argv) {
     o->n_fitted = o->shapes.n;
     for (int i = 0; good && i < n_tests; i++)
         good = bench_shapes_add_file(&o->shapes, tests[i]);
+    set_types(o);
     return good ? -1 : 2;
 }
 
@@ -109,6 +151,22 @@ static void add_terms(struct subject *s, const struct sa_problem *problem) {
     }
 }
 
+/* The sequences of a batch are alike in this. Only of floats are there some that first become such. */
+static void choose_way(struct subject *s, const struct sa_problem *problem, const struct sa_kernels *kernels) {
+    const struct sa_cost_model *model = sa_cost_model_of(kernels->isa);
+    const double *weights = sa_cost_weights(model, problem, problem->seqs);
+    const struct sa_dots *dots = sa_dots_of(kernels, problem, problem->seqs);
+    s->way = sa_bytes_of(kernels, problem, problem->seqs) ? SA_AS_BYTES
+             : !dots                                      ? SA_AS_FLOATS
+             : dots == kernels->dots                      ? SA_AS_BF16
+                                                          : SA_AS_F16;
+    if (s->way != SA_AS_FLOATS)
+        s->row[SA_COST_WIDEN] = 0;
+    s->seconds = s->row[CALL] * model->call_seconds;
+    for (int t = 0; t < SA_N_COST_TERMS; t++)
+        s->seconds += s->row[t] * weights[t] * model->unit_seconds;
+}
+
 static bool count_terms(struct subject *s, sa_engine *engine) {
     sa_batch own;
     sa_batch_info info = {.struct_size = sizeof info};
@@ -116,9 +174,11 @@ static bool count_terms(struct subject *s, sa_engine *engine) {
     bool good = problem.seqs && sa_validate_batch(&s->c.batch, &own) == SA_OK &&
                 sa_validate_sequences(&own, &problem) == SA_OK &&
                 sa_batch_get_info(engine, &s->c.batch, &info) == SA_OK;
-    if (good)
-        add_terms(s, &problem);
     s->row[CALL] = info.in_caller;
+    if (good) {
+        add_terms(s, &problem);
+        choose_way(s, &problem, engine->cpu.kernels);
+    }
     free(problem.seqs);
     return good || fail(s->c.shape->name);
 }
@@ -169,14 +229,19 @@ static bool measure_all(struct subject *subjects, int n, sa_engine *engine, int 
 
 /* ---------------------------------------------------------------- fitting and telling */
 
+/* Of those that are multiplied alike. */
+static bool is_fitted(const struct subject *subjects, int i) { return subjects[i].way == subjects[0].way; }
+
 static void fit(const struct subject *subjects, int n, double *x) {
     double *rows = calloc((size_t)n * N_COLUMNS + 1, sizeof *rows), *y = calloc((size_t)n + 1, sizeof *y);
-    for (int i = 0; rows && y && i < n; i++) {
-        memcpy(rows + i * N_COLUMNS, subjects[i].row, sizeof subjects[i].row);
-        y[i] = subjects[i].time.quarter;
-    }
+    int n_rows = 0;
+    for (int i = 0; rows && y && i < n; i++)
+        if (is_fitted(subjects, i)) {
+            memcpy(rows + n_rows * N_COLUMNS, subjects[i].row, sizeof subjects[i].row);
+            y[n_rows++] = subjects[i].time.quarter;
+        }
     if (rows && y)
-        fit_relative(rows, y, n, N_COLUMNS, x);
+        fit_relative(rows, y, n_rows, N_COLUMNS, x);
     free(rows);
     free(y);
 }
@@ -188,18 +253,21 @@ static double predict(const struct subject *s, const double *x) {
     return seconds;
 }
 
-static void weights_of(const struct sa_cost_model *model, double *x) {
+static void print_weights(const double *x, double unit) {
     for (int i = 0; i < SA_N_COST_TERMS; i++)
-        x[i] = model->weight[i] * model->unit_seconds;
-    x[CALL] = model->call_seconds;
+        printf("%s%.4g", i ? ", " : "{", fmax(x[i] / unit, i == SA_COST_TILE ? 1 : 0));
+    printf("}");
 }
 
-static void print_row(const double *x, int isa) {
+/* All ways of a kernel have the unit of its floats, since a batch may have several. */
+static void print_row(const double *x, enum sa_cost_way way, int isa) {
+    static const char *const ways[SA_N_COST_WAYS] = {"floats", "pairs of bf16", "pairs of f16", "bytes"};
     double unit = x[SA_COST_PRODUCT] + x[SA_COST_STREAM] / SA_TILE_ROWS, call = x[CALL] > 0 ? x[CALL] : 1e-6;
-    printf("The row of src/cost.c:\n\n    {%.4g, %.2g, {", unit, call);
-    for (int i = 0; i < SA_N_COST_TERMS; i++)
-        printf("%s%.4g", i ? ", " : "", fmax(x[i] / unit, i == SA_COST_TILE ? 1 : 0));
-    printf("}}, /* %s */\n\n", isa_names[isa]);
+    printf("The weights in src/cost.c of %s, %s:\n\n    ", isa_names[isa], ways[way]);
+    if (way == SA_AS_FLOATS)
+        printf("%.4g, %.2g, ", unit, call);
+    print_weights(x, way == SA_AS_FLOATS ? unit : sa_cost_model_of(isa)->unit_seconds);
+    printf("\n\n");
 }
 
 /* Where the time of all shapes goes, each counted alike: a term that has no share is not needed. */
@@ -207,53 +275,66 @@ static void print_shares(const struct subject *subjects, int n, const double *x)
     printf("Of the fitted shapes' time:");
     for (int t = 0; t < N_COLUMNS; t++) {
         double share = 0;
+        int n_fitted = 0;
         for (int i = 0; i < n; i++)
-            share += x[t] * subjects[i].row[t] / subjects[i].time.quarter / n;
+            if (is_fitted(subjects, i))
+                share += x[t] * subjects[i].row[t] / subjects[i].time.quarter, n_fitted++;
+        share /= n_fitted;
         printf(" %s %.1f %%%s", columns[t], 100 * share, t + 1 < N_COLUMNS ? "," : "\n\n");
     }
 }
 
-static double error_of(const struct subject *s, const double *x) { return predict(s, x) / s->time.quarter - 1; }
-
-static void print_summary(const char *what, const struct subject *subjects, int n, const double *x) {
-    double worst = 0, square = 0;
-    int n_near = 0;
-    for (int i = 0; i < n; i++) {
-        double error = fabs(error_of(&subjects[i], x));
-        worst = fmax(worst, error);
-        square += error * error / n;
-        n_near += error <= 0.1;
-    }
-    printf("%s: %d of %d shapes within 10 %%, root mean square %.1f %%, worst %.1f %%\n", what, n_near, n,
-           100 * sqrt(square), 100 * worst);
+/* With x NULL that of src/cost.c. */
+static double error_of(const struct subject *s, const double *x) {
+    return (x ? predict(s, x) : s->seconds) / s->time.quarter - 1;
 }
 
-static void print_table(const struct subject *subjects, const struct options *o, const double *old, const double *new) {
+static void print_summary(const char *what, const struct subject *subjects, int begin, int end, const double *x) {
+    double worst = 0, square = 0;
+    int n = 0, n_near = 0;
+    for (int i = begin; i < end; i++)
+        if (!x || is_fitted(subjects, i)) {
+            double error = fabs(error_of(&subjects[i], x));
+            worst = fmax(worst, error);
+            square += error * error;
+            n_near += error <= 0.1;
+            n++;
+        }
+    if (n > 0)
+        printf("%s: %d of %d shapes within 10 %%, root mean square %.1f %%, worst %.1f %%\n", what, n_near, n,
+               100 * sqrt(square / n), 100 * worst);
+}
+
+static void print_line(const struct subject *s, const double *new) {
     char text[BENCH_TIME_CHARS];
+    printf("%-26s %10s %7.1f %% %+10.1f %%", s->c.shape->name, bench_time_text(s->time.quarter, text),
+           100 * bench_spread(&s->time), 100 * error_of(s, NULL));
+    if (new)
+        printf(" %+7.1f %%", 100 * error_of(s, new));
+    printf("\n");
+}
+
+static void print_table(const struct subject *subjects, const struct options *o, const double *new) {
     printf("%-26s %10s %9s %12s %9s\n", "shape", "measured", "spread", "src/cost.c", "new");
     for (int i = 0; i < o->shapes.n; i++) {
         if (i == o->n_fitted)
             printf("not fitted:\n");
-        printf("%-26s %10s %7.1f %% %+10.1f %% %+7.1f %%\n", subjects[i].c.shape->name,
-               bench_time_text(subjects[i].time.quarter, text), 100 * bench_spread(&subjects[i].time),
-               100 * error_of(&subjects[i], old), 100 * error_of(&subjects[i], new));
+        print_line(&subjects[i], is_fitted(subjects, i) ? new : NULL);
     }
     printf("\n");
-    print_summary("src/cost.c", subjects, o->shapes.n, old);
-    print_summary("new, fitted", subjects, o->n_fitted, new);
-    if (o->n_fitted < o->shapes.n)
-        print_summary("new, others", subjects + o->n_fitted, o->shapes.n - o->n_fitted, new);
+    print_summary("src/cost.c", subjects, 0, o->shapes.n, NULL);
+    print_summary("new, fitted", subjects, 0, o->n_fitted, new);
+    print_summary("new, others", subjects, o->n_fitted, o->shapes.n, new);
 }
 
 static bool tell(const struct subject *subjects, const struct options *o, int isa) {
-    double old[N_COLUMNS], new[N_COLUMNS] = {0};
-    weights_of(sa_cost_model_of(isa), old);
+    double new[N_COLUMNS] = {0};
     fit(subjects, o->n_fitted, new);
     if (!(new[SA_COST_PRODUCT] > 0))
         return fprintf(stderr, "calibrate: these shapes do not tell what a multiply-add takes\n"), false;
-    print_row(new, isa);
+    print_row(new, subjects[0].way, isa);
     print_shares(subjects, o->n_fitted, new);
-    print_table(subjects, o, old, new);
+    print_table(subjects, o, new);
     return true;
 }
 

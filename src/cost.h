@@ -20,6 +20,7 @@ enum sa_cost_term {
     SA_COST_FAR,     /* the other keys x dimensions, beyond 2^20: more than stays near from tile to tile */
     SA_COST_WEIGHT,  /* keys x lanes: exponentials */
     SA_COST_STREAM,  /* keys x dimensions: k and v are gone through */
+    SA_COST_WIDEN,   /* the same of a k and a v that are no floats and become some */
     SA_COST_EDGE,    /* edge keys x lanes x dimensions */
     SA_COST_PRODUCT, /* the other keys x lanes x dimensions */
 
@@ -31,14 +32,21 @@ enum sa_cost_term {
     SA_N_COST_TERMS
 };
 
+/* What k and v are multiplied as: see sa_in_pairs(), sa_in_bytes(). */
+enum sa_cost_way { SA_AS_FLOATS, SA_AS_BF16, SA_AS_F16, SA_AS_BYTES, SA_N_COST_WAYS };
+
 struct sa_cost_model {
-    double unit_seconds; /* of one thread */
-    double call_seconds; /* a call that runs in its caller, beyond its tiles */
-    double weight[SA_N_COST_TERMS];
+    double unit_seconds;                            /* of one thread */
+    double call_seconds;                            /* a call that runs in its caller, beyond its tiles */
+    double weight[SA_N_COST_WAYS][SA_N_COST_TERMS]; /* all 0: these kernels do not have that way */
 };
 
 /* The model of a kernel (sa_isa); one that is not known gets the portable kernel's. */
 const struct sa_cost_model *sa_cost_model_of(int isa);
+
+/* The weights by which a sequence's tiles are counted. */
+const double *sa_cost_weights(const struct sa_cost_model *model, const struct sa_problem *problem,
+                              const struct sa_seq *seq);
 
 /* A call that is handed to the team takes this much longer: the caller works on it while a thread wakes. */
 #define SA_HAND_OVER_SECONDS 10e-6

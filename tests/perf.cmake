@@ -26,7 +26,10 @@ if(SA_BUILD_PERF)
 
   add_test(NAME perf.calibrate COMMAND sa_calibrate --shapes smoke.txt --test smoke.txt --rounds 1)
   set_tests_properties(perf.calibrate PROPERTIES TIMEOUT 180 LABELS perf
-    PASS_REGULAR_EXPRESSION "The row of src/cost.c:.*not fitted:.*new, others: ")
+    PASS_REGULAR_EXPRESSION "The weights in src/cost.c of [a-z0-9_]+, floats:.*not fitted:.*new, others: ")
+  add_test(NAME perf.calibrate-bf16 COMMAND sa_calibrate --shapes smoke.txt --as bf16 --rounds 1)
+  set_tests_properties(perf.calibrate-bf16 PROPERTIES TIMEOUT 180 LABELS perf
+    PASS_REGULAR_EXPRESSION "The weights in src/cost.c of .*new, fitted: ")
 
   # Shapes that the bench must refuse, so that a typing error is not measured as something else.
   foreach(line "a d=64" "a nq=5" "a nq=5 d=64 causla" "a nq=5 d=0" "a lens=1,x d=64" "a heads=3 kv=2 nq=5 d=64"

@@ -46,6 +46,8 @@ static void roll_seq(struct dice *dice, struct sa_seq *seq, int64_t most) {
     seq->q_offset = roll_one_in(dice, 4) ? roll_between(dice, -most, most) : seq->n_k - seq->n_q;
     seq->k.d_bytes = (int)roll_between(dice, 1, 1024);
     seq->v.d_bytes = (int)roll_between(dice, 1, 1024);
+    seq->k.type = roll_one_in(dice, 2) ? SA_F32 : SA_F16;
+    seq->v.type = roll_one_in(dice, 2) ? SA_F32 : SA_I8;
 }
 
 static void roll_batch(struct dice *dice, struct batch *batch, int64_t most) {
@@ -113,6 +115,8 @@ static void check_terms(const struct sa_problem *problem, const struct sa_seq *s
         [SA_COST_FAR] = few ? 0 : fmax(0, (keys - fmin(part, keys)) * dims - (1 << 20)),
         [SA_COST_WEIGHT] = keys * (few ? (double)n : lanes),
         [SA_COST_STREAM] = few ? 0 : keys * dims,
+        [SA_COST_WIDEN] =
+            few ? 0 : keys * ((seq->k.type == SA_F32 ? 0 : problem->d_qk) + (seq->v.type == SA_F32 ? 0 : problem->d_v)),
         [SA_COST_EDGE] = few ? 0 : (keys - common) * lanes * dims,
         [SA_COST_PRODUCT] = few ? 0 : common * lanes * dims,
         [SA_COST_FEW_READ] = few ? keys * bytes / 4 : 0,
@@ -122,7 +126,7 @@ static void check_terms(const struct sa_problem *problem, const struct sa_seq *s
     for (int i = 0; i < SA_N_COST_TERMS; i++)
         ck_assert_double_eq_tol(terms[i], by_hand[i], 1e-6);
     for (int i = 0; i < SA_N_COST_TERMS; i++)
-        sum += terms[i] * test_model()->weight[i];
+        sum += terms[i] * test_model()->weight[SA_AS_FLOATS][i];
     sum *= sa_abreast(seq);
     ck_assert_double_eq_tol(sa_tile_cost(test_model(), problem, seq, tile), sum, 1e-9 * sum);
     ck_assert(sum > 0);
@@ -144,16 +148,60 @@ START_TEST(a_tile_costs_what_it_goes_through) {
 }
 END_TEST
 
+/* No tile costs nothing; a way that kernels do not have has no weights at all. */
+static void check_weights(const double *weights, bool must_be) {
+    const bool is = weights[SA_COST_TILE] != 0;
+    ck_assert(is || !must_be);
+    ck_assert(!is || weights[SA_COST_TILE] >= 1);
+    for (int i = 0; i < SA_N_COST_TERMS; i++)
+        ck_assert(is ? weights[i] >= 0 : weights[i] == 0);
+}
+
 START_TEST(every_kernel_has_a_model) {
     for (int isa = -1; isa < 10; isa++) {
         const struct sa_cost_model *model = sa_cost_model_of(isa);
         ck_assert(model && model->unit_seconds > 0 && model->call_seconds >= 0);
-        for (int i = 0; i < SA_N_COST_TERMS; i++)
-            ck_assert(model->weight[i] >= (i == SA_COST_TILE ? 1 : 0)); /* no tile costs nothing */
-        ck_assert(fabs(model->weight[SA_COST_PRODUCT] + model->weight[SA_COST_STREAM] / 64 - 1) < 1e-3); /* the unit */
+        const double *floats = model->weight[SA_AS_FLOATS];
+        for (int w = 0; w < SA_N_COST_WAYS; w++)
+            check_weights(model->weight[w], w == SA_AS_FLOATS);
+        ck_assert(fabs(floats[SA_COST_PRODUCT] + floats[SA_COST_STREAM] / 64 - 1) < 1e-3); /* the unit */
     }
     ck_assert(sa_cost_model_of(SA_ISA_AVX2) != sa_cost_model_of(SA_ISA_AVX512));
     ck_assert(sa_cost_model_of(99) == sa_cost_model_of(SA_ISA_GENERIC));
+}
+END_TEST
+
+/* A tile of 64 rows and 256 keys, and where a way of multiplying has weights of its own, what it costs in those. */
+START_TEST(a_tile_costs_what_its_types_are_multiplied_as) {
+    const struct sa_cost_model *amx = sa_cost_model_of(SA_ISA_AMX_BF16), *plain = sa_cost_model_of(SA_ISA_AVX512);
+    struct sa_seq seq = {.n_q = 64, .n_k = 256};
+    struct sa_problem problem = {.n_seqs = 1,
+                                 .seqs = &seq,
+                                 .n_kv_heads = 1,
+                                 .group = 1,
+                                 .d_qk = 64,
+                                 .d_v = 64,
+                                 .rule = {SA_UNLIMITED, SA_UNLIMITED, 0}};
+    static const struct {
+        int q, kv;
+        bool f16_pairs;
+        enum sa_cost_way way;
+    } as[] = {{SA_F32, SA_F32, true, SA_AS_FLOATS},  {SA_BF16, SA_BF16, false, SA_AS_BF16},
+              {SA_F16, SA_F16, false, SA_AS_FLOATS}, {SA_F16, SA_F16, true, SA_AS_F16},
+              {SA_F32, SA_BF16, true, SA_AS_FLOATS}, {SA_F32, SA_I8, false, SA_AS_BYTES}};
+    for (size_t i = 0; i < sizeof as / sizeof as[0]; i++) {
+        problem.q_type = as[i].q;
+        problem.f16_pairs = as[i].f16_pairs;
+        seq.k.type = seq.v.type = as[i].kv;
+        ck_assert(sa_cost_weights(amx, &problem, &seq) == amx->weight[as[i].way]);
+        ck_assert(sa_cost_weights(plain, &problem, &seq) == plain->weight[SA_AS_FLOATS]);
+        const double cost = sa_tile_cost(amx, &problem, &seq, 0), floats = sa_tile_cost(plain, &problem, &seq, 0);
+        ck_assert(as[i].way == SA_AS_FLOATS ? cost == floats : cost < floats);
+        ck_assert_double_eq_tol(
+            sa_part_cost(amx, &problem, &seq, 0, 0, 128) + sa_part_cost(amx, &problem, &seq, 0, 128, 256),
+            cost + amx->weight[as[i].way][SA_COST_TILE] + amx->weight[as[i].way][SA_COST_ELEMENT] * 64 * 128,
+            1e-9 * cost);
+    }
 }
 END_TEST
 
@@ -446,6 +494,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("plan");
     tcase_add_test(add_case(suite, "cost"), a_tile_costs_what_it_goes_through);
+    tcase_add_test(add_case(suite, "types"), a_tile_costs_what_its_types_are_multiplied_as);
     tcase_add_test(add_case(suite, "models"), every_kernel_has_a_model);
     TCase *items = add_case(suite, "items");
     tcase_add_loop_test(items, every_item_comes_once_and_in_order, 0, N_TEAMS);

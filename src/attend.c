@@ -83,8 +83,7 @@ static void set_terms(const struct sa_tile *t, int kv_head) {
 static void take_pairs(struct sa_tile *t, const struct sa_dots *dots) {
     t->dots = dots;
     t->products = &dots->pairs;
-    t->k.type = SA_F32;
-    t->k.d /= 2;
+    t->k = sa_words_of(&t->k);
 }
 
 /* rows[r] = row r: where it stands if it is used as it is, else brought near as floats, as row at + r there. */

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "copies.h"
 #include "near.h"
 #include "terms.h"
 #include "turned.h"
@@ -147,12 +148,9 @@ static bool open_block(struct block *b, const struct sa_tile *t, int64_t at) {
 
 static struct sa_rows rows_of(const struct block *b, const struct sa_cache *cache) {
     const struct sa_tile *t = b->tile;
-    if (t->bytes)
-        return (cache == &t->k ? sa_keys_of_bytes : sa_values_of_bytes)(t->kernels, t->space, cache, b->at,
-                                                                        b->seen_begin, b->seen_end);
     if (b->view && b->view->gaps)
         return sa_strip_rows_of(t->kernels, t->space, cache, b->at, b->view->strip, b->n_keys);
-    return sa_rows_of(t->kernels, t->space, cache, b->at, b->seen_begin, b->seen_end, t->n_groups > 1);
+    return sa_copied_rows_of(t, cache, b->at, b->seen_begin, b->seen_end);
 }
 
 /* ---------------------------------------------------------------- what is fetched meanwhile */
@@ -180,11 +178,13 @@ static void open_ahead(const struct block *b) {
     const int64_t n_k = t->seq->n_k, at = sa_tile_next(t, b->at + SA_BLOCK_KEYS);
     const int64_t end = at + SA_BLOCK_KEYS < n_k ? at + SA_BLOCK_KEYS : n_k;
     sa_ahead_open(b->ahead);
-    if (!is_fetched(b) && !sa_turned_are_kept(t, b->at, whole_squares(b)) && !(b->view && b->view->gaps))
+    if (!is_fetched(b) && !sa_turned_are_kept(t, b->at, whole_squares(b)) && !(b->view && b->view->gaps) &&
+        !sa_are_copied(t, &t->v, b->at, b->seen_begin, b->seen_end))
         sa_ahead_add_tokens(b->ahead, &t->v, b->at + b->seen_begin, b->at + b->seen_end);
-    if (at < n_k && sa_tile_sees_any(t, at, end))
-        sa_ahead_add_tokens(b->ahead, &t->k, at, end);
-    else
+    if (at < n_k && sa_tile_sees_any(t, at, end)) {
+        if (!sa_are_copied(t, &t->k, at, 0, (int)(end - at)))
+            sa_ahead_add_tokens(b->ahead, &t->k, at, end);
+    } else
         add_after(b);
 }
 
@@ -577,23 +577,22 @@ static bool attend_squares(struct block *b, const struct sa_state *state) {
     const struct sa_turned turned = sa_turned_of(t, b->at, whole_squares(b), all ? SA_NOT_KNOWN : SA_FINITE);
     for (int r = 0; r < SA_TILE_ROWS; r++)
         space->mb[r] = -INFINITY;
-    const struct sa_dots_block squares = {
-        .qt = space->qt,
-        .k = sa_rows_of(t->kernels, t->space, &t->k, b->at, squares_begin(b), squares_end(b), true),
-        .turned = turned.values,
-        .v_rows = turned.rows,
-        .n_values = whole_squares(b),
-        .d_v = t->problem->d_v,
-        .scratch = space->near,
-        .first_key = (int)b->at,
-        .keys = {space->lo, space->hi, space->sink, NULL},
-        .seen = seen,
-        .s = space->s,
-        .mb = space->mb,
-        .alpha = space->alpha,
-        .state = *state,
-        .fresh = b->fresh,
-        .ahead = b->ahead};
+    const struct sa_dots_block squares = {.qt = space->qt,
+                                          .k = sa_copied_rows_of(t, &t->k, b->at, squares_begin(b), squares_end(b)),
+                                          .turned = turned.values,
+                                          .v_rows = turned.rows,
+                                          .n_values = whole_squares(b),
+                                          .d_v = t->problem->d_v,
+                                          .scratch = space->near,
+                                          .first_key = (int)b->at,
+                                          .keys = {space->lo, space->hi, space->sink, NULL},
+                                          .seen = seen,
+                                          .s = space->s,
+                                          .mb = space->mb,
+                                          .alpha = space->alpha,
+                                          .state = *state,
+                                          .fresh = b->fresh,
+                                          .ahead = b->ahead};
     t->dots->block(&squares);
     return true;
 }

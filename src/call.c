@@ -5,6 +5,7 @@
 
 #include "abreast.h"
 #include "attend.h"
+#include "copies.h"
 #include "kept.h"
 #include "reason.h"
 #include "sight.h"
@@ -80,6 +81,7 @@ sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const 
         return status;
     sa_limit_abreast(&call->problem, engine->team.shape.n_threads);
     sa_turned_choose_room(engine->cpu.kernels, &call->problem);
+    sa_copies_choose_room(engine->cpu.kernels, &call->problem);
     size_t cursor_bytes = (size_t)engine->team.shape.n_domains * sizeof(struct sa_cursor);
     if (!sa_plan_make(&call->plan, &call->problem, &engine->team.shape) ||
         !sa_report_plan(&call->reports, &call->problem, engine->team.shape.n_threads) ||

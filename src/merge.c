@@ -252,7 +252,8 @@ static sa_status gather_with_memory(sa_engine *engine, const struct merge *m) {
     struct sa_call *call = sa_call_take(engine);
     if (!call)
         return sa_fail(SA_NO_MEMORY, "no memory for a call");
-    const bool granted = sa_workspace_grant(&call->space, (struct sa_room){1, m->request->d_v, 1, 0, 0});
+    const bool granted =
+        sa_workspace_grant(&call->space, (struct sa_room){.d_qk = 1, .d_v = m->request->d_v, .n_abreast = 1});
     if (granted)
         gather_all(m, &call->space);
     sa_call_give_back(engine, call);

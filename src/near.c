@@ -46,18 +46,32 @@ void sa_ahead_add_tokens(struct sa_ahead *ahead, const struct sa_cache *cache, i
     }
 }
 
-/* Rows a multiple of 2048 bytes apart, as in [token][head][dimension] with many heads, share a few sets of the caches
- * and drive each other out: with 8 heads of 128 AVX2 reached 55 % of the peak in place, 72 % on copies. */
-static bool collide(ptrdiff_t stride) { return stride != 0 && stride % 2048 == 0; }
+/* So many that also a copy of rows that share a quarter of the sets pays. */
+enum { MANY_READS = 8 };
+
+/* Rows a multiple of a large power of two apart, as in [token][head][dimension] with many heads, share a few sets of
+ * the caches and drive each other out: with 32 heads of 128 AVX-512 reached 51 % of the peak in place, 66 % on copies;
+ * 12 heads of 64, which stand 3072 bytes apart, gain 4 to 9 % from 512 tokens on and lose 7 % with 128. */
+static bool collide(ptrdiff_t stride, int64_t n_reads) {
+    return stride != 0 && n_reads > 1 && stride % (n_reads < MANY_READS ? 2048 : 1024) == 0;
+}
 
 /* Two bf16 that are taken for a float may not be: then they go through a copy. */
 static bool is_aligned(const struct sa_cache *cache) {
     return ((uintptr_t)cache->data | (uintptr_t)cache->token | (uintptr_t)(cache->table ? cache->page : 0)) % 4 == 0;
 }
 
-static bool stands_well(const struct sa_cache *cache, bool again) {
-    return cache->type == SA_F32 && is_aligned(cache) && (!cache->table || cache->page_tokens % SA_BLOCK_KEYS == 0) &&
-           !(again && collide(cache->token));
+/* Is a block in one page? */
+static bool is_in_one_piece(const struct sa_cache *cache) {
+    return !cache->table || cache->page_tokens % SA_BLOCK_KEYS == 0;
+}
+
+bool sa_stand_well(const struct sa_cache *cache, int64_t n_reads) {
+    return cache->type == SA_F32 && is_aligned(cache) && is_in_one_piece(cache) && !collide(cache->token, n_reads);
+}
+
+bool sa_bytes_stand_well(const struct sa_cache *cache, int64_t n_reads) {
+    return is_in_one_piece(cache) && !collide(cache->token, n_reads);
 }
 
 struct sa_stored sa_scales_of(const struct sa_cache *cache, int64_t begin, int n) {
@@ -72,8 +86,8 @@ struct sa_stored sa_scales_of(const struct sa_cache *cache, int64_t begin, int n
 
 /* Keys that nobody sees, as between sink keys and a window, or beside them in a square: zeros, computed with the others
  * and masked. Entries of their pages are not looked at. */
-static void bring(const struct sa_kernels *kernels, const struct sa_cache *cache, int64_t begin, int64_t end,
-                  float *near) {
+void sa_bring_rows(const struct sa_kernels *kernels, const struct sa_cache *cache, int64_t begin, int64_t end,
+                   float *near) {
     const int stride = sa_near_stride(cache->d);
     for (int n; begin < end; begin += n, near += n * stride) {
         if (exists(cache, begin)) {
@@ -88,8 +102,8 @@ static void bring(const struct sa_kernels *kernels, const struct sa_cache *cache
 }
 
 struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space, const struct sa_cache *cache,
-                          int64_t at, int begin, int end, bool again) {
-    const bool in_place = stands_well(cache, again);
+                          int64_t at, int begin, int end, int64_t n_reads) {
+    const bool in_place = sa_stand_well(cache, n_reads);
     const int stride = sa_near_stride(cache->d);
     struct sa_rows rows = {space->near, stride, end, cache->d, cache->scales ? space->scale : NULL};
     if (in_place) {
@@ -98,7 +112,7 @@ struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace 
         rows.stride = first.stride / (ptrdiff_t)sizeof(float);
     }
     if (!in_place)
-        bring(kernels, cache, at + begin, at + end, space->near + begin * stride);
+        sa_bring_rows(kernels, cache, at + begin, at + end, space->near + begin * stride);
     if (cache->scales)
         sa_bring_scales(kernels, cache, at + begin, at + end, space->scale + begin);
     return rows;
@@ -120,19 +134,22 @@ struct sa_rows sa_pairs_of(const struct sa_dots *dots, struct sa_workspace *spac
 
 struct sa_rows sa_keys_of_bytes(const struct sa_kernels *kernels, struct sa_workspace *space,
                                 const struct sa_cache *cache, int64_t at, int begin, int end) {
-    const char **row = space->rows;
-    sa_point_rows(cache, at + begin, at + end, row + begin);
+    sa_point_rows(cache, at + begin, at + end, space->rows + begin);
     sa_bring_scales(kernels, cache, at + begin, at + end, space->scale + begin);
-    return (struct sa_rows){(const float *)(const void *)row, sizeof *row / sizeof(float), end, cache->d, space->scale};
+    return sa_listed_bytes(space->rows, end, cache->d, space->scale);
+}
+
+void sa_turn_bytes(const struct sa_kernels *kernels, const struct sa_cache *cache, int64_t at, int begin, int end,
+                   const char **row, void *turned) {
+    for (int j = 0; j < begin; j++)
+        row[j] = sa_zero_row();
+    sa_point_rows(cache, at + begin, at + end, row + begin);
+    kernels->bytes->turn(row, begin, end, cache->d, turned);
 }
 
 struct sa_rows sa_values_of_bytes(const struct sa_kernels *kernels, struct sa_workspace *space,
                                   const struct sa_cache *cache, int64_t at, int begin, int end) {
-    const char **row = space->rows;
-    for (int j = 0; j < begin; j++)
-        row[j] = sa_zero_row();
-    sa_point_rows(cache, at + begin, at + end, row + begin);
-    kernels->bytes->turn(row, begin, end, cache->d, space->near);
+    sa_turn_bytes(kernels, cache, at, begin, end, space->rows, space->near);
     sa_bring_scales(kernels, cache, at + begin, at + end, space->scale + begin);
     return (struct sa_rows){space->near, 0, end, cache->d, space->scale};
 }
@@ -142,7 +159,7 @@ struct sa_rows sa_strip_rows_of(const struct sa_kernels *kernels, struct sa_work
     const int stride = sa_near_stride(cache->d);
     for (int j = 0; j < n; j += SA_SUM_KEYS, strip++) {
         const int64_t begin = at + *strip * SA_SUM_KEYS, end = begin + (n - j < SA_SUM_KEYS ? n - j : SA_SUM_KEYS);
-        bring(kernels, cache, begin, end, space->near + j * stride);
+        sa_bring_rows(kernels, cache, begin, end, space->near + j * stride);
         if (cache->scales)
             sa_bring_scales(kernels, cache, begin, end, space->scale + j);
     }

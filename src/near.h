@@ -23,11 +23,19 @@ struct sa_lines sa_lines_of_rows(const char *data, ptrdiff_t stride, int n, int 
 /* Adds the tokens begin .. end - 1, page after page, as far as there is room for so many pages. */
 void sa_ahead_add_tokens(struct sa_ahead *ahead, const struct sa_cache *cache, int64_t begin, int64_t end);
 
+/* Can they be used where they stand, as floats and as int8? Those which are read more than once may stand so that they
+ * are worth a copy. */
+bool sa_stand_well(const struct sa_cache *cache, int64_t n_reads);
+bool sa_bytes_stand_well(const struct sa_cache *cache, int64_t n_reads);
+
+/* The tokens begin .. end - 1 as floats, sa_near_stride() apart. */
+void sa_bring_rows(const struct sa_kernels *kernels, const struct sa_cache *cache, int64_t begin, int64_t end,
+                   float *near);
+
 /* The block that begins at token `at`: row j is token at + j, for begin <= j < end; others must not be read. Rows that
- * are not used in place, and scales, stand in the workspace until the next call. `again`: they are read more than once,
- * so that those which stand badly are worth a copy. */
+ * are not used in place, and scales, stand in the workspace until the next call. */
 struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space, const struct sa_cache *cache,
-                          int64_t at, int begin, int end, bool again);
+                          int64_t at, int begin, int end, int64_t n_reads);
 
 /* Of bf16, the same as pairs for the kernels' dots: row j is tokens at + 2 j and at + 2 j + 1, of which only those from
  * `begin` to `end` - 1 are read; the others are 0. A copy. */
@@ -40,6 +48,10 @@ struct sa_rows sa_keys_of_bytes(const struct sa_kernels *kernels, struct sa_work
                                 const struct sa_cache *cache, int64_t at, int begin, int end);
 struct sa_rows sa_values_of_bytes(const struct sa_kernels *kernels, struct sa_workspace *space,
                                   const struct sa_cache *cache, int64_t at, int begin, int end);
+
+/* Turns those values, with a list of their rows on the way. */
+void sa_turn_bytes(const struct sa_kernels *kernels, const struct sa_cache *cache, int64_t at, int begin, int end,
+                   const char **row, void *turned);
 
 /* The same for strips of 16 tokens, n tokens in all, as if they stood side by side: key 16 i is token
  * at + 16 strip[i]. They are brought near in any case. */

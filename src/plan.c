@@ -394,7 +394,7 @@ static bool may_go_by_heads(const struct sa_plan *plan, const struct sa_problem 
         n_tiles += sa_seq_tiles(problem, &problem->seqs[i]);
         n_sequences += problem->seqs[i].n_q > 0;
     }
-    return problem->n_turned > 0 || n_tiles >= LEAST_TURNS * team->n_threads * n_sequences;
+    return problem->n_turned > 0 || problem->n_copies > 0 || n_tiles >= LEAST_TURNS * team->n_threads * n_sequences;
 }
 
 /* From the last item on: when it is taken the others have at most done what they share before it, so that it ends late

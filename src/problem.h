@@ -122,6 +122,8 @@ struct sa_problem {
     int most_abreast;      /* of a sequence, see sa_abreast() */
     int n_turned;          /* blocks of values that a thread keeps, see turned.h */
     size_t turned_bytes;   /* of each */
+    int n_copies;          /* blocks that a thread keeps copies of, see copies.h */
+    size_t copy_bytes[2];  /* of k and of v of each */
     int d_qk, d_v;
     int q_type, o_type;
     float factor;  /* scale * log2(e) */
@@ -176,6 +178,14 @@ static inline struct sa_cache sa_cache_of_head(const struct sa_cache *cache, int
     if (cache->scales)
         head.scales += kv_head * cache->scale_head;
     return head;
+}
+
+/* Of pairs of elements, each the word that both make. */
+static inline struct sa_cache sa_words_of(const struct sa_cache *cache) {
+    struct sa_cache words = *cache;
+    words.type = SA_F32;
+    words.d /= 2;
+    return words;
 }
 
 #endif

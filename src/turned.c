@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "turned.h"
 
+#include "copies.h"
 #include "near.h"
 
 /* Of the second-level cache of a core that has AMX. What does not fit comes from further away, as v itself would. */
@@ -19,23 +20,12 @@ void sa_turned_choose_room(const struct sa_kernels *kernels, struct sa_problem *
 /* Where a tile's blocks find room all together, each has its place for all tiles; of more the first ones have. NULL:
  * there is none. A single tile has no use for them afterwards. */
 static struct sa_turned_slot *slot_of(const struct sa_tile *t, int64_t at) {
-    const struct sa_workspace *space = t->space;
-    const int64_t lo = sa_clamp(t->group_first[0].lo, t->seq->first_key, t->seq->n_k);
-    const int64_t first = lo / SA_BLOCK_KEYS, last = t->group_last[t->n_groups - 1].hi / SA_BLOCK_KEYS,
-                  block = at / SA_BLOCK_KEYS, n = space->room.n_turned;
-    if (n == 0 || sa_seq_rows(t->problem, t->seq) <= SA_TILE_ROWS || (block >= n && last - first >= n))
-        return NULL;
-    return &space->turned[block % n];
-}
-
-static bool is_same(const struct sa_cache *a, const struct sa_cache *b) {
-    return a->data == b->data && a->token == b->token && a->page == b->page && a->table == b->table &&
-           a->page_tokens == b->page_tokens && a->sink_end == b->sink_end && a->seen_begin == b->seen_begin &&
-           a->seen_end == b->seen_end;
+    const int place = sa_place_of_block(t, at, t->space->room.n_turned);
+    return place < 0 ? NULL : &t->space->turned[place];
 }
 
 static bool has(const struct sa_turned_slot *slot, const struct sa_tile *t, int64_t at, int n) {
-    return slot && slot->at == at && slot->n == n && is_same(&slot->v, &t->v);
+    return slot && slot->at == at && slot->n == n && sa_is_same_cache(&slot->v, &t->v);
 }
 
 bool sa_turned_are_kept(const struct sa_tile *t, int64_t at, int n) { return has(slot_of(t, at), t, at, n); }

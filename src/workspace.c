@@ -2,7 +2,7 @@
 /*
  * The parts follow each other, each on a 64-byte boundary:
  *
- *     qt | s | mb | alpha | units | near | scale | view | rows | turned | terms |
+ *     qt | s | mb | alpha | units | near | scale | view | rows | turned | copies | terms |
  *     lo hi sink slopes | result m l o | child[0] m l o | ... | the same beside | ...
  *
  * Under AddressSanitizer a poisoned red zone separates them, so that a kernel that leaves its part is caught.
@@ -113,6 +113,17 @@ static void book_turned(struct booking *booking, struct sa_workspace *space) {
     }
 }
 
+static void book_copies(struct booking *booking, struct sa_workspace *space) {
+    space->copies = book(booking, (size_t)space->room.n_copies * sizeof *space->copies);
+    for (int i = 0; i < space->room.n_copies; i++) {
+        void *k = book(booking, space->room.copy_bytes[0]), *v = book(booking, space->room.copy_bytes[1]);
+        if (booking->base) {
+            space->copies[i].of[0].rows = k;
+            space->copies[i].of[1].rows = v;
+        }
+    }
+}
+
 /* Rows of a block, or sums of few rows of blocks side by side, as floats or of digits, which are more than what
  * sa_dots_block calls scratch. */
 static size_t near_floats(struct sa_room room) {
@@ -134,6 +145,7 @@ static void book_all(struct booking *booking, struct sa_workspace *space, struct
     space->view = book(booking, sizeof *space->view);
     space->rows = book(booking, SA_SIDE_BLOCKS * SA_LIST_ROWS * sizeof *space->rows);
     book_turned(booking, space);
+    book_copies(booking, space);
     book_terms(booking, &space->terms);
     book_own(booking, space);
     book_beside(booking, space);
@@ -149,11 +161,14 @@ size_t sa_workspace_bytes(struct sa_room room) {
 static bool fits(const struct sa_workspace *space, struct sa_room room) {
     const struct sa_room *has = &space->room;
     return space->buffer.data && has->d_qk == room.d_qk && has->d_v == room.d_v && has->n_abreast >= room.n_abreast &&
-           has->n_turned >= room.n_turned && has->turned_bytes >= room.turned_bytes;
+           has->n_turned >= room.n_turned && has->turned_bytes >= room.turned_bytes && has->n_copies >= room.n_copies &&
+           has->copy_bytes[0] >= room.copy_bytes[0] && has->copy_bytes[1] >= room.copy_bytes[1];
 }
 
 /* What an earlier call had there may have changed since. */
-static void forget_turned(const struct sa_workspace *space) {
+static void forget_what_is_kept(const struct sa_workspace *space) {
+    for (int i = 0; i < space->room.n_copies; i++)
+        space->copies[i].of[0].at = space->copies[i].of[1].at = -1;
     for (int i = 0; i < space->room.n_turned; i++)
         space->turned[i].at = -1;
 }
@@ -169,7 +184,7 @@ bool sa_workspace_grant(struct sa_workspace *space, struct sa_room room) {
         struct booking booking = {space->buffer.data, 0};
         book_all(&booking, space, room);
     }
-    forget_turned(space);
+    forget_what_is_kept(space);
     return true;
 }
 

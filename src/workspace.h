@@ -46,10 +46,22 @@ struct sa_turned_slot {
     void *values;
 };
 
+/* The rows begin .. end - 1 of k or v of a block; see copies.h. */
+struct sa_copy {
+    struct sa_cache cache; /* whose */
+    int64_t at;            /* the block's first key; -1: nothing is there */
+    int begin, end;
+    void *rows; /* where row 0 of the block is, or would be */
+};
+
+struct sa_copies {
+    struct sa_copy of[2]; /* k, v */
+};
+
 /* What a workspace is laid out for. */
 struct sa_room {
-    int d_qk, d_v, n_abreast, n_turned;
-    size_t turned_bytes; /* of each */
+    int d_qk, d_v, n_abreast, n_turned, n_copies;
+    size_t turned_bytes, copy_bytes[2]; /* of each, and of k and v of each */
 };
 
 struct sa_workspace {
@@ -65,6 +77,7 @@ struct sa_workspace {
     struct sa_view *view; /* of a block, where spans do not say all */
     const char **rows;    /* [SA_SIDE_BLOCKS][SA_LIST_ROWS] */
     struct sa_turned_slot *turned; /* [room.n_turned] */
+    struct sa_copies *copies;      /* [room.n_copies] */
     struct sa_term_space terms;
     struct sa_state result;                /* of the whole tile */
     struct sa_state child[SA_TREE_LEVELS]; /* child[level]: a later child of a node one level above */
@@ -73,8 +86,13 @@ struct sa_workspace {
 };
 
 static inline struct sa_room sa_room_of(const struct sa_problem *problem) {
-    return (struct sa_room){problem->d_qk, problem->d_v, problem->most_abreast, problem->n_turned,
-                            problem->turned_bytes};
+    return (struct sa_room){problem->d_qk,
+                            problem->d_v,
+                            problem->most_abreast,
+                            problem->n_turned,
+                            problem->n_copies,
+                            problem->turned_bytes,
+                            {problem->copy_bytes[0], problem->copy_bytes[1]}};
 }
 
 size_t sa_workspace_bytes(struct sa_room room);

@@ -115,8 +115,9 @@ static void check_terms(const struct sa_problem *problem, const struct sa_seq *s
         [SA_COST_FAR] = few ? 0 : fmax(0, (keys - fmin(part, keys)) * dims - (1 << 20)),
         [SA_COST_WEIGHT] = keys * (few ? (double)n : lanes),
         [SA_COST_STREAM] = few ? 0 : keys * dims,
-        [SA_COST_WIDEN] =
-            few ? 0 : keys * ((seq->k.type == SA_F32 ? 0 : problem->d_qk) + (seq->v.type == SA_F32 ? 0 : problem->d_v)),
+        [SA_COST_WIDEN] = few ? 0
+                              : fmin(part, keys) * ((seq->k.type == SA_F32 ? 0 : problem->d_qk) +
+                                                    (seq->v.type == SA_F32 ? 0 : problem->d_v)),
         [SA_COST_EDGE] = few ? 0 : (keys - common) * lanes * dims,
         [SA_COST_PRODUCT] = few ? 0 : common * lanes * dims,
         [SA_COST_FEW_READ] = few ? keys * bytes / 4 : 0,

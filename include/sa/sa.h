@@ -610,8 +610,11 @@ typedef struct sa_batch_info {
     double flops;            /* 2 n_pairs (d_qk + d_v) */
     int64_t n_items;         /* work items */
     int64_t n_splits;        /* items that have a part of a tile's keys, others the rest; 0: no key range is split */
-    int64_t workspace_bytes; /* scratch memory of the call: threads x bytes a thread, independent of n_q and n_k (up to
-                                2 MiB of them, touched when used, for values that are multiplied in pairs by AMX), and
+    int64_t workspace_bytes; /* scratch memory of the call: threads x bytes a thread, independent of n_k and, but for
+                                more than 64 rows of a kv head or fewer, of n_q (up to 2 MiB of them, touched when used,
+                                for values that are multiplied in pairs by AMX, and where there are more rows up to 8
+                                for copies of k and v that cannot be used where they stand: of other types than f32, in
+                                pages, or of tokens a multiple of 1024 bytes apart), and
                                 what the parts leave for each other: tens of them a thread, however long the keys; 8
                                 bytes a row of the sequences whose weights or key_mass are wanted; and 8 for every 256
                                 keys of those with k_documents, and with k_positions */

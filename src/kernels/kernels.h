@@ -351,6 +351,11 @@ struct sa_bytes {
     struct sa_products products;
 };
 
+/* Keys of int8 that are a list of where they stand, and their scales. */
+static inline struct sa_rows sa_listed_bytes(const char *const *row, int n, int d, const float *scale) {
+    return (struct sa_rows){(const float *)(const void *)row, sizeof *row / sizeof(float), n, d, scale};
+}
+
 struct sa_kernels {
     const char *name; /* "avx512", ... */
     int isa;          /* sa_isa */

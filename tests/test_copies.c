@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/* Keys and values that a thread copies once for all tiles of a head: the bits of tiles alone, which copy nothing for
+ * others, and no copies of what has changed since, or of what others see. */
+#include <string.h>
+
+#include "elements.h"
+#include "engines.h"
+#include "paged.h"
+
+/* Types, heads and dimensions of k and v that cannot be used in place: other types, and rows of f32 2048 bytes apart.
+ */
+static const struct {
+    int q, kv, heads, d_qk, d_v;
+    uint32_t flags;
+} ways[] = {
+    {SA_F32, SA_F32, 8, 64, 64, 0},    {SA_F32, SA_F32, 4, 128, 96, 0},  {SA_F16, SA_F16, 2, 40, 64, 0},
+    {SA_BF16, SA_BF16, 8, 128, 64, 0}, {SA_BF16, SA_BF16, 3, 40, 80, 0}, {SA_F16, SA_F16, 8, 128, 32, SA_F16_PAIRS},
+    {SA_F32, SA_I8, 16, 64, 128, 0},   {SA_BF16, SA_I8, 3, 80, 40, 0},   {SA_F32, SA_BF16, 2, 64, 48, 0}};
+enum { N_WAYS = sizeof ways / sizeof ways[0] };
+
+static struct drawn draw(int i, int way, int heads) {
+    struct drawn drawn = drawn_batch((uint64_t)i, heads, heads, ways[way].d_qk, ways[way].d_v);
+    drawn.batch.q_type = ways[way].q;
+    drawn.batch.k_type = drawn.batch.v_type = ways[way].kv;
+    drawn.batch.o_type = i % 2 ? ways[way].q : SA_F32;
+    drawn.batch.scale_type = SA_F32;
+    drawn.batch.flags |= ways[way].flags;
+    return drawn;
+}
+
+static size_t o_bytes(const struct drawn *drawn, int64_t n_q) {
+    const sa_batch *b = &drawn->batch;
+    return (size_t)(n_q * b->n_query_heads * b->d_v * element_bytes(b->o_type));
+}
+
+/* As calls of at most 64 rows a kv head. */
+static void compute_by_tiles(struct drawn *drawn, sa_engine *engine) {
+    const sa_sequence whole = drawn->seqs[0];
+    const sa_batch *b = &drawn->batch;
+    for (int64_t at = 0; at < whole.n_q; at += 64) {
+        sa_sequence *s = &drawn->seqs[0];
+        *s = whole;
+        s->n_q = whole.n_q - at < 64 ? whole.n_q - at : 64;
+        s->q_offset = (whole.flags & SA_SEQ_Q_OFFSET ? whole.q_offset : whole.n_k - whole.n_q) + at;
+        s->flags |= SA_SEQ_Q_OFFSET;
+        s->q.data = (const char *)whole.q.data + at * b->n_query_heads * b->d_qk * element_bytes(b->q_type);
+        s->o.data = (char *)whole.o.data + o_bytes(drawn, at);
+        s->lse = (sa_output){NULL, 0, 0};
+        must(sa_batch_forward(engine, b) == SA_OK, "%s", sa_last_reason());
+    }
+    drawn->seqs[0] = whole;
+}
+
+/* Windows, causality, sinks; of some shapes fewer blocks than there are find room. */
+START_TEST(tiles_alone_have_the_same_bits) {
+    sa_engine *engine = engine_with(_i, 2);
+    for (int i = 0; engine && i < isa_cases(_i, 3 * N_WAYS); i++) {
+        struct dice dice = {(uint64_t)(100 + i)};
+        struct drawn drawn = draw(i, i % N_WAYS, ways[i % N_WAYS].heads);
+        sa_sequence *s = drawn_add(&drawn, roll_between(&dice, 65, 400), roll_between(&dice, 200, 1500), PACKED, 1);
+        drawn_rules(&drawn);
+        const int64_t n_q = s->n_q;
+        if (i % 3 == 0)
+            drawn_page(&drawn, 0, 1, paging_of(&dice, i % 2 ? 16 : 7));
+        drawn_forget(&drawn);
+        compute_by_tiles(&drawn, engine);
+        char *wanted = malloc(o_bytes(&drawn, n_q));
+        memcpy(wanted, s->o.data, o_bytes(&drawn, n_q));
+        drawn_forget(&drawn);
+        must(sa_batch_forward(engine, &drawn.batch) == SA_OK, "%s", sa_last_reason());
+        must(memcmp(wanted, s->o.data, o_bytes(&drawn, n_q)) == 0, "case %d", i);
+        free(wanted);
+        drawn_free(&drawn);
+    }
+    sa_engine_destroy(engine);
+}
+END_TEST
+
+/* Wide heads: a thread has room for six blocks of them. */
+START_TEST(more_blocks_than_there_is_room_for) {
+    sa_engine *engine = engine_with(_i, 1);
+    for (int i = 0; engine && i < isa_cases(_i, 3); i++) {
+        struct drawn drawn = drawn_batch((uint64_t)i, 1, 1, 576, 576);
+        drawn.batch.k_type = drawn.batch.v_type = i % 2 ? SA_F16 : SA_I8;
+        drawn.batch.scale_type = SA_F16;
+        drawn.batch.flags |= (i % 3 == 1 ? SA_WINDOW | SA_CAUSAL : i % 3 == 2 ? SA_CAUSAL : 0);
+        drawn.batch.window_left = i % 3 == 1 ? 600 : 0;
+        sa_sequence *s = drawn_add(&drawn, 140, 2100 - 77 * i, PACKED, 1);
+        s->q_offset = s->n_k - s->n_q - 30 * i;
+        s->flags |= SA_SEQ_Q_OFFSET;
+        drawn_forget(&drawn);
+        compute_by_tiles(&drawn, engine);
+        char *wanted = malloc(o_bytes(&drawn, s->n_q));
+        memcpy(wanted, s->o.data, o_bytes(&drawn, s->n_q));
+        drawn_forget(&drawn);
+        must(sa_batch_forward(engine, &drawn.batch) == SA_OK, "%s", sa_last_reason());
+        must(memcmp(wanted, s->o.data, o_bytes(&drawn, s->n_q)) == 0, "case %d", i);
+        free(wanted);
+        drawn_free(&drawn);
+    }
+    sa_engine_destroy(engine);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- what others have left */
+
+static void negate(int type, const void *elements, int64_t n) {
+    for (char *at = (char *)(uintptr_t)elements; n > 0; n--, at += element_bytes(type))
+        element_store(type, -element_value(type, at), at);
+}
+
+START_TEST(keys_change_between_calls) {
+    for (int way = 0; way < N_WAYS; way++) {
+        sa_engine *engine = engine_with(_i, 2), *fresh;
+        if (!engine)
+            break;
+        struct drawn drawn = draw(way, way, ways[way].heads);
+        const sa_batch *b = &drawn.batch;
+        const sa_sequence *s = drawn_add(&drawn, 150, 300, PACKED, 1);
+        size_t n;
+        float *before = drawn_compute(&drawn, engine, &n);
+        negate(b->k_type, s->k.data, s->n_k * b->n_kv_heads * b->d_qk);
+        negate(b->v_type, s->v.data, s->n_k * b->n_kv_heads * b->d_v);
+        float *after = drawn_compute(&drawn, engine, &n);
+        sa_engine_destroy(engine);
+        fresh = engine_with(_i, 1);
+        float *wanted = drawn_compute(&drawn, fresh, &n);
+        drawn_must_equal(after, wanted, n, "other keys at the same place");
+        must(memcmp(before, wanted, n * sizeof *wanted) != 0, "they make no difference");
+        sa_engine_destroy(fresh);
+        free(before);
+        free(after);
+        free(wanted);
+        drawn_free(&drawn);
+    }
+}
+END_TEST
+
+/* Two sequences with the same pages, of which one's window leaves some out that the other's sees. One head, so that
+ * their tiles follow each other. */
+START_TEST(pages_are_seen_by_some) {
+    for (int i = 0; i < 2 * N_WAYS; i++) {
+        sa_engine *engine = engine_with(_i, 1);
+        if (!engine)
+            break;
+        struct dice dice = {(uint64_t)i};
+        struct drawn drawn = draw(i, i / 2, 1);
+        drawn.batch.flags |= SA_WINDOW | SA_CAUSAL;
+        drawn.batch.window_left = 20;
+        drawn.batch.n_sink_keys = 4;
+        for (int s = 0; s < 2; s++) {
+            sa_sequence *seq = drawn_add(&drawn, 80, 256, PACKED, 1);
+            seq->q_offset = s == i % 2 ? 150 : 25;
+            seq->flags |= SA_SEQ_Q_OFFSET;
+        }
+        struct paging how = paging_of(&dice, 16);
+        how.per_head = false;
+        drawn_page(&drawn, 0, 2, how);
+        sa_sequence *a = &drawn.seqs[0], *b = &drawn.seqs[1];
+        b->k = a->k, b->v = a->v;
+        b->k_pages = a->k_pages, b->v_pages = a->v_pages;
+        b->k_scales = a->k_scales, b->v_scales = a->v_scales;
+        size_t n;
+        float *both = drawn_compute(&drawn, engine, &n);
+        drawn_forget(&drawn);
+        for (int s = 0; s < 2; s++) {
+            sa_batch alone = drawn.batch;
+            alone.sequences = &drawn.seqs[s];
+            alone.n_sequences = 1;
+            must(sa_batch_forward(engine, &alone) == SA_OK, "%s", sa_last_reason());
+        }
+        float *wanted = drawn_outputs(&drawn, &n);
+        drawn_must_equal(both, wanted, n, "pages of both");
+        free(both);
+        free(wanted);
+        drawn_free(&drawn);
+        sa_engine_destroy(engine);
+    }
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("copies");
+    TCase *tcase = add_case(suite, "copies");
+    tcase_add_loop_test(tcase, tiles_alone_have_the_same_bits, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(tcase, more_blocks_than_there_is_room_for, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(tcase, keys_change_between_calls, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(tcase, pages_are_seen_by_some, ISA_FIRST, ISA_END);
+    return run_suite(suite);
+}

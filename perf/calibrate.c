@@ -34,9 +34,9 @@ static const char help[] =
 
 enum { N_COLUMNS = SA_N_COST_TERMS + 1, CALL = SA_N_COST_TERMS }; /* the last column: a call that runs in its caller */
 
-static const char *const columns[N_COLUMNS] = {"tile",    "element",    "fetch",       "far",     "weight",
-                                               "stream",  "widen",      "edge",        "product", "few read",
-                                               "few key", "few stream", "few product", "call"};
+static const char *const columns[N_COLUMNS] = {"tile",       "element",     "fetch", "far",     "weight",
+                                               "stream",     "widen",       "edge",  "product", "few read",
+                                               "few stream", "few product", "call"};
 
 struct options {
     struct bench_shapes shapes;

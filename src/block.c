@@ -24,6 +24,7 @@ struct block {
     const struct sa_tile *tile;
     int64_t at;                 /* its first key */
     const struct sa_view *view; /* NULL: spans say what is seen */
+    bool full;                  /* a view would say that every row sees every key */
     int n_keys;                 /* of the view, if there is one */
     int seen_begin, seen_end;   /* keys that any row of the tile sees */
     struct sa_rows k, v;        /* all keys of the block */
@@ -109,17 +110,25 @@ static void open_pass(struct block *b, int index) {
 /* A block with so many strips to leave out is copied, which costs about as much as one of them. */
 enum { LEAST_GAPS = 2 };
 
-/* False: nobody sees any of it. */
+/* False: nobody sees any of it. What everybody sees all of needs no view. */
 static bool open_view(struct block *b) {
     struct sa_view *view = b->tile->space->view;
     if (!b->tile->seq->sight.any)
         return true;
-    if (!sa_view_open(view, &b->tile->viewer, b->at, b->n_keys, sa_least_gaps(b->tile, LEAST_GAPS)))
+    if (!sa_view_open(view, &b->tile->viewer, b->at, b->n_keys, sa_gaps_of(b->tile, LEAST_GAPS)))
         return false;
     sa_view_group(view, b->tile->n_rows);
-    b->view = view;
+    b->full = sa_view_is_full(view, b->tile->n_rows);
+    b->view = b->full ? NULL : view;
     b->n_keys = view->n_keys;
     return true;
+}
+
+static struct sa_zones zones_of(const struct block *b, int g) {
+    const struct sa_tile *t = b->tile;
+    if (b->full)
+        return (struct sa_zones){0, 0, 0, SA_BLOCK_KEYS, SA_BLOCK_KEYS, SA_BLOCK_KEYS};
+    return b->view ? sa_view_zones(b->view, g) : sa_zones_of(t->group_first[g], t->group_last[g], b->at, b->n_keys);
 }
 
 static bool open_block(struct block *b, const struct sa_tile *t, int64_t at) {
@@ -127,6 +136,7 @@ static bool open_block(struct block *b, const struct sa_tile *t, int64_t at) {
     b->at = at;
     b->hides = false;
     b->view = NULL;
+    b->full = false;
     b->n_keys = t->seq->n_k - at < SA_BLOCK_KEYS ? (int)(t->seq->n_k - at) : SA_BLOCK_KEYS;
     if (!open_view(b))
         return false;
@@ -134,8 +144,7 @@ static bool open_block(struct block *b, const struct sa_tile *t, int64_t at) {
     b->seen_begin = b->n_keys;
     b->seen_end = 0;
     for (int g = 0; g < t->n_groups; g++) {
-        const struct sa_zones z = b->zones[g] =
-            b->view ? sa_view_zones(b->view, g) : sa_zones_of(t->group_first[g], t->group_last[g], at, b->n_keys);
+        const struct sa_zones z = b->zones[g] = zones_of(b, g);
         if (is_empty(&z))
             continue;
         b->seen_begin = z.seen_begin < b->seen_begin ? z.seen_begin : b->seen_begin;
@@ -151,6 +160,14 @@ static struct sa_rows rows_of(const struct block *b, const struct sa_cache *cach
     if (b->view && b->view->gaps)
         return sa_strip_rows_of(t->kernels, t->space, cache, b->at, b->view->strip, b->n_keys);
     return sa_copied_rows_of(t, cache, b->at, b->seen_begin, b->seen_end);
+}
+
+/* Values for the tile's dots. */
+static struct sa_rows pairs_of(const struct block *b) {
+    const struct sa_tile *t = b->tile;
+    if (b->view && b->view->gaps)
+        return sa_strip_pairs_of(t->dots, t->space, &t->v, b->at, b->view->strip, b->n_keys);
+    return sa_pairs_of(t->dots, t->space, &t->v, b->at, b->seen_begin, b->seen_end);
 }
 
 /* ---------------------------------------------------------------- what is fetched meanwhile */
@@ -613,8 +630,7 @@ bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_sta
     b.k = rows_of(&b, &tile->k);
     score_block(&b);
     weigh_block(&b, state, tile->dots != NULL);
-    b.v = tile->dots ? sa_pairs_of(tile->dots, tile->space, &tile->v, at, b.seen_begin, b.seen_end)
-                     : rows_of(&b, &tile->v);
+    b.v = tile->dots ? pairs_of(&b) : rows_of(&b, &tile->v);
     find_doubtful(&b);
     b.finite = b.hides && are_finite(&b, b.seen_begin, b.seen_end);
     if (b.v.scale && !tile->bytes)

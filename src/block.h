@@ -6,6 +6,7 @@
 #include "kernels/kernels.h"
 #include "problem.h"
 #include "sight.h"
+#include "view.h"
 #include "workspace.h"
 
 /* Rows of a (sequence, kv head) under way. Its groups are handled in passes of as many as the kernels take at once. */
@@ -71,8 +72,9 @@ static inline void sa_leave_products(const struct sa_dots *dots, const struct sa
 }
 
 /* For sa_view_open(): whose weights are reported key by key leaves no strips out. */
-static inline int sa_least_gaps(const struct sa_tile *t, int otherwise) {
-    return t->seq->reports.weights.data || t->seq->reports.mass.data ? SA_STRIPS : otherwise;
+static inline struct sa_gaps sa_gaps_of(const struct sa_tile *t, int least) {
+    const bool reported = t->seq->reports.weights.data || t->seq->reports.mass.data;
+    return (struct sa_gaps){reported ? SA_STRIPS : least, t->dots != NULL};
 }
 
 /* The block to look at from key `at` on, a look ahead. Between sink keys and a window there is none. */

@@ -83,7 +83,7 @@ static bool find_view(struct block *b) {
     const struct sa_tile *t = b->tile;
     struct sa_view *view = t->space->view;
     const int64_t left = t->seq->n_k - b->at;
-    if (!sa_view_open(view, &t->viewer, b->at, left < SA_BLOCK_KEYS ? (int)left : SA_BLOCK_KEYS, sa_least_gaps(t, 0)))
+    if (!sa_view_open(view, &t->viewer, b->at, left < SA_BLOCK_KEYS ? (int)left : SA_BLOCK_KEYS, sa_gaps_of(t, 0)))
         return false;
     b->view = view;
     b->begin = 0;
@@ -506,6 +506,14 @@ static const char *const *values_of(const struct side *side, const struct block 
     return b->row + side->n_keys + key - b->begin;
 }
 
+/* Does row r see key j of the block? */
+static bool sees(const struct block *b, int r, int j) {
+    const struct seen *seen = &b->rows[r];
+    if (b->view)
+        return b->view->seen[r].words[j / 64] >> j % 64 & 1;
+    return j < seen->sink || (seen->lo <= j && j < seen->hi);
+}
+
 /* The keys that these rows see, put side by side, weights and all. Bit j of the set is key begin + j of the block. */
 static void add_picked(const struct side *side, const struct block *b, const struct sa_key_set *set, int r,
                        int n_rows) {
@@ -523,23 +531,21 @@ static void add_picked(const struct side *side, const struct block *b, const str
 
 /* Where keys are paired, whole runs of what may be added up first: zeros stand where keys are not seen. */
 static void add_dots(const struct side *side, const struct block *b, int r, int n_rows) {
-    const struct seen *seen = &b->rows[r];
     const int begin = b->begin / SA_DOT_KEYS * SA_DOT_KEYS, end = up_to_dots(b->end);
     const char *row[SA_BLOCK_KEYS];
     for (int j = begin; j < end; j++)
-        row[j - begin] = j >= b->begin && (j < seen->sink || (seen->lo <= j && j < seen->hi)) ? *values_of(side, b, j)
-                                                                                              : sa_zero_row();
+        row[j - begin] = j >= b->begin && j < b->end && sees(b, r, j) ? *values_of(side, b, j) : sa_zero_row();
     add_run(side, b, row, r, n_rows, begin, end);
 }
 
 static void add_seen(const struct side *side, const struct block *b, int r, int n_rows) {
     const struct seen *seen = &b->rows[r];
-    if (b->view) {
-        add_picked(side, b, &b->view->seen[r], r, n_rows);
-        return;
-    }
     if (side->tile->dots) {
         add_dots(side, b, r, n_rows);
+        return;
+    }
+    if (b->view) {
+        add_picked(side, b, &b->view->seen[r], r, n_rows);
         return;
     }
     add_run(side, b, values_of(side, b, b->begin), r, n_rows, b->begin, seen->sink);

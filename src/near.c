@@ -118,18 +118,34 @@ struct sa_rows sa_rows_of(const struct sa_kernels *kernels, struct sa_workspace 
     return rows;
 }
 
+/* Pairs first .. first + n - 1, whose rows are listed. */
+static struct sa_rows pairs_of_list(const struct sa_dots *dots, struct sa_workspace *space, int first, int n, int d) {
+    const int stride = sa_near_stride(d);
+    if (!dots->pair_rows)
+        return sa_listed_rows(space->rows, first + n, d);
+    dots->pair_rows(space->rows + 2 * first, n, d, space->near + first * stride, stride);
+    return (struct sa_rows){space->near, stride, first + n, d, NULL};
+}
+
 struct sa_rows sa_pairs_of(const struct sa_dots *dots, struct sa_workspace *space, const struct sa_cache *cache,
                            int64_t at, int begin, int end) {
-    const int stride = sa_near_stride(cache->d), first = begin / 2, n = (end + 1) / 2 - first;
+    const int first = begin / 2, n = (end + 1) / 2 - first;
     const char **row = space->rows + 2 * first;
     if (n > 0) {
         row[0] = row[2 * n - 1] = sa_zero_row();
         sa_point_rows(cache, at + begin, at + end, row + begin % 2);
     }
-    if (!dots->pair_rows)
-        return sa_listed_rows(space->rows, first + n, cache->d);
-    dots->pair_rows(row, n, cache->d, space->near + first * stride, stride);
-    return (struct sa_rows){space->near, stride, first + n, cache->d, NULL};
+    return pairs_of_list(dots, space, first, n, cache->d);
+}
+
+struct sa_rows sa_strip_pairs_of(const struct sa_dots *dots, struct sa_workspace *space, const struct sa_cache *cache,
+                                 int64_t at, const uint8_t *strip, int n) {
+    for (int j = 0; j < n; j += SA_SUM_KEYS, strip++) {
+        const int64_t begin = at + *strip * SA_SUM_KEYS, end = begin + (n - j < SA_SUM_KEYS ? n - j : SA_SUM_KEYS);
+        sa_point_rows(cache, begin, end, space->rows + j);
+    }
+    space->rows[n] = sa_zero_row(); /* beside the last one of an odd number */
+    return pairs_of_list(dots, space, 0, (n + 1) / 2, cache->d);
 }
 
 struct sa_rows sa_keys_of_bytes(const struct sa_kernels *kernels, struct sa_workspace *space,

@@ -58,6 +58,10 @@ void sa_turn_bytes(const struct sa_kernels *kernels, const struct sa_cache *cach
 struct sa_rows sa_strip_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space,
                                 const struct sa_cache *cache, int64_t at, const uint8_t *strip, int n);
 
+/* The same of both: pairs of strips of bf16, n tokens in all. */
+struct sa_rows sa_strip_pairs_of(const struct sa_dots *dots, struct sa_workspace *space, const struct sa_cache *cache,
+                                 int64_t at, const uint8_t *strip, int n);
+
 /* Somewhere harmless: a row of zeros of any type. */
 const char *sa_zero_row(void);
 

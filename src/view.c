@@ -38,13 +38,17 @@ static void pack(const struct sa_view *view, struct sa_key_set *set) {
     *set = packed;
 }
 
-bool sa_view_open(struct sa_view *view, const struct sa_viewer *viewer, int64_t at, int n_keys, int least_gaps) {
+/* With the other strip of the same 32 keys. */
+static unsigned in_pairs(unsigned strips) { return strips | (strips & 0x5555) << 1 | (strips & 0xaaaa) >> 1; }
+
+bool sa_view_open(struct sa_view *view, const struct sa_viewer *viewer, int64_t at, int n_keys, struct sa_gaps gaps) {
     if (!sa_viewer_may_see(viewer, at, at + n_keys) || !sa_viewer_look(viewer, at, n_keys, view->seen))
         return false;
     const struct sa_key_set any = seen_by_any(view->seen, viewer->n_rows);
-    const unsigned strips = strips_with_any(&any);
+    const unsigned seen = strips_with_any(&any), there = (1u << (n_keys + SA_SUM_KEYS - 1) / SA_SUM_KEYS) - 1,
+                   strips = gaps.by_pairs ? in_pairs(seen) & there : seen;
     const int last = 31 - __builtin_clz(strips), first = __builtin_ctz(strips);
-    view->gaps = last + 1 - first - __builtin_popcount(strips) >= least_gaps;
+    view->gaps = last + 1 - first - __builtin_popcount(strips) >= gaps.least;
     keep_strips(view, view->gaps ? strips : (2u << last) - 1);
     const int end = (last + 1) * SA_SUM_KEYS < n_keys ? (last + 1) * SA_SUM_KEYS : n_keys;
     view->n_keys = end - (last + 1 - view->n_strips) * SA_SUM_KEYS;
@@ -90,6 +94,13 @@ void sa_view_group(struct sa_view *view, int n_rows) {
             spread_row(&view->seen[group * SA_GROUP_ROWS + lane], view->lanes[group], lane);
         sum_up(view, group);
     }
+}
+
+bool sa_view_is_full(const struct sa_view *view, int n_rows) {
+    bool full = view->n_keys == SA_BLOCK_KEYS;
+    for (int group = 0; group * SA_GROUP_ROWS < n_rows; group++)
+        full = full && view->all[group] == (1u << SA_STRIPS) - 1;
+    return full;
 }
 
 struct sa_zones sa_view_zones(const struct sa_view *view, int group) {

@@ -20,9 +20,18 @@ struct sa_view {
     uint8_t strip[SA_STRIPS];
 };
 
-/* Looks at the n_keys keys from `at` on. Strips are left out if that spares so many between the first and the last that
- * is seen. False: no row sees any key. */
-bool sa_view_open(struct sa_view *view, const struct sa_viewer *viewer, int64_t at, int n_keys, int least_gaps);
+/* What may be left out: strips, if that spares at least so many between the first and the last that is seen; where 32
+ * keys are added up before they are added to others, both strips of them or none. */
+struct sa_gaps {
+    int least;
+    bool by_pairs;
+};
+
+/* Looks at the n_keys keys from `at` on. False: no row sees any key. */
+bool sa_view_open(struct sa_view *view, const struct sa_viewer *viewer, int64_t at, int n_keys, struct sa_gaps gaps);
+
+/* Do all n_rows rows see every key of a whole block? */
+bool sa_view_is_full(const struct sa_view *view, int n_rows);
 
 /* Of the strips from i on, those that follow each other in the block. */
 int sa_view_run(const struct sa_view *view, int i);

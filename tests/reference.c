@@ -181,7 +181,7 @@ static bool seen_by_window(const sa_batch *b, const sa_sequence *seq) {
 bool reference_in_pairs(const sa_batch *b, const sa_sequence *seq) {
     const bool alike = b->k_type == b->q_type && b->v_type == b->q_type;
     const bool of_16_bits = b->q_type == SA_BF16 || (b->q_type == SA_F16 && b->flags & SA_F16_PAIRS);
-    return alike && of_16_bits && b->d_qk % 2 == 0 && !seq->bias.data && seen_by_window(b, seq);
+    return alike && of_16_bits && b->d_qk % 2 == 0 && !seq->bias.data;
 }
 
 bool reference_in_bytes(const sa_batch *b, const sa_sequence *seq) {

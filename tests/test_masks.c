@@ -5,20 +5,23 @@
 #include <stdlib.h>
 
 #include "agree.h"
+#include "elements.h"
 #include "paged.h"
 #include "reference.h"
 #include "sighted.h"
 
 /* ---------------------------------------------------------------- batches */
 
-/* Two sequences of their own kinds; some in pages. */
-static struct drawn roll_batch(uint64_t seed, int64_t most_q, int64_t most_k) {
+/* Two sequences of their own kinds; some in pages, some of types that this instruction set multiplies in pairs. */
+static struct drawn roll_batch(int isa, uint64_t seed, int64_t most_q, int64_t most_k) {
     struct dice dice = {seed};
     const int n_kv_heads = (int)roll_between(&dice, 1, 2), group = (int)roll_between(&dice, 1, 5);
     struct drawn drawn = drawn_batch(seed, n_kv_heads * group, n_kv_heads, (int)roll_between(&dice, 1, 40),
                                      (int)roll_between(&dice, 1, 40));
     if (roll_one_in(&dice, 2))
         drawn_types(&drawn);
+    else if (drawn.batch.d_qk % 2 == 0)
+        drawn_own(&drawn, isa);
     for (int i = 0; i < 2; i++)
         drawn_add(&drawn, drawn_edge(&dice, most_q), drawn_edge(&dice, most_k), -1, 4);
     drawn_rules(&drawn);
@@ -35,7 +38,7 @@ static struct drawn roll_batch(uint64_t seed, int64_t most_q, int64_t most_k) {
 START_TEST(every_kind_is_exact) {
     sa_engine *engine = engine_with(_i, 2);
     for (int seed = 1; engine && seed <= isa_cases(_i, 300); seed++) {
-        struct drawn drawn = roll_batch((uint64_t)seed, 200, 1100);
+        struct drawn drawn = roll_batch(_i, (uint64_t)seed, 200, 1100);
         drawn_check(&drawn, engine, 25);
         drawn_free(&drawn);
     }
@@ -52,7 +55,9 @@ START_TEST(edges_are_exact) {
             for (int k = 0; k < 6; k++) {
                 if (_i == SA_ISA_GENERIC && (r + k + (int)kind) % 6)
                     continue;
-                struct drawn drawn = drawn_batch(kind * 100 + (unsigned)(r * 6 + k), 2, 1 + k % 2, 17, 9);
+                struct drawn drawn = drawn_batch(kind * 100 + (unsigned)(r * 6 + k), 2, 1 + k % 2, 18, 9);
+                if ((r + k) % 2)
+                    drawn_own(&drawn, _i);
                 sa_sequence *s = drawn_add(&drawn, rows[r], keys[k], PACKED, 4);
                 drawn_rules(&drawn);
                 drawn_sight(&drawn, s, 1u << kind);
@@ -65,7 +70,7 @@ END_TEST
 
 START_TEST(instruction_sets_agree) {
     for (int seed = 1; seed <= 40; seed++) {
-        struct drawn drawn = roll_batch(1000 + (uint64_t)seed, 129, 1100);
+        struct drawn drawn = roll_batch(SA_ISA_GENERIC, 1000 + (uint64_t)seed, 129, 1100);
         drawn_must_agree(&drawn, seed);
         drawn_free(&drawn);
     }
@@ -80,7 +85,7 @@ START_TEST(threads_do_not_matter) {
     for (int i = 0; one && i < 2; i++) {
         sa_engine *engine = engine_with(_i, n_threads[i]);
         for (int seed = 1; seed <= isa_cases(_i, 40); seed++) {
-            struct drawn drawn = roll_batch(2000 + (uint64_t)seed, 65, _i == SA_ISA_GENERIC ? 1100 : 2049);
+            struct drawn drawn = roll_batch(_i, 2000 + (uint64_t)seed, 65, _i == SA_ISA_GENERIC ? 1100 : 2049);
             size_t n;
             float *wanted = drawn_compute(&drawn, one, &n), *got = drawn_compute(&drawn, engine, &n);
             drawn_must_equal(got, wanted, n, "threads");
@@ -130,7 +135,7 @@ static sa_sequence part_of(const struct drawn *drawn, const sa_sequence *all, in
     s.n_tree_keys -= behind;
     s.flags = SA_SEQ_Q_OFFSET;
     s.q_offset = (all->flags ? all->q_offset : all->n_k - all->n_q) + begin;
-    s.q.data = (const float *)all->q.data + begin * heads * drawn->batch.d_qk;
+    s.q.data = (const char *)all->q.data + begin * heads * drawn->batch.d_qk * element_bytes(drawn->batch.q_type);
     s.o.data = (float *)all->o.data + begin * heads * drawn->batch.d_v;
     s.lse = (sa_output){(float *)all->lse.data + begin, 1, all->n_q};
     if (all->q_positions)
@@ -152,6 +157,8 @@ START_TEST(chunks_of_queries_do_not_matter) {
     for (int seed = 1; engine && seed <= isa_cases(_i, 120); seed++) {
         struct dice dice = {4000 + (uint64_t)seed};
         struct drawn drawn = drawn_batch(dice.state, 2, 1 + seed % 2, 20, 12);
+        if (seed % 2)
+            drawn_own(&drawn, _i);
         sa_sequence *s = drawn_add(&drawn, roll_between(&dice, 20, 90), drawn_edge(&dice, 2049), PACKED, 4);
         drawn_rules(&drawn);
         drawn_sight(&drawn, s, seed % 3 ? 1u << seed % SIGHT_KINDS : roll_sight(&dice));
@@ -178,7 +185,7 @@ END_TEST
 START_TEST(company_does_not_matter) {
     sa_engine *engine = engine_with(_i, 3);
     for (int seed = 1; engine && seed <= isa_cases(_i, 40); seed++) {
-        struct drawn drawn = roll_batch(5000 + (uint64_t)seed, 129, 600);
+        struct drawn drawn = roll_batch(_i, 5000 + (uint64_t)seed, 129, 600);
         size_t n, at = 0, one;
         float *together = drawn_compute(&drawn, engine, &n);
         for (int i = 0; i < 2; i++, at += one) {
@@ -198,9 +205,11 @@ END_TEST
 
 /* ---------------------------------------------------------------- causality by other names */
 
-static sa_sequence *draw_causal(struct drawn *drawn, int seed) {
+static sa_sequence *draw_causal(struct drawn *drawn, int isa, int seed) {
     struct dice dice = {(uint64_t)seed};
     *drawn = drawn_batch(dice.state, 4, 2, 24, 24);
+    if (seed % 2)
+        drawn_own(drawn, isa);
     const int64_t n = drawn_edge(&dice, 1100);
     return drawn_add(drawn, seed % 3 ? n : (n + 3) / 4, n, PACKED, 4);
 }
@@ -213,7 +222,7 @@ static void as_positions(struct drawn *drawn, sa_sequence *s) {
         k[j] = (int32_t)(2 * j);
     s->q_positions = q;
     s->k_positions = k;
-    drawn->batch.flags = SA_CAUSAL;
+    drawn->batch.flags |= SA_CAUSAL;
 }
 
 static void as_mask(struct drawn *drawn, sa_sequence *s) {
@@ -250,11 +259,11 @@ START_TEST(causality_has_many_names) {
     for (int seed = 1; engine && seed <= isa_cases(_i, 24); seed++)
         for (int name = 0; name < 4; name++) {
             struct drawn drawn;
-            sa_sequence *s = draw_causal(&drawn, seed);
+            sa_sequence *s = draw_causal(&drawn, _i, seed);
             size_t n;
-            drawn.batch.flags = SA_CAUSAL;
+            drawn.batch.flags |= SA_CAUSAL;
             float *wanted = drawn_compute(&drawn, engine, &n);
-            drawn.batch.flags = 0;
+            drawn.batch.flags &= ~SA_CAUSAL;
             names[name](&drawn, s);
             float *got = drawn_compute(&drawn, engine, &n);
             drawn_must_equal(got, wanted, n, "causality by another name");
@@ -309,7 +318,7 @@ START_TEST(what_is_hidden_reaches_nothing) {
     static const float poison[] = {NAN, INFINITY, -INFINITY};
     sa_engine *engine = engine_with(_i, 2);
     for (int seed = 1; engine && seed <= isa_cases(_i, 120); seed++) {
-        struct drawn drawn = roll_batch(6000 + (uint64_t)seed, 129, 600);
+        struct drawn drawn = roll_batch(_i, 6000 + (uint64_t)seed, 129, 600);
         size_t n;
         float *wanted = drawn_compute(&drawn, engine, &n);
         drawn_poison(&drawn, 0, -1, poison[seed % 3]);
@@ -330,6 +339,8 @@ START_TEST(what_others_see_reaches_no_row_that_does_not) {
     for (int seed = 1; engine && seed <= isa_cases(_i, 150); seed++) {
         struct dice dice = {7000 + (uint64_t)seed};
         struct drawn drawn = drawn_batch(dice.state, 3, 1, 20, 12);
+        if (seed % 2)
+            drawn_own(&drawn, _i);
         sa_sequence *s = drawn_add(&drawn, drawn_edge(&dice, 129), drawn_edge(&dice, 600), PACKED, 4);
         drawn_rules(&drawn);
         drawn_sight(&drawn, s, roll_sight(&dice));

@@ -214,7 +214,7 @@ START_TEST(views_hold_what_is_seen) {
         const int n = w.seq.n_k - at < SA_BLOCK_KEYS ? (int)(w.seq.n_k - at) : SA_BLOCK_KEYS, least = (int)(seed % 3);
         struct sa_key_set seen[SA_TILE_ROWS];
         const bool any = sa_viewer_look(&t.viewer, at, n, seen);
-        ck_assert(sa_view_open(&view, &t.viewer, at, n, least) == any);
+        ck_assert(sa_view_open(&view, &t.viewer, at, n, (struct sa_gaps){least, false}) == any);
         if (any) {
             check_view(&view, seen, t.n_rows, n, least);
             sa_view_group(&view, t.n_rows);

@@ -192,7 +192,7 @@ static bool call(const struct subject *s, sa_engine *engine, int n) {
     return true;
 }
 
-/* A sample takes a millisecond at least: the processor's clock is coarse. Keys and values from memory come once. */
+/* A sample takes a millisecond at least, as the processor's clock is coarse, or is one call that reads from memory. */
 static bool prepare(struct subject *s, sa_engine *engine) {
     if (!count_terms(s, engine) || !call(s, engine, 1))
         return false;

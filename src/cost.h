@@ -20,7 +20,8 @@ enum sa_cost_term {
     SA_COST_FAR,     /* the other keys x dimensions, beyond 2^20: more than stays near from tile to tile */
     SA_COST_WEIGHT,  /* keys x lanes: exponentials */
     SA_COST_STREAM,  /* keys x dimensions: k and v are gone through */
-    SA_COST_WIDEN,   /* as FETCH, of a k and a v that are no floats and become some: once, see copies.h */
+    SA_COST_WIDEN,   /* as FETCH, of a k and a v that are no floats and become some: once, see copies.h;
+                      * of more than some thousand keys it is more often */
     SA_COST_EDGE,    /* edge keys x lanes x dimensions */
     SA_COST_PRODUCT, /* the other keys x lanes x dimensions */
 

@@ -56,9 +56,11 @@ static bool collide(ptrdiff_t stride, int64_t n_reads) {
     return stride != 0 && n_reads > 1 && stride % (n_reads < MANY_READS ? 2048 : 1024) == 0;
 }
 
-/* Two bf16 that are taken for a float may not be: then they go through a copy. */
+/* Two bf16 that are taken for a float may not be, of some head: then they go through a copy. */
 static bool is_aligned(const struct sa_cache *cache) {
-    return ((uintptr_t)cache->data | (uintptr_t)cache->token | (uintptr_t)(cache->table ? cache->page : 0)) % 4 == 0;
+    const uintptr_t steps =
+        (uintptr_t)cache->token | (uintptr_t)cache->head | (uintptr_t)(cache->table ? cache->page : 0);
+    return ((uintptr_t)cache->data | steps) % 4 == 0;
 }
 
 /* Is a block in one page? */

@@ -381,7 +381,7 @@ static double choose_part_cost(const struct sa_plan *plan, const struct sa_team_
 static const double LATEST = 0.01;
 
 /* Tiles of a head that threads have at the same time wait for each other's cache lines: 8 % of heads of two tiles on
- * two threads. Where values are kept for a head's other tiles that does not count. */
+ * two threads. Where keys or values are kept for a head's other tiles that does not count. */
 enum { LEAST_TURNS = 4 };
 
 static bool may_go_by_heads(const struct sa_plan *plan, const struct sa_problem *problem,

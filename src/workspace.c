@@ -116,10 +116,11 @@ static void book_turned(struct booking *booking, struct sa_workspace *space) {
 static void book_copies(struct booking *booking, struct sa_workspace *space) {
     space->copies = book(booking, (size_t)space->room.n_copies * sizeof *space->copies);
     for (int i = 0; i < space->room.n_copies; i++) {
-        void *k = book(booking, space->room.copy_bytes[0]), *v = book(booking, space->room.copy_bytes[1]);
+        void *k = book(booking, space->room.copy_bytes[SA_COPY_K]),
+             *v = book(booking, space->room.copy_bytes[SA_COPY_V]);
         if (booking->base) {
-            space->copies[i].of[0].rows = k;
-            space->copies[i].of[1].rows = v;
+            space->copies[i].of[SA_COPY_K].rows = k;
+            space->copies[i].of[SA_COPY_V].rows = v;
         }
     }
 }
@@ -162,13 +163,14 @@ static bool fits(const struct sa_workspace *space, struct sa_room room) {
     const struct sa_room *has = &space->room;
     return space->buffer.data && has->d_qk == room.d_qk && has->d_v == room.d_v && has->n_abreast >= room.n_abreast &&
            has->n_turned >= room.n_turned && has->turned_bytes >= room.turned_bytes && has->n_copies >= room.n_copies &&
-           has->copy_bytes[0] >= room.copy_bytes[0] && has->copy_bytes[1] >= room.copy_bytes[1];
+           has->copy_bytes[SA_COPY_K] >= room.copy_bytes[SA_COPY_K] &&
+           has->copy_bytes[SA_COPY_V] >= room.copy_bytes[SA_COPY_V];
 }
 
 /* What an earlier call had there may have changed since. */
 static void forget_what_is_kept(const struct sa_workspace *space) {
     for (int i = 0; i < space->room.n_copies; i++)
-        space->copies[i].of[0].at = space->copies[i].of[1].at = -1;
+        space->copies[i].of[SA_COPY_K].at = space->copies[i].of[SA_COPY_V].at = -1;
     for (int i = 0; i < space->room.n_turned; i++)
         space->turned[i].at = -1;
 }

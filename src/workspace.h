@@ -51,11 +51,14 @@ struct sa_copy {
     struct sa_cache cache; /* whose */
     int64_t at;            /* the block's first key; -1: nothing is there */
     int begin, end;
-    void *rows; /* where row 0 of the block is, or would be */
+    bool as_bytes; /* int8, values turned; else floats */
+    void *rows;    /* where row 0 of the block is, or would be */
 };
 
+enum { SA_COPY_K, SA_COPY_V };
+
 struct sa_copies {
-    struct sa_copy of[2]; /* k, v */
+    struct sa_copy of[2];
 };
 
 /* What a workspace is laid out for. */
@@ -92,7 +95,7 @@ static inline struct sa_room sa_room_of(const struct sa_problem *problem) {
                             problem->n_turned,
                             problem->n_copies,
                             problem->turned_bytes,
-                            {problem->copy_bytes[0], problem->copy_bytes[1]}};
+                            {problem->copy_bytes[SA_COPY_K], problem->copy_bytes[SA_COPY_V]}};
 }
 
 size_t sa_workspace_bytes(struct sa_room room);

@@ -136,6 +136,23 @@ START_TEST(keys_change_between_calls) {
 }
 END_TEST
 
+/* Two sequences together and each alone: the same bits. */
+static void check_alone(struct drawn *drawn, sa_engine *engine, const char *what) {
+    size_t n;
+    float *both = drawn_compute(drawn, engine, &n);
+    drawn_forget(drawn);
+    for (int s = 0; s < 2; s++) {
+        sa_batch alone = drawn->batch;
+        alone.sequences = &drawn->seqs[s];
+        alone.n_sequences = 1;
+        must(sa_batch_forward(engine, &alone) == SA_OK, "%s", sa_last_reason());
+    }
+    float *wanted = drawn_outputs(drawn, &n);
+    drawn_must_equal(both, wanted, n, what);
+    free(both);
+    free(wanted);
+}
+
 /* Two sequences with the same pages, of which one's window leaves some out that the other's sees. One head, so that
  * their tiles follow each other. */
 START_TEST(pages_are_seen_by_some) {
@@ -160,22 +177,59 @@ START_TEST(pages_are_seen_by_some) {
         b->k = a->k, b->v = a->v;
         b->k_pages = a->k_pages, b->v_pages = a->v_pages;
         b->k_scales = a->k_scales, b->v_scales = a->v_scales;
-        size_t n;
-        float *both = drawn_compute(&drawn, engine, &n);
-        drawn_forget(&drawn);
-        for (int s = 0; s < 2; s++) {
-            sa_batch alone = drawn.batch;
-            alone.sequences = &drawn.seqs[s];
-            alone.n_sequences = 1;
-            must(sa_batch_forward(engine, &alone) == SA_OK, "%s", sa_last_reason());
-        }
-        float *wanted = drawn_outputs(&drawn, &n);
-        drawn_must_equal(both, wanted, n, "pages of both");
-        free(both);
-        free(wanted);
+        check_alone(&drawn, engine, "pages of both");
         drawn_free(&drawn);
         sa_engine_destroy(engine);
     }
+}
+END_TEST
+
+/* One of two sequences with the same keys has a bias, of 0, and is computed as floats. */
+START_TEST(the_same_keys_are_multiplied_otherwise) {
+    static const float zero = 0;
+    for (int i = 0; i < 2 * N_WAYS; i++) {
+        sa_engine *engine = engine_with(_i, 1);
+        if (!engine)
+            break;
+        struct drawn drawn = draw(i, i / 2, 1);
+        drawn.batch.bias_type = SA_F32;
+        drawn_add(&drawn, 100, 300, PACKED, 1);
+        drawn_add(&drawn, 100, 300, PACKED, 1);
+        sa_sequence *a = &drawn.seqs[0], *b = &drawn.seqs[1];
+        b->k = a->k, b->v = a->v;
+        b->k_scales = a->k_scales, b->v_scales = a->v_scales;
+        drawn.seqs[i % 2].bias = (sa_grid){&zero, 0, 0, 0};
+        check_alone(&drawn, engine, "keys of both");
+        drawn_free(&drawn);
+        sa_engine_destroy(engine);
+    }
+}
+END_TEST
+
+/* Pairs of the first head stand as words may, those of the second do not; a call between had only values to copy. */
+START_TEST(other_heads_stand_otherwise) {
+    enum { N = 130, KEYS = 300, D = 40, HEAD = KEYS * D + 1 };
+    sa_engine *engine = engine_with(_i, 1);
+    if (engine) {
+        struct drawn pairs = drawn_batch(1, 2, 2, D, 16), floats = drawn_batch(2, 2, 2, D, 16);
+        pairs.batch.q_type = pairs.batch.k_type = pairs.batch.v_type = floats.batch.v_type = SA_BF16;
+        sa_sequence *s = drawn_add(&pairs, N, KEYS, PACKED, 1);
+        uint16_t *k = drawn_map(&pairs, (2 * HEAD + 6) * sizeof *k); /* of a multiple of 16 bytes, wherever it ends */
+        for (int h = 0; h < 2; h++)
+            memcpy(k + h * HEAD, (const uint16_t *)s->k.data + h * KEYS * D, KEYS * D * sizeof *k);
+        s->k = (sa_tensor){k, D, HEAD};
+        drawn_add(&floats, N, KEYS, HEADS_FIRST, 1);
+        size_t n;
+        float *wanted = drawn_compute(&pairs, engine, &n), *other = drawn_compute(&floats, engine, &n);
+        float *got = drawn_compute(&pairs, engine, &n);
+        drawn_must_equal(got, wanted, n, "behind another call");
+        free(wanted);
+        free(other);
+        free(got);
+        drawn_free(&pairs);
+        drawn_free(&floats);
+    }
+    sa_engine_destroy(engine);
 }
 END_TEST
 
@@ -186,5 +240,7 @@ int main(void) {
     tcase_add_loop_test(tcase, more_blocks_than_there_is_room_for, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, keys_change_between_calls, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, pages_are_seen_by_some, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(tcase, the_same_keys_are_multiplied_otherwise, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(tcase, other_heads_stand_otherwise, ISA_FIRST, ISA_END);
     return run_suite(suite);
 }

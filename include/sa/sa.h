@@ -397,7 +397,8 @@ typedef struct sa_batch {
  * that sleeps, so no more threads work than the team has. At its end such a caller looks for the last item's end for at
  * most 30 us before it sleeps, not at all if the team is larger than the cores or the CPU quota. The threads of the
  * team never spin: an engine without a call uses no CPU. No memory is allocated once a call of the same dimensions,
- * number of sequences, concurrency and, where keys are split, no fewer parts has been made; with weights or key_mass of
+ * types, strides, number of sequences, concurrency and, where keys are split, no fewer parts has been made, with more
+ * than 64 rows of a kv head if this one has; with weights or key_mass of
  * no fewer rows, with k_documents or k_positions of no fewer keys.
  *
  * Edge values, on every instruction set: NaN or inf in k, v or their scales at a position that is not visible or beyond
@@ -424,12 +425,11 @@ typedef struct sa_batch {
  *
  * Pairs: SA_ISA_AVX512_BF16 and SA_ISA_AMX_BF16 multiply elements of q, k and v two by two and add the products to a
  * SA_F32 (the former one after the other, the latter those of every 32 dimensions or keys to each other first), in
- * sequences where all three are SA_BF16 and d_qk is even, there is no bias, and only causality, a window and sink keys
- * say what is seen: no mask, documents, tree, blocks, prefix, or positions where these count. Then weights are rounded
- * to bf16 where they meet v, not in row sums; products are scaled after they are added up, so that no part of the sum q
- * k may reach 2^127; and subnormal elements, weights and sums count as 0. That adds 2^-8 sum_j p[j] |v[j]| + n_k 2^-125
- * to the bound and 2^-125 |scale| sum_c (|q[c]| + |k[j][c]| + 1) to t[j]. Bits depend on nothing else than elsewhere,
- * but are those of the processor's instruction. max_isa = SA_ISA_AVX512, or SA_MAX_ISA=avx512, does without.
+ * sequences where all three are SA_BF16, d_qk is even and there is no bias, whatever says what is seen. Weights are
+ * rounded to bf16 where they meet v, not in row sums; products are scaled after they are added up, so that no part of
+ * the sum q k may reach 2^127; and subnormal elements, weights and sums count as 0. That adds 2^-8 sum_j p[j] |v[j]| +
+ * n_k 2^-125 to the bound and 2^-125 |scale| sum_c (|q[c]| + |k[j][c]| + 1) to t[j]. Bits depend on nothing else than
+ * elsewhere, but are those of the processor's instruction. max_isa = SA_ISA_AVX512, or SA_MAX_ISA=avx512, does without.
  *     With SA_F16_PAIRS, SA_ISA_AMX_BF16 does so where all three are SA_F16, too: each element is the sum of two bf16,
  * which is exact (also where it is subnormal), each weight that of two to 2^-16 of it, and products of the lesser parts
  * of weights and values are left out. That adds 2^-13 in place of 2^-8; an inf in a visible q, k or v counts as NaN.
@@ -437,7 +437,8 @@ typedef struct sa_batch {
  * ignore the flag.
  *
  * Whole numbers: SA_ISA_AMX_BF16 multiplies int8 elements of k and v as they are, where both are SA_I8, d_qk is 16 to
- * 256 and there is nothing that would rule out pairs. Elements of q become whole numbers of 23 bits, in units that suit
+ * 256, there is no bias, and only causality, a window and sink keys say what is seen: no mask, documents, tree, blocks,
+ * prefix, or positions where these count. Elements of q become whole numbers of 23 bits, in units that suit
  * the largest of the row; weights times the scales of their values such of 30 bits, in units that suit the largest of
  * the row in a block of 256 keys; sums of products are exact. That adds 3 u |scale| max_c |q[c]| sum_c |k[j][c]| +
  * 2^-127 sum_c |k[j][c]| to t[j], and 2^-30 sum_b max_j (p[j] |scale of v[j]|) sum_j |int8 of v[j]|, over blocks b and
@@ -610,14 +611,15 @@ typedef struct sa_batch_info {
     double flops;            /* 2 n_pairs (d_qk + d_v) */
     int64_t n_items;         /* work items */
     int64_t n_splits;        /* items that have a part of a tile's keys, others the rest; 0: no key range is split */
-    int64_t workspace_bytes; /* scratch memory of the call: threads x bytes a thread, independent of n_k and, but for
-                                more than 64 rows of a kv head or fewer, of n_q (up to 2 MiB of them, touched when used,
-                                for values that are multiplied in pairs by AMX, and where there are more rows up to 8
-                                for copies of k and v that cannot be used where they stand: of other types than f32, in
-                                pages, or of tokens a multiple of 1024 bytes apart), and
-                                what the parts leave for each other: tens of them a thread, however long the keys; 8
-                                bytes a row of the sequences whose weights or key_mass are wanted; and 8 for every 256
-                                keys of those with k_documents, and with k_positions */
+    int64_t workspace_bytes; /* scratch memory of the call: threads x bytes a thread, which do not depend on n_k, and on
+                                n_q only in whether some sequence has more than 64 rows a kv head. Up to 2 MiB of them,
+                                touched when used, are for values that are multiplied in pairs by AMX; where there are
+                                more than 64 rows up to 8 for copies of k and v that cannot be used where they stand: of
+                                other types than f32, in pages of no multiple of 256 tokens, of tokens a multiple of
+                                1024 or 2048 bytes apart. Beside these what the parts leave for each other: tens of them
+                                a thread, however long the keys; 8 bytes a row of the sequences whose weights or
+                                key_mass are wanted; and 8 for every 256 keys of those with k_documents, and with
+                                k_positions */
     int64_t plan_bytes;      /* the list of work items: grows with the number of sequences, not with their lengths */
     int32_t n_threads;       /* threads that will work on it at most */
     int32_t in_caller;       /* 1: too small for the team, will run in the calling thread */

@@ -186,8 +186,12 @@ static bool is_fetched(const struct block *b) {
     return b->at < end && end <= b->at + SA_BLOCK_KEYS;
 }
 
-/* Its keys, as far as they fill squares. */
-static int whole_squares(const struct block *b) { return b->n_keys / SA_DOT_KEYS * SA_DOT_KEYS; }
+/* Its keys, as far as they fill squares, whatever is seen of them if they stand as they are. */
+static int whole_squares(const struct block *b) {
+    const int64_t left = b->tile->seq->n_k - b->at;
+    const int n_keys = b->view && b->view->gaps ? b->n_keys : left < SA_BLOCK_KEYS ? (int)left : SA_BLOCK_KEYS;
+    return n_keys / SA_DOT_KEYS * SA_DOT_KEYS;
+}
 
 /* The block's values, then the keys of the next one; from the last block on what comes after the tile. */
 static void open_ahead(const struct block *b) {
@@ -564,8 +568,23 @@ enum { LEAST_GROUPS = 3 };
 /* Are there all keys of these squares, and does nothing happen to scores? Maxima are those of unscaled scores there. */
 static bool fills_squares(const struct block *b) {
     const struct sa_tile *t = b->tile;
-    return t->dots && t->dots->block && t->n_groups >= LEAST_GROUPS && b->n_passes == 1 && !b->view &&
-           !sa_has_terms(t) && t->problem->factor > 0.0f && b->seen_begin < b->seen_end && squares_end(b) <= b->n_keys;
+    return t->dots && t->dots->block && t->n_groups >= LEAST_GROUPS && b->n_passes == 1 && !sa_has_terms(t) &&
+           t->problem->factor > 0.0f && b->seen_begin < b->seen_end && squares_end(b) <= b->n_keys;
+}
+
+/* The longest run of these strips. */
+static void find_run(unsigned strips, struct sa_seen *seen) {
+    seen->all_begin = SA_BLOCK_KEYS;
+    seen->all_end = 0;
+    for (int i = 0, n, longest = 0; i < SA_STRIPS; i += n + 1) {
+        for (n = 0; i + n < SA_STRIPS && strips >> (i + n) & 1; n++)
+            ;
+        if (n > longest) {
+            longest = n;
+            seen->all_begin = i * SA_SUM_KEYS;
+            seen->all_end = (i + n) * SA_SUM_KEYS;
+        }
+    }
 }
 
 /* False: some row does not see all of the squares. Groups that the tile does not have see nothing. */
@@ -576,9 +595,32 @@ static bool set_seen(const struct block *b, struct sa_seen seen[SA_TILE_GROUPS])
         const bool any = g < b->tile->n_groups && !is_empty(z);
         seen[g] = any ? (struct sa_seen){z->seen_begin, z->seen_end, z->full_begin, z->full_end}
                       : (struct sa_seen){0, 0, SA_BLOCK_KEYS, 0};
-        all = all && any && z->full_begin <= squares_begin(b) && squares_end(b) <= z->full_end;
+        if (any && b->view)
+            find_run(b->view->all[g], &seen[g]);
+        all = all && any && seen[g].all_begin <= squares_begin(b) && squares_end(b) <= seen[g].all_end;
     }
     return all;
+}
+
+/* Values for them. False: some row does not see all, and they are not finite. */
+static bool find_values(const struct block *b, bool all, struct sa_turned *turned) {
+    const struct sa_tile *t = b->tile;
+    const int n = whole_squares(b);
+    if (b->view && b->view->gaps) {
+        const struct sa_rows rows = pairs_of(b);
+        *turned = (struct sa_turned){NULL, t->space->rows};
+        return all || t->products->finite(rows);
+    }
+    if (!all && !sa_turned_are_finite(t, b->at, n))
+        return false;
+    *turned = sa_turned_of(t, b->at, n, all ? SA_NOT_KNOWN : SA_FINITE);
+    return true;
+}
+
+static struct sa_rows keys_of_squares(const struct block *b) {
+    if (b->view && b->view->gaps)
+        return rows_of(b, &b->tile->k);
+    return sa_copied_rows_of(b->tile, &b->tile->k, b->at, squares_begin(b), squares_end(b));
 }
 
 /* False: not possible. */
@@ -586,30 +628,28 @@ static bool attend_squares(struct block *b, const struct sa_state *state) {
     const struct sa_tile *t = b->tile;
     const struct sa_workspace *space = t->space;
     struct sa_seen seen[SA_TILE_GROUPS];
-    if (!fills_squares(b))
+    struct sa_turned turned;
+    if (!fills_squares(b) || !find_values(b, set_seen(b, seen), &turned))
         return false;
-    const bool all = set_seen(b, seen);
-    if (!all && !sa_turned_are_finite(t, b->at, whole_squares(b)))
-        return false;
-    const struct sa_turned turned = sa_turned_of(t, b->at, whole_squares(b), all ? SA_NOT_KNOWN : SA_FINITE);
     for (int r = 0; r < SA_TILE_ROWS; r++)
         space->mb[r] = -INFINITY;
-    const struct sa_dots_block squares = {.qt = space->qt,
-                                          .k = sa_copied_rows_of(t, &t->k, b->at, squares_begin(b), squares_end(b)),
-                                          .turned = turned.values,
-                                          .v_rows = turned.rows,
-                                          .n_values = whole_squares(b),
-                                          .d_v = t->problem->d_v,
-                                          .scratch = space->near,
-                                          .first_key = (int)b->at,
-                                          .keys = {space->lo, space->hi, space->sink, NULL},
-                                          .seen = seen,
-                                          .s = space->s,
-                                          .mb = space->mb,
-                                          .alpha = space->alpha,
-                                          .state = *state,
-                                          .fresh = b->fresh,
-                                          .ahead = b->ahead};
+    const struct sa_dots_block squares = {
+        .qt = space->qt,
+        .k = keys_of_squares(b),
+        .turned = turned.values,
+        .v_rows = turned.rows,
+        .n_values = whole_squares(b),
+        .d_v = t->problem->d_v,
+        .scratch = space->near,
+        .first_key = name_of(b, 0),
+        .keys = {space->lo, space->hi, space->sink, b->view ? b->view->lanes[0][0] : NULL},
+        .seen = seen,
+        .s = space->s,
+        .mb = space->mb,
+        .alpha = space->alpha,
+        .state = *state,
+        .fresh = b->fresh,
+        .ahead = b->ahead};
     t->dots->block(&squares);
     return true;
 }

@@ -86,8 +86,11 @@ INLINE void score_odd(const struct score_job *job, const float *key, ptrdiff_t s
 
 /* Keys j .. j + 15 of the group of `lane`, of which some rows do not see some: those are hidden. */
 static void hide(const struct sa_dots_block *b, int lane, int j, float *s) {
+    struct sa_lane_keys keys = b->keys;
+    if (keys.bits)
+        keys.bits += lane * (SA_BLOCK_KEYS / 32);
     for (int i = 0; i < SIDE; i++, s += SIDE)
-        v_store(s, v_select(visible(b->keys, lane, b->first_key + j + i), v_load(s), v_set1(-INFINITY)));
+        v_store(s, v_select(visible(keys, lane, b->first_key + j + i), v_load(s), v_set1(-INFINITY)));
 }
 
 INLINE void take_largest(const struct half *half, int j) {

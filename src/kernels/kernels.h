@@ -215,7 +215,7 @@ struct sa_dots_block {
     int n_values, d_v;
     void *scratch;              /* of sa_turned_bytes(32, 2), where k may stand: it is done with when v is turned */
     int first_key;              /* what key 0 of the block is called in `keys` */
-    struct sa_lane_keys keys;   /* without bits */
+    struct sa_lane_keys keys;   /* its bits, if any, are those of all groups, one group behind the other */
     const struct sa_seen *seen; /* [SA_TILE_GROUPS] */
     float *s, *mb, *alpha;      /* scratch: as of scores(), weights() and values() */
     struct sa_state state;

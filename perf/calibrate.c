@@ -330,7 +330,7 @@ static void print_table(const struct subject *subjects, const struct options *o,
 static bool tell(const struct subject *subjects, const struct options *o, int isa) {
     double new[N_COLUMNS] = {0};
     fit(subjects, o->n_fitted, new);
-    if (!(new[SA_COST_PRODUCT] + new[SA_COST_STREAM] > 0))
+    if (subjects[0].way == SA_AS_FLOATS && !(new[SA_COST_PRODUCT] + new[SA_COST_STREAM] > 0))
         return fprintf(stderr, "calibrate: these shapes do not tell what a multiply-add takes\n"), false;
     print_row(new, subjects[0].way, isa);
     print_shares(subjects, o->n_fitted, new);

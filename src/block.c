@@ -165,8 +165,8 @@ static struct sa_rows rows_of(const struct block *b, const struct sa_cache *cach
 /* Values for the tile's dots. */
 static struct sa_rows pairs_of(const struct block *b) {
     const struct sa_tile *t = b->tile;
-    if (b->view && b->view->gaps)
-        return sa_strip_pairs_of(t->dots, t->space, &t->v, b->at, b->view->strip, b->n_keys);
+    if (b->view)
+        return sa_pairs_of_view(t->dots, t->space, &t->v, b->at, b->view);
     return sa_pairs_of(t->dots, t->space, &t->v, b->at, b->seen_begin, b->seen_end);
 }
 
@@ -602,19 +602,22 @@ static bool set_seen(const struct block *b, struct sa_seen seen[SA_TILE_GROUPS])
     return all;
 }
 
-/* Values for them. False: some row does not see all, and they are not finite. */
-static bool find_values(const struct block *b, bool all, struct sa_turned *turned) {
+/* Values for them: kept ones, or of a view those that some row sees. False: some row does not see all, and they are not
+ * finite. */
+static bool find_values(const struct block *b, bool all, struct sa_turned *turned, int *n_values) {
     const struct sa_tile *t = b->tile;
-    const int n = whole_squares(b);
-    if (b->view && b->view->gaps) {
-        const struct sa_rows rows = pairs_of(b);
-        *turned = (struct sa_turned){NULL, t->space->rows};
-        return all || t->products->finite(rows);
+    const bool gaps = b->view && b->view->gaps;
+    *n_values = whole_squares(b);
+    if (!gaps && (all || sa_turned_are_finite(t, b->at, *n_values))) {
+        *turned = sa_turned_of(t, b->at, *n_values, all ? SA_NOT_KNOWN : SA_FINITE);
+        return true;
     }
-    if (!all && !sa_turned_are_finite(t, b->at, n))
+    if (!b->view)
         return false;
-    *turned = sa_turned_of(t, b->at, n, all ? SA_NOT_KNOWN : SA_FINITE);
-    return true;
+    const struct sa_rows rows = pairs_of(b);
+    *turned = (struct sa_turned){NULL, t->space->rows};
+    *n_values = b->n_keys / SA_DOT_KEYS * SA_DOT_KEYS;
+    return all || t->products->finite(rows);
 }
 
 static struct sa_rows keys_of_squares(const struct block *b) {
@@ -629,7 +632,8 @@ static bool attend_squares(struct block *b, const struct sa_state *state) {
     const struct sa_workspace *space = t->space;
     struct sa_seen seen[SA_TILE_GROUPS];
     struct sa_turned turned;
-    if (!fills_squares(b) || !find_values(b, set_seen(b, seen), &turned))
+    int n_values;
+    if (!fills_squares(b) || !find_values(b, set_seen(b, seen), &turned, &n_values))
         return false;
     for (int r = 0; r < SA_TILE_ROWS; r++)
         space->mb[r] = -INFINITY;
@@ -638,7 +642,7 @@ static bool attend_squares(struct block *b, const struct sa_state *state) {
         .k = keys_of_squares(b),
         .turned = turned.values,
         .v_rows = turned.rows,
-        .n_values = whole_squares(b),
+        .n_values = n_values,
         .d_v = t->problem->d_v,
         .scratch = space->near,
         .first_key = name_of(b, 0),

@@ -5,6 +5,7 @@
 
 #include <sa/sa.h>
 
+#include "view.h"
 #include "workspace.h"
 
 struct sa_stored sa_stored_of(const struct sa_cache *cache, int64_t begin, int64_t end) {
@@ -140,14 +141,22 @@ struct sa_rows sa_pairs_of(const struct sa_dots *dots, struct sa_workspace *spac
     return pairs_of_list(dots, space, first, n, cache->d);
 }
 
-struct sa_rows sa_strip_pairs_of(const struct sa_dots *dots, struct sa_workspace *space, const struct sa_cache *cache,
-                                 int64_t at, const uint8_t *strip, int n) {
-    for (int j = 0; j < n; j += SA_SUM_KEYS, strip++) {
-        const int64_t begin = at + *strip * SA_SUM_KEYS, end = begin + (n - j < SA_SUM_KEYS ? n - j : SA_SUM_KEYS);
-        sa_point_rows(cache, begin, end, space->rows + j);
+/* Of a view: what is hidden from all may be anything, and would be looked for in every way. */
+static void point_seen(const struct sa_cache *cache, int64_t at, const struct sa_view *view, const char **row) {
+    for (int i = 0, n = view->n_keys; i < view->n_strips; i++, n -= SA_SUM_KEYS) {
+        const int64_t begin = at + view->strip[i] * SA_SUM_KEYS, end = begin + (n < SA_SUM_KEYS ? n : SA_SUM_KEYS);
+        sa_point_rows(cache, begin, end, row + i * SA_SUM_KEYS);
     }
-    space->rows[n] = sa_zero_row(); /* beside the last one of an odd number */
-    return pairs_of_list(dots, space, 0, (n + 1) / 2, cache->d);
+    for (int j = 0; j < view->n_keys; j++)
+        if (!(view->any.words[j / 64] >> j % 64 & 1))
+            row[j] = sa_zero_row();
+    row[view->n_keys] = sa_zero_row(); /* beside the last one of an odd number */
+}
+
+struct sa_rows sa_pairs_of_view(const struct sa_dots *dots, struct sa_workspace *space, const struct sa_cache *cache,
+                                int64_t at, const struct sa_view *view) {
+    point_seen(cache, at, view, space->rows);
+    return pairs_of_list(dots, space, 0, (view->n_keys + 1) / 2, cache->d);
 }
 
 struct sa_rows sa_keys_of_bytes(const struct sa_kernels *kernels, struct sa_workspace *space,

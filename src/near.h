@@ -10,6 +10,7 @@
 #include "problem.h"
 
 struct sa_workspace;
+struct sa_view;
 
 /* As many of the tokens begin .. end - 1, at least one, as stand a stride apart in memory. */
 struct sa_stored sa_stored_of(const struct sa_cache *cache, int64_t begin, int64_t end);
@@ -58,9 +59,9 @@ void sa_turn_bytes(const struct sa_kernels *kernels, const struct sa_cache *cach
 struct sa_rows sa_strip_rows_of(const struct sa_kernels *kernels, struct sa_workspace *space,
                                 const struct sa_cache *cache, int64_t at, const uint8_t *strip, int n);
 
-/* The same of both: pairs of strips of bf16, n tokens in all. */
-struct sa_rows sa_strip_pairs_of(const struct sa_dots *dots, struct sa_workspace *space, const struct sa_cache *cache,
-                                 int64_t at, const uint8_t *strip, int n);
+/* Pairs of the keys of a view, those that are kept, as sa_pairs_of() has them: 0 where no row sees the key. */
+struct sa_rows sa_pairs_of_view(const struct sa_dots *dots, struct sa_workspace *space, const struct sa_cache *cache,
+                                int64_t at, const struct sa_view *view);
 
 /* Somewhere harmless: a row of zeros of any type. */
 const char *sa_zero_row(void);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "view.h"
 
+#include <string.h>
+
 enum { STRIPS_A_WORD = 64 / SA_SUM_KEYS };
 
 static uint16_t strip_of(const struct sa_key_set *set, int i) {
@@ -44,8 +46,8 @@ static unsigned in_pairs(unsigned strips) { return strips | (strips & 0x5555) <<
 bool sa_view_open(struct sa_view *view, const struct sa_viewer *viewer, int64_t at, int n_keys, struct sa_gaps gaps) {
     if (!sa_viewer_may_see(viewer, at, at + n_keys) || !sa_viewer_look(viewer, at, n_keys, view->seen))
         return false;
-    const struct sa_key_set any = seen_by_any(view->seen, viewer->n_rows);
-    const unsigned seen = strips_with_any(&any), there = (1u << (n_keys + SA_SUM_KEYS - 1) / SA_SUM_KEYS) - 1,
+    view->any = seen_by_any(view->seen, viewer->n_rows);
+    const unsigned seen = strips_with_any(&view->any), there = (1u << (n_keys + SA_SUM_KEYS - 1) / SA_SUM_KEYS) - 1,
                    strips = gaps.by_pairs ? in_pairs(seen) & there : seen;
     const int last = 31 - __builtin_clz(strips), first = __builtin_ctz(strips);
     view->gaps = last + 1 - first - __builtin_popcount(strips) >= gaps.least;
@@ -54,6 +56,8 @@ bool sa_view_open(struct sa_view *view, const struct sa_viewer *viewer, int64_t 
     view->n_keys = end - (last + 1 - view->n_strips) * SA_SUM_KEYS;
     for (int r = 0; r < viewer->n_rows && view->gaps; r++)
         pack(view, &view->seen[r]);
+    if (view->gaps)
+        pack(view, &view->any);
     return true;
 }
 
@@ -94,6 +98,8 @@ void sa_view_group(struct sa_view *view, int n_rows) {
             spread_row(&view->seen[group * SA_GROUP_ROWS + lane], view->lanes[group], lane);
         sum_up(view, group);
     }
+    for (int group = (n_rows + SA_GROUP_ROWS - 1) / SA_GROUP_ROWS; group < SA_TILE_GROUPS; group++)
+        memset(view->lanes[group], 0, sizeof view->lanes[group]);
 }
 
 bool sa_view_is_full(const struct sa_view *view, int n_rows) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A block as the rows of a tile see it, where sight.h has looked: strips of 16 keys. Those that no row sees may be left
  * out, the others then follow each other: row sums are formed strip by strip, in which such a strip counts 0, so that
- * no bit changes. Pure. */
+ * no bit changes; for sums of values see struct sa_gaps. Pure. */
 #ifndef SA_VIEW_H
 #define SA_VIEW_H
 
@@ -11,7 +11,7 @@ enum { SA_STRIPS = SA_BLOCK_KEYS / SA_SUM_KEYS, SA_LANE_WORDS = SA_BLOCK_KEYS / 
 
 /* Keys are those that are kept: key 16 i is key 16 strip[i] of the block. */
 struct sa_view {
-    struct sa_key_set seen[SA_TILE_ROWS];
+    struct sa_key_set seen[SA_TILE_ROWS], any;                                 /* by each row, by any row */
     _Alignas(64) uint32_t lanes[SA_TILE_GROUPS][SA_LANE_WORDS][SA_GROUP_ROWS]; /* the same, as sa_lane_keys has it */
     uint16_t some[SA_TILE_GROUPS], all[SA_TILE_GROUPS]; /* strips of which some row of a group sees some key, or every
                                                            row every key */
@@ -36,7 +36,8 @@ bool sa_view_is_full(const struct sa_view *view, int n_rows);
 /* Of the strips from i on, those that follow each other in the block. */
 int sa_view_run(const struct sa_view *view, int i);
 
-/* For whole groups of rows: lanes, some, all. Lanes without a row are as the last one. */
+/* For whole groups of rows: lanes, some, all. Lanes without a row are as the last one, groups without any see nothing.
+ */
 void sa_view_group(struct sa_view *view, int n_rows);
 
 /* The keys that a group sees, at the edges of strips. */

@@ -278,10 +278,10 @@ EMULATED void emulated_tile_store(int tile, void *to, ptrdiff_t stride) {
 }
 
 EMULATED __m512 emulated_add_products(__m512 sum, emulated_ints a, emulated_ints b) {
-    return emulated_flushed(simde_mm512_fmadd_ps(emulated_flushed((__m512)a), emulated_flushed((__m512)b), sum));
+    return simde_mm512_fmadd_ps((__m512)a, (__m512)b, sum);
 }
 
-static __attribute__((noinline, unused)) void emulated_tile_dpbf16ps(int sum, int left, int right) {
+static __attribute__((noinline, unused)) void emulated_tile_add_dots(int sum, int left, int right) {
     for (int m = 0; m < emulated_tile_rows(sum); m++) {
         __m512 first = simde_mm512_setzero_ps(), second = first, *row = (__m512 *)emulated_tiles.word[sum][m];
         for (int k = 0; k < emulated_tile_bytes(left) / 4; k++) {
@@ -290,9 +290,17 @@ static __attribute__((noinline, unused)) void emulated_tile_dpbf16ps(int sum, in
             first = emulated_add_products(first, a << 16, b << 16);
             second = emulated_add_products(second, a & (int32_t)0xffff0000, b & (int32_t)0xffff0000);
         }
-        const __m512 both = emulated_flushed(simde_mm512_add_ps(first, second));
-        *row = emulated_flushed(simde_mm512_add_ps(emulated_flushed(*row), both));
+        const __m512 both = simde_mm512_add_ps(first, second);
+        *row = simde_mm512_add_ps(*row, both);
     }
+}
+
+/* Under the mode that rounds as the instruction does; arithmetic could move across what sets it. */
+static __attribute__((noinline, unused)) void emulated_tile_dpbf16ps(int sum, int left, int right) {
+    const unsigned mode = _mm_getcsr();
+    _mm_setcsr(mode | 0x8040); /* flush to zero, denormals are zero */
+    emulated_tile_add_dots(sum, left, right);
+    _mm_setcsr(mode);
 }
 
 EMULATED __m512i emulated_maskz_loadu_epi8(uint64_t bytes, const void *from) {

@@ -250,11 +250,7 @@ static bool in_chunks(struct trial *t) {
 static bool check_merged_row(struct trial *t, const sa_batch *b, int64_t r, const struct kinds_merged *merged) {
     double values[2 * 576];
     struct reference_row row = {.o = values, .bound = values + 576, .pairs = t->engines->last >= SA_ISA_AVX512_BF16};
-    /* A part may be multiplied in pairs where the whole is not. */
-    const double of_pairs = t->engines->last >= SA_ISA_AVX512_BF16 && b->k_type == SA_BF16 ? 0x1p-7
-                            : b->k_type == SA_F16 && b->flags & SA_F16_PAIRS               ? 0x1p-12
-                                                                                           : 0;
-    const double of_merge = ((double)merged->lse_size + 2) * 0x1p-22 + of_pairs;
+    const double of_merge = ((double)merged->lse_size + 2) * 0x1p-22;
     must(reference_row(b, 0, r / b->n_query_heads, (int)(r % b->n_query_heads), &row), "no memory");
     for (int c = 0; c < b->d_v; c++) {
         const double o = (double)merged->o[r * b->d_v + c];

@@ -461,13 +461,9 @@ static bool amx_finite(struct sa_rows rows) {
  * As the instruction works, by multiply-adds. Blocks with NaN or inf at the edge of what is seen come here.
  */
 
-static vf flushed(vf a) {
-    const __m512i bits = _mm512_castps_si512(a), size = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff));
-    const vf zero = _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32((int)0x80000000)));
-    return v_select(v_less_i(size, v_set1_i(0x00800000)), zero, a);
-}
-
-static void add_term(vf *sum, vf a, vf b) { *sum = flushed(v_fma(flushed(a), flushed(b), *sum)); }
+/* The instruction takes subnormal elements and sums for 0, and what it rounds to is one before it has been rounded to
+ * be one: as with flush-to-zero and denormals-are-zero. */
+enum { FLUSHES = 0x8040 };
 
 static float word_of(const char *const row[2], int c) {
     uint16_t half[2];
@@ -489,28 +485,39 @@ static vf sum_masked(const float *p, struct sa_rows v, int c, int lane, int j, i
                                       v_set1(word_of(sa_list_of(v) + 2 * j, c)));
         _Alignas(64) parted pairs;
         put_words(words, pairs, 0);
-        add_term(&first, v_of_first(weights), v_of_first(v_load(pairs[of_value][0])));
-        add_term(&second, v_of_second(weights), v_of_second(v_load(pairs[of_value][0])));
+        first = v_fma(v_of_first(weights), v_of_first(v_load(pairs[of_value][0])), first);
+        second = v_fma(v_of_second(weights), v_of_second(v_load(pairs[of_value][0])), second);
     }
-    return flushed(first + second);
+    return first + second;
+}
+
+/* Of all squares. Not inlined: compilers move arithmetic across what sets its mode. */
+static __attribute__((noinline)) void add_masked(const float *p, struct sa_rows v, int c, int lane, int first_key,
+                                                 struct sa_lane_keys keys, float *to) {
+    const int beside = first_key / 2 % SIDE; /* pairs of the first square that others have */
+    vf sum = v_set1(0.0f);
+    p -= first_key % SA_BLOCK_KEYS / 2 * W; /* those of the block's first key */
+    for (int j = 0, end; j < v.n; j = end) {
+        end = j + SIDE - (beside + j) % SIDE;
+        end = end < v.n ? end : v.n;
+#define ADD(of_value, of_weight) sum = sum + sum_masked(p, v, c, lane, j, end, first_key, keys, of_value, of_weight);
+        EACH_VALUE_PRODUCT(ADD)
+#undef ADD
+    }
+    v_store(to, sum);
 }
 
 static void amx_values_masked(const float *p, int g, struct sa_rows v, int first_key, struct sa_lane_keys keys,
                               const float *alpha, float *o) {
-    const int lane = g * SIDE, beside = first_key / 2 % SIDE; /* pairs of the first square that others have */
-    p -= first_key % SA_BLOCK_KEYS / 2 * W;                   /* those of the block's first key */
+    const int lane = g * SIDE;
+    const unsigned mode = _mm_getcsr();
     for (int c = 0; c < v.d; c++) {
-        vf sum = v_set1(0.0f);
-        for (int j = 0, end; j < v.n; j = end) {
-            end = j + SIDE - (beside + j) % SIDE;
-            end = end < v.n ? end : v.n;
-#define ADD(of_value, of_weight)                                                                                       \
-    sum = flushed(sum + sum_masked(p, v, c, lane, j, end, first_key, keys, of_value, of_weight));
-            EACH_VALUE_PRODUCT(ADD)
-#undef ADD
-        }
+        _Alignas(64) float sum[SIDE];
         float *at = o + c * W + lane;
-        v_store(at, v_fma(v_load(at), v_load(alpha + lane), sum));
+        _mm_setcsr(mode | FLUSHES);
+        add_masked(p, v, c, lane, first_key, keys, sum);
+        _mm_setcsr(mode);
+        v_store(at, v_fma(v_load(at), v_load(alpha + lane), v_load(sum)));
     }
 }
 

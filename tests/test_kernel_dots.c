@@ -505,41 +505,6 @@ START_TEST(values_that_some_rows_do_not_see) {
 }
 END_TEST
 
-/* Sums near 2^-126: what is subnormal before it is rounded counts as 0, in whatever way they are formed. */
-START_TEST(sums_near_the_least_normal_number) {
-    const struct sa_kernels *kernels = kernels_with_dots(_i);
-    enter(kernels);
-    struct dice dice = {9};
-    enum { N = 2 * SA_DOT_KEYS / 2, D = 16 };
-    static float v[N * D], p[MAX_KEYS * W];
-    static _Alignas(64) int32_t lo[W], hi[W], sink[W];
-    struct values values = values_map();
-    for (int r = 0; r < W; r++)
-        hi[r] = 2 * N, alpha[r] = 1.0f;
-    for (int round = 0; kernels && parts == 1 && round < 400; round++) {
-        const struct sa_stairs all = {{0}, {N, N, N, N}};
-        for (int i = 0; i < N * D; i++)
-            v[i] = pair_of((uint16_t)(roll(&dice) % 2 << 15 | 0x80 | roll(&dice) % 0x100), 0);
-        for (int i = 0; i < N * W; i++)
-            p[i] = pair_of((uint16_t)(roll_one_in(&dice, 3) ? 0x3f80 : (127 - 20 - roll(&dice) % 8) << 7), 0);
-        const struct sa_rows rows = values_of(&values, (struct sa_rows){v, D, N, D, NULL});
-        static _Alignas(64) float wanted[D * W];
-        struct sa_ahead ahead;
-        sa_ahead_open(&ahead);
-        memset(wanted, 0, sizeof wanted);
-        memset(o, 0, sizeof o);
-        memcpy(s, p, sizeof s);
-        dots->pairs.values(s, 0, SA_TILE_GROUPS, &all, rows, alpha, wanted, &ahead);
-        for (int g = 0; g < SA_TILE_GROUPS; g++)
-            dots->pairs.values_masked(s, g, rows, 0, (struct sa_lane_keys){lo, hi, sink, NULL}, alpha, o);
-        for (int i = 0; i < D * W; i++)
-            must(same_float(o[i], wanted[i]), "round %d: %a, but %a", round, (double)o[i], (double)wanted[i]);
-    }
-    fenced_unmap(&values.memory);
-    leave(kernels);
-}
-END_TEST
-
 /* ---------------------------------------------------------------- a block at once */
 
 /* A block of which each row sees keys of a window and, before it, some of a sink: those of a group move on with the
@@ -818,7 +783,6 @@ int main(void) {
     tcase_add_loop_test(tcase, what_is_not_finite_is_found, 0, N_KINDS);
     tcase_add_loop_test(tcase, scores_and_values, 0, N_KINDS);
     tcase_add_loop_test(tcase, values_that_some_rows_do_not_see, 0, N_KINDS);
-    tcase_add_loop_test(tcase, sums_near_the_least_normal_number, 0, N_KINDS);
     tcase_add_loop_test(tcase, blocks_at_once, 0, N_KINDS);
     tcase_add_loop_test(tcase, few_rows, 0, N_KINDS);
     return run_suite(suite);

@@ -114,10 +114,6 @@ static void copy_int8(const struct sa_tile *t, const struct sa_copy *copy, int b
         memcpy((char *)copy->rows + (size_t)j * stride, row[j], (size_t)copy->cache.d);
 }
 
-static void turn_bytes(const struct sa_tile *t, const struct sa_copy *copy, int begin, int end) {
-    sa_turn_bytes(t->kernels, &copy->cache, copy->at, begin, end, t->space->rows, copy->rows);
-}
-
 /* What is not there yet of the rows begin .. end - 1. */
 static void fill(const struct sa_tile *t, struct sa_copy *copy, int begin, int end) {
     void (*const put)(const struct sa_tile *, const struct sa_copy *, int, int) = t->bytes ? copy_int8 : copy_floats;
@@ -127,10 +123,12 @@ static void fill(const struct sa_tile *t, struct sa_copy *copy, int begin, int e
         put(t, copy, copy->end, end);
 }
 
-/* 64 of them are turned together: anew, as few blocks grow from tile to tile, at a causal limit. */
+/* All of them anew if some are missing: 64 are turned together, and few blocks grow from tile to tile, at a causal
+ * limit. */
 static void fill_turned(const struct sa_tile *t, struct sa_copy *copy, int begin, int end) {
-    if (begin < copy->begin || end > copy->end)
-        turn_bytes(t, copy, begin < copy->begin ? begin : copy->begin, end > copy->end ? end : copy->end);
+    const int first = begin < copy->begin ? begin : copy->begin, last = end > copy->end ? end : copy->end;
+    if (first < copy->begin || last > copy->end)
+        sa_turn_bytes(t->kernels, &copy->cache, copy->at, first, last, t->space->rows, copy->rows);
 }
 
 static struct sa_rows rows_in_place(const struct sa_tile *t, const struct sa_cache *cache, int64_t at, int begin,

@@ -399,8 +399,8 @@ typedef struct sa_batch {
  * most 30 us before it sleeps, not at all if the team is larger than the cores or the CPU quota. The threads of the
  * team never spin: an engine without a call uses no CPU. No memory is allocated once a call of the same dimensions,
  * types, strides, number of sequences, concurrency and, where keys are split, no fewer parts has been made, with more
- * than 64 rows of a kv head if this one has; with weights or key_mass of
- * no fewer rows, with k_documents or k_positions of no fewer keys.
+ * than 64 rows of a kv head if this one has; with weights or key_mass of no fewer rows, with k_documents or k_positions
+ * of no fewer keys.
  *
  * Edge values, on every instruction set: NaN or inf in k, v or their scales at a position that is not visible or beyond
  * n_k never reaches an output bit; NaN in a visible q or k element gives NaN in that row, in a visible v element in

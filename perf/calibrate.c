@@ -155,11 +155,8 @@ static void add_terms(struct subject *s, const struct sa_problem *problem) {
 static void choose_way(struct subject *s, const struct sa_problem *problem, const struct sa_kernels *kernels) {
     const struct sa_cost_model *model = sa_cost_model_of(kernels->isa);
     const double *weights = sa_cost_weights(model, problem, problem->seqs);
-    const struct sa_dots *dots = sa_dots_of(kernels, problem, problem->seqs);
-    s->way = sa_bytes_of(kernels, problem, problem->seqs) ? SA_AS_BYTES
-             : !dots                                      ? SA_AS_FLOATS
-             : dots == kernels->dots                      ? SA_AS_BF16
-                                                          : SA_AS_F16;
+    const bool own = sa_dots_of(kernels, problem, problem->seqs) || sa_bytes_of(kernels, problem, problem->seqs);
+    s->way = own ? sa_cost_way_of(problem, problem->seqs) : SA_AS_FLOATS;
     if (s->way != SA_AS_FLOATS)
         s->row[SA_COST_WIDEN] = 0;
     s->seconds = s->row[CALL] * model->call_seconds;

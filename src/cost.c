@@ -33,7 +33,7 @@ const struct sa_cost_model *sa_cost_model_of(int isa) {
     return &models[isa >= SA_ISA_GENERIC && isa < SA_ISA_GENERIC + N_MODELS ? isa - SA_ISA_GENERIC : 0];
 }
 
-static enum sa_cost_way way_of(const struct sa_problem *problem, const struct sa_seq *seq) {
+enum sa_cost_way sa_cost_way_of(const struct sa_problem *problem, const struct sa_seq *seq) {
     if (sa_in_pairs(problem, seq, SA_BF16))
         return SA_AS_BF16;
     if (sa_in_pairs(problem, seq, SA_F16))
@@ -43,7 +43,7 @@ static enum sa_cost_way way_of(const struct sa_problem *problem, const struct sa
 
 const double *sa_cost_weights(const struct sa_cost_model *model, const struct sa_problem *problem,
                               const struct sa_seq *seq) {
-    const double *weights = model->weight[way_of(problem, seq)];
+    const double *weights = model->weight[sa_cost_way_of(problem, seq)];
     return weights[SA_COST_TILE] > 0 ? weights : model->weight[SA_AS_FLOATS];
 }
 

@@ -20,8 +20,7 @@ enum sa_cost_term {
     SA_COST_FAR,     /* the other keys x dimensions, beyond 2^20: more than stays near from tile to tile */
     SA_COST_WEIGHT,  /* keys x lanes: exponentials */
     SA_COST_STREAM,  /* keys x dimensions: k and v are gone through */
-    SA_COST_WIDEN,   /* as FETCH, of a k and a v that are no floats and become some: once, see copies.h;
-                      * of more than some thousand keys it is more often */
+    SA_COST_WIDEN,   /* as FETCH, of a k and a v that are no floats and become some, see copies.h */
     SA_COST_EDGE,    /* edge keys x lanes x dimensions */
     SA_COST_PRODUCT, /* the other keys x lanes x dimensions */
 
@@ -44,6 +43,9 @@ struct sa_cost_model {
 
 /* The model of a kernel (sa_isa); one that is not known gets the portable kernel's. */
 const struct sa_cost_model *sa_cost_model_of(int isa);
+
+/* The way of a sequence, if the kernels have it; otherwise it is multiplied as floats. */
+enum sa_cost_way sa_cost_way_of(const struct sa_problem *problem, const struct sa_seq *seq);
 
 /* The weights by which a sequence's tiles are counted. */
 const double *sa_cost_weights(const struct sa_cost_model *model, const struct sa_problem *problem,

@@ -51,25 +51,30 @@ static void compute_by_tiles(struct drawn *drawn, sa_engine *engine) {
     drawn->seqs[0] = whole;
 }
 
+/* Whole, it has the same bits. */
+static void check_tiles(struct drawn *drawn, sa_engine *engine, int i) {
+    const size_t bytes = o_bytes(drawn, drawn->seqs[0].n_q);
+    char *wanted = malloc(bytes);
+    drawn_forget(drawn);
+    compute_by_tiles(drawn, engine);
+    memcpy(wanted, drawn->seqs[0].o.data, bytes);
+    drawn_forget(drawn);
+    must(sa_batch_forward(engine, &drawn->batch) == SA_OK, "%s", sa_last_reason());
+    must(memcmp(wanted, drawn->seqs[0].o.data, bytes) == 0, "case %d", i);
+    free(wanted);
+}
+
 /* Windows, causality, sinks; of some shapes fewer blocks than there are find room. */
 START_TEST(tiles_alone_have_the_same_bits) {
     sa_engine *engine = engine_with(_i, 2);
     for (int i = 0; engine && i < isa_cases(_i, 3 * N_WAYS); i++) {
         struct dice dice = {(uint64_t)(100 + i)};
         struct drawn drawn = draw(i, i % N_WAYS, ways[i % N_WAYS].heads);
-        sa_sequence *s = drawn_add(&drawn, roll_between(&dice, 65, 400), roll_between(&dice, 200, 1500), PACKED, 1);
+        drawn_add(&drawn, roll_between(&dice, 65, 400), roll_between(&dice, 200, 1500), PACKED, 1);
         drawn_rules(&drawn);
-        const int64_t n_q = s->n_q;
         if (i % 3 == 0)
             drawn_page(&drawn, 0, 1, paging_of(&dice, i % 2 ? 16 : 7));
-        drawn_forget(&drawn);
-        compute_by_tiles(&drawn, engine);
-        char *wanted = malloc(o_bytes(&drawn, n_q));
-        memcpy(wanted, s->o.data, o_bytes(&drawn, n_q));
-        drawn_forget(&drawn);
-        must(sa_batch_forward(engine, &drawn.batch) == SA_OK, "%s", sa_last_reason());
-        must(memcmp(wanted, s->o.data, o_bytes(&drawn, n_q)) == 0, "case %d", i);
-        free(wanted);
+        check_tiles(&drawn, engine, i);
         drawn_free(&drawn);
     }
     sa_engine_destroy(engine);
@@ -88,14 +93,7 @@ START_TEST(more_blocks_than_there_is_room_for) {
         sa_sequence *s = drawn_add(&drawn, 140, 2100 - 77 * i, PACKED, 1);
         s->q_offset = s->n_k - s->n_q - 30 * i;
         s->flags |= SA_SEQ_Q_OFFSET;
-        drawn_forget(&drawn);
-        compute_by_tiles(&drawn, engine);
-        char *wanted = malloc(o_bytes(&drawn, s->n_q));
-        memcpy(wanted, s->o.data, o_bytes(&drawn, s->n_q));
-        drawn_forget(&drawn);
-        must(sa_batch_forward(engine, &drawn.batch) == SA_OK, "%s", sa_last_reason());
-        must(memcmp(wanted, s->o.data, o_bytes(&drawn, s->n_q)) == 0, "case %d", i);
-        free(wanted);
+        check_tiles(&drawn, engine, i);
         drawn_free(&drawn);
     }
     sa_engine_destroy(engine);
@@ -136,6 +134,12 @@ START_TEST(keys_change_between_calls) {
 }
 END_TEST
 
+static void share_keys(const sa_sequence *from, sa_sequence *to) {
+    to->k = from->k, to->v = from->v;
+    to->k_pages = from->k_pages, to->v_pages = from->v_pages;
+    to->k_scales = from->k_scales, to->v_scales = from->v_scales;
+}
+
 /* Two sequences together and each alone: the same bits. */
 static void check_alone(struct drawn *drawn, sa_engine *engine, const char *what) {
     size_t n;
@@ -173,10 +177,7 @@ START_TEST(pages_are_seen_by_some) {
         struct paging how = paging_of(&dice, 16);
         how.per_head = false;
         drawn_page(&drawn, 0, 2, how);
-        sa_sequence *a = &drawn.seqs[0], *b = &drawn.seqs[1];
-        b->k = a->k, b->v = a->v;
-        b->k_pages = a->k_pages, b->v_pages = a->v_pages;
-        b->k_scales = a->k_scales, b->v_scales = a->v_scales;
+        share_keys(&drawn.seqs[0], &drawn.seqs[1]);
         check_alone(&drawn, engine, "pages of both");
         drawn_free(&drawn);
         sa_engine_destroy(engine);
@@ -195,9 +196,7 @@ START_TEST(the_same_keys_are_multiplied_otherwise) {
         drawn.batch.bias_type = SA_F32;
         drawn_add(&drawn, 100, 300, PACKED, 1);
         drawn_add(&drawn, 100, 300, PACKED, 1);
-        sa_sequence *a = &drawn.seqs[0], *b = &drawn.seqs[1];
-        b->k = a->k, b->v = a->v;
-        b->k_scales = a->k_scales, b->v_scales = a->v_scales;
+        share_keys(&drawn.seqs[0], &drawn.seqs[1]);
         drawn.seqs[i % 2].bias = (sa_grid){&zero, 0, 0, 0};
         check_alone(&drawn, engine, "keys of both");
         drawn_free(&drawn);

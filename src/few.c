@@ -480,8 +480,8 @@ static void weigh(const struct side *side) {
     for (int i = 0; i < side->n; i++) {
         const struct block *b = &side->blocks[i];
         const struct sa_tile *t = b->tile;
-        t->kernels->few_weights(t->n_rows, rounded_up(b->end) - b->begin, s_of(b, 0) + b->begin, b->state->m,
-                                b->state->l, alpha_of(b));
+        (t->dots ? t->dots->few_weights : t->kernels->few_weights)(
+            t->n_rows, rounded_up(b->end) - b->begin, s_of(b, 0) + b->begin, b->state->m, b->state->l, alpha_of(b));
         if (t->v.scales)
             scale(b, &t->v);
         if (t->dots)

@@ -6,8 +6,9 @@
  * 2nd ed., section 3.1), p[j] the exact weights and z[j] = |scale| sum_c |q[c] k[j][c]|:
  *
  *     score     q is scaled and rounded (2 u), the chain over d adds d u z[j]; subtracting the maximum u |s[j] - m|,
- *               also in steps, since the maxima a weight is rescaled by only grow; exp2 1.88 u. Rounded up, a weight
- *               is off by the factor 1 + t[j], t[j] = u ((d + 4) z[j] + |s[j] - m| + 6)
+ *               also in steps, since the maxima a weight is rescaled by only grow; exp2 1.88 u, or 3.07 u where pairs
+ *               are multiplied. Rounded up, a weight is off by the factor 1 + t[j], t[j] = u ((d + 4) z[j] + |s[j] - m|
+ *               + 6)
  *     o         a chain of at most 256 keys, 3 rescalings in the chunk of (exp2 and fma) 3 u each, and on each level
  *               of the tree 7 of 4 u: (min(n, 256) + 9 + 28 L) u sum p |v|
  *     l         4 levels of a tree, a chain of 16, the same rescalings: (20 + 9 + 28 L) u, which moves all of o

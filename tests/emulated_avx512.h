@@ -15,6 +15,7 @@
 #error "the real instructions would be used"
 #endif
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -42,6 +43,40 @@ EMULATED __m512 emulated_reduce_eighths(__m512 a) {
     return simde_mm512_sub_ps(a, simde_mm512_sub_ps(simde_mm512_add_ps(a, magic), magic));
 }
 
+/* What a number has above the next 32nd below, rounded down; nothing of infinities. In doubles, since subnormal floats
+ * may count as 0: a sum, and what that has lost. */
+EMULATED float emulated_above_32nd(float x) {
+    const double c = -floor(32.0 * (double)x) / 32, sum = c + (double)x, lost = (double)x - (sum - c);
+    const float near = sum == 0 ? -0.0f : (float)sum;
+    return (double)near > sum || ((double)near == sum && lost < 0) ? nextafterf(near, -INFINITY) : near;
+}
+
+static __attribute__((noinline, unused)) __m512 emulated_reduce_32nds(__m512 a) {
+    emulated_floats x = (emulated_floats)a;
+    for (int i = 0; i < 16; i++)
+        x[i] = x[i] != x[i] ? x[i] : !(fabsf(x[i]) < 0x1p18f) ? 0.0f : emulated_above_32nd(x[i]);
+    return (__m512)x;
+}
+
+static __attribute__((noinline, unused)) __m512 emulated_scalef(__m512 a, __m512 b) {
+    emulated_floats x = (emulated_floats)a, power = (emulated_floats)b;
+    for (int i = 0; i < 16; i++) {
+        const double n = power[i] < -1000 ? -1000 : power[i] > 1000 ? 1000 : floor((double)power[i]);
+        x[i] = power[i] != power[i] ? power[i] : (float)ldexp((double)x[i], (int)n);
+    }
+    return (__m512)x;
+}
+
+/* Volatile, so that the sum is formed in its mode. */
+static __attribute__((noinline, unused)) __m512 emulated_add_down(__m512 a, __m512 b) {
+    const unsigned mode = _mm_getcsr();
+    volatile emulated_floats x = (emulated_floats)a, y = (emulated_floats)b, sum;
+    _mm_setcsr((mode & ~(unsigned)_MM_ROUND_MASK) | _MM_ROUND_DOWN);
+    sum = x + y;
+    _mm_setcsr(mode);
+    return (__m512)sum;
+}
+
 EMULATED __mmask16 emulated_cmplt_epi32(__m512i a, __m512i b) {
     return emulated_mask((emulated_ints)a < (emulated_ints)b);
 }
@@ -56,16 +91,23 @@ EMULATED __mmask16 emulated_cmpneq_epi32(__m512i a, __m512i b) {
 
 #undef _mm512_mask3_fmadd_ps
 #undef _mm512_reduce_ps
+#undef _mm512_add_round_ps
+#undef _mm512_scalef_ps
 #undef _mm512_cmplt_epi32_mask
 #undef _mm512_cmpge_epi32_mask
 #undef _mm512_cmple_epi32_mask
 #undef _mm512_cmpneq_epi32_mask
 #define _mm512_mask3_fmadd_ps(a, b, c, k) emulated_mask3_fmadd_ps(a, b, c, k)
-#define _mm512_reduce_ps(a, imm)          ((void)sizeof(char[(imm) == 3 << 4 ? 1 : -1]), emulated_reduce_eighths(a))
-#define _mm512_cmplt_epi32_mask(a, b)     emulated_cmplt_epi32(a, b)
-#define _mm512_cmpge_epi32_mask(a, b)     emulated_cmple_epi32(b, a)
-#define _mm512_cmple_epi32_mask(a, b)     emulated_cmple_epi32(a, b)
-#define _mm512_cmpneq_epi32_mask(a, b)    emulated_cmpneq_epi32(a, b)
+#define _mm512_reduce_ps(a, imm)                                                                                       \
+    ((void)sizeof(char[(imm) == 3 << 4 || (imm) == (5 << 4 | 1) ? 1 : -1]),                                            \
+     (imm) == 3 << 4 ? emulated_reduce_eighths(a) : emulated_reduce_32nds(a))
+#define _mm512_add_round_ps(a, b, mode)                                                                                \
+    ((void)sizeof(char[(mode) == (_MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC) ? 1 : -1]), emulated_add_down(a, b))
+#define _mm512_scalef_ps(a, b)         emulated_scalef(a, b)
+#define _mm512_cmplt_epi32_mask(a, b)  emulated_cmplt_epi32(a, b)
+#define _mm512_cmpge_epi32_mask(a, b)  emulated_cmple_epi32(b, a)
+#define _mm512_cmple_epi32_mask(a, b)  emulated_cmple_epi32(a, b)
+#define _mm512_cmpneq_epi32_mask(a, b) emulated_cmpneq_epi32(a, b)
 
 /* ---------------------------------------------------------------- conversions and shifts */
 
@@ -359,20 +401,22 @@ static __attribute__((noinline, unused)) void emulated_tile_dp_bytes(int sum, in
 #undef _tile_release
 #undef _tile_zero
 #undef _tile_loadd
+#undef _tile_stream_loadd
 #undef _tile_stored
 #undef _tile_dpbf16ps
 #undef _tile_dpbssd
 #undef _tile_dpbsud
 #undef _tile_dpbusd
-#define _tile_loadconfig(shapes)         emulated_tile_loadconfig(shapes)
-#define _tile_release()                  emulated_tile_release()
-#define _tile_zero(tile)                 emulated_tile_zero(tile)
-#define _tile_loadd(tile, from, stride)  emulated_tile_load(tile, from, stride)
-#define _tile_stored(tile, to, stride)   emulated_tile_store(tile, to, stride)
-#define _tile_dpbf16ps(sum, left, right) emulated_tile_dpbf16ps(sum, left, right)
-#define _tile_dpbssd(sum, left, right)   emulated_tile_dp_bytes(sum, left, right, true, true)
-#define _tile_dpbsud(sum, left, right)   emulated_tile_dp_bytes(sum, left, right, true, false)
-#define _tile_dpbusd(sum, left, right)   emulated_tile_dp_bytes(sum, left, right, false, true)
+#define _tile_loadconfig(shapes)               emulated_tile_loadconfig(shapes)
+#define _tile_release()                        emulated_tile_release()
+#define _tile_zero(tile)                       emulated_tile_zero(tile)
+#define _tile_loadd(tile, from, stride)        emulated_tile_load(tile, from, stride)
+#define _tile_stream_loadd(tile, from, stride) emulated_tile_load(tile, from, stride)
+#define _tile_stored(tile, to, stride)         emulated_tile_store(tile, to, stride)
+#define _tile_dpbf16ps(sum, left, right)       emulated_tile_dpbf16ps(sum, left, right)
+#define _tile_dpbssd(sum, left, right)         emulated_tile_dp_bytes(sum, left, right, true, true)
+#define _tile_dpbsud(sum, left, right)         emulated_tile_dp_bytes(sum, left, right, true, false)
+#define _tile_dpbusd(sum, left, right)         emulated_tile_dp_bytes(sum, left, right, false, true)
 
 #undef EMULATED
 #endif

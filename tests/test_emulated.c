@@ -104,6 +104,35 @@ START_TEST(maxima_take_the_second_of_nans_and_zeros) {
 }
 END_TEST
 
+/* As on processors that have them: what was looked up with one. */
+START_TEST(powers_and_their_rests) {
+    static const struct {
+        float x, above, sum, scaled; /* x above a 32nd; 393216 + x, rounded down; 1.5 times 2^(the whole of x) */
+    } known[] = {{0.0f, -0.0f, 393216.0f, 1.5f},
+                 {-0x1p-149f, 0x1.fffffep-6f, 0x1.7ffffep18f, 0.75f},
+                 {-0x1.80024p-26f, 0x1.ffffe6p-6f, 0x1.7ffffep18f, 0.75f},
+                 {-0x1p-5f, -0.0f, 0x1.7ffffep18f, 0.75f},
+                 {-0x1.8p-5f, 0x1p-6f, 0x1.7ffffcp18f, 0.75f},
+                 {-1.0f, -0.0f, 393215.0f, 0.75f},
+                 {-126.5f, -0.0f, 393089.5f, 0x1.8p-127f},
+                 {-200.0f, -0.0f, 393016.0f, 0.0f},
+                 {-INFINITY, 0.0f, -INFINITY, 0.0f},
+                 {NAN, NAN, NAN, NAN}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        const __m512 x = _mm512_set1_ps(known[i].x);
+        const struct lanes above = of_ps(_mm512_reduce_ps(x, 5 << 4 | _MM_FROUND_TO_NEG_INF));
+        const struct lanes sum =
+            of_ps(_mm512_add_round_ps(x, _mm512_set1_ps(393216.0f), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
+        const struct lanes scaled = of_ps(_mm512_scalef_ps(_mm512_set1_ps(1.5f), x));
+        for (int k = 0; k < N; k++) {
+            result_is("reduce", k, above.f[k], known[i].above);
+            result_is("add_round", k, sum.f[k], known[i].sum);
+            result_is("scalef", k, scaled.f[k], known[i].scaled);
+        }
+    }
+}
+END_TEST
+
 /* ---------------------------------------------------------------- masks */
 
 START_TEST(masks_choose_lanes) {
@@ -326,6 +355,7 @@ int main(void) {
     TCase *tcase = add_case(suite, "intrinsics");
     tcase_add_test(tcase, a_multiply_add_rounds_once);
     tcase_add_test(tcase, maxima_take_the_second_of_nans_and_zeros);
+    tcase_add_test(tcase, powers_and_their_rests);
     tcase_add_test(tcase, masks_choose_lanes);
     tcase_add_test(tcase, nans_compare_as_the_predicate_says);
     tcase_add_test(tcase, integers_compare_with_their_signs);

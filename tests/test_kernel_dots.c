@@ -156,28 +156,6 @@ static void compare_with_manual(struct dice *dice) {
         printf("this processor adds up pairs otherwise than Intel's manual says, in %d of 10000 cases\n", n_other);
 }
 
-static uint16_t rounded(float x) {
-    uint16_t bits;
-    element_store(SA_BF16, (double)flushed(x), &bits);
-    return bits;
-}
-
-static float joined(float first, float second) { return pair_of(rounded(first), rounded(second)); }
-
-/* Of a weight in parts. */
-static uint16_t part_of_weight(float p, int part) {
-    const float first = float_of(bits_of(p) & 0xffff0000u);
-    return (uint16_t)((part ? bits_of(p - first) + 0x8000 : bits_of(first)) >> 16);
-}
-
-static void must_be_joined(float got, float first, float second, int part) {
-    const float wanted =
-        parts == 1 ? joined(first, second) : pair_of(part_of_weight(first, part), part_of_weight(second, part));
-    for (int i = 0; i < 2; i++)
-        must(same_float(half_of(got, i), half_of(wanted, i)), "weights %a, %a, part %d", (double)first, (double)second,
-             part);
-}
-
 /* ---------------------------------------------------------------- numbers */
 
 /* Mostly between -1 and 1, some subnormal, some zeros. */
@@ -279,64 +257,6 @@ START_TEST(queries_become_pairs) {
         }
     }
     fenced_unmap(&memory);
-}
-END_TEST
-
-/* Those of the kernels for floats, rounded; where the pairs stand nothing is lost that is read later. */
-START_TEST(weights_become_pairs) {
-    const struct sa_kernels *kernels = kernels_with_dots(_i);
-    struct dice dice = {2};
-    static _Alignas(64) float m[2][W], l[2][W];
-    for (int round = 0; kernels && round < 200; round++) {
-        const int g = (int)roll_between(&dice, 0, 3), begin = 16 * (int)roll_between(&dice, 0, 15);
-        const int end = (int)roll_between(&dice, begin / 16 + 1, 16) * 16;
-        for (int i = 0; i < MAX_KEYS * W; i++)
-            before[i] = roll_one_in(&dice, 9) ? -INFINITY : roll_unit(&dice) * (roll_one_in(&dice, 3) ? 140.0f : 8.0f);
-        before[begin * W + g * 16] = NAN;
-        for (int r = 0; r < W; r++) {
-            mb[r] = roll_unit(&dice) * 8.0f;
-            m[0][r] = m[1][r] = roll_one_in(&dice, 4) ? -INFINITY : roll_unit(&dice) * 8.0f;
-            l[0][r] = l[1][r] = roll_unit(&dice);
-        }
-        memcpy(s, before, sizeof s);
-        kernels->weights(g, end - begin, before + begin * W, mb, m[0], l[0], alpha);
-        memcpy(o, alpha, sizeof alpha);
-        dots->weights(g, begin, end, s, mb, m[1], l[1], alpha);
-        for (int r = 16 * g; r < 16 * g + 16; r++) {
-            must(bits_of(m[0][r]) == bits_of(m[1][r]) && same_float(l[0][r], l[1][r]) && same_float(o[r], alpha[r]),
-                 "the state of row %d", r);
-            for (int j = begin; j < end; j += 2)
-                for (int part = 0; part < parts; part++)
-                    must_be_joined(word_at(weights_of(s + r, W), j / 2, part), before[j * W + r],
-                                   before[(j + 1) * W + r], part);
-        }
-    }
-}
-END_TEST
-
-/* In place, as the engine has it, and with NaN behind the last. In parts whole squares of 32. */
-START_TEST(weights_of_few_rows_become_pairs) {
-    const struct sa_kernels *kernels = kernels_with_dots(_i);
-    struct dice dice = {8};
-    for (int round = 0; kernels && round < 200; round++) {
-        const int n_rows = (int)roll_between(&dice, 1, SA_FEW_ROWS), step = 16 * parts;
-        const int begin = step * (int)roll_between(&dice, 0, 256 / step - 1);
-        const int n = step * (int)roll_between(&dice, 1, (256 - begin) / step);
-        for (int i = 0; i < SA_FEW_ROWS * SA_FEW_STRIDE; i++)
-            before[i] = fabsf(roll_number(&dice));
-        before[begin] = float_of(0x007fffff); /* would be normal, rounded before it is flushed */
-        memcpy(s, before, sizeof s);
-        for (int r = 0; r < n_rows; r++)
-            s[r * SA_FEW_STRIDE + begin + n] = NAN;
-        dots->few_pair(n_rows, n, s + begin, s + begin * parts / 2);
-        for (int r = 0; r < n_rows; r++)
-            for (int j = 0; j < n; j += 2)
-                for (int part = 0; part < parts; part++) {
-                    const float *at = s + r * SA_FEW_STRIDE + begin * parts / 2;
-                    const float *two = before + r * SA_FEW_STRIDE + begin + j;
-                    must_be_joined(word_at(weights_of(at, 1), j / 2, part), two[0], two[1], part);
-                }
-    }
 }
 END_TEST
 
@@ -777,8 +697,6 @@ int main(void) {
     Suite *suite = suite_create("kernel dots");
     TCase *tcase = add_case(suite, "dots");
     tcase_add_loop_test(tcase, queries_become_pairs, 0, N_KINDS);
-    tcase_add_loop_test(tcase, weights_become_pairs, 0, N_KINDS);
-    tcase_add_loop_test(tcase, weights_of_few_rows_become_pairs, 0, N_KINDS);
     tcase_add_loop_test(tcase, rows_become_pairs, 0, N_KINDS);
     tcase_add_loop_test(tcase, what_is_not_finite_is_found, 0, N_KINDS);
     tcase_add_loop_test(tcase, scores_and_values, 0, N_KINDS);

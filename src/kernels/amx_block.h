@@ -49,7 +49,7 @@ static struct half open_half(const struct sa_dots_block *b, int lane) {
 /* Sixteen keys to the sums i and j, while the sums of those before, x and y, are stored to `before`, if there were any.
  */
 #define ADD_STEP(i, j, key, key_stride, right, right_stride, apart)                                                    \
-    load(LEFT, key, key_stride);                                                                                       \
+    load_once(LEFT, key, key_stride);                                                                                  \
     load(RIGHT, right, right_stride);                                                                                  \
     _tile_dpbf16ps(i, LEFT, RIGHT);                                                                                    \
     load(RIGHT_2, (right) + (apart), right_stride);                                                                    \
@@ -195,30 +195,129 @@ static void score_half(const struct half *half, int lines) {
     }
 }
 
-/* ---------------------------------------------------------------- weights */
+/* ---------------------------------------------------------------- sums of values
+ * Products go on while what was added up before them is stored and added to o.
+ */
+
+/* Sums that stand in registers, of 16 dimensions of a group each. */
+struct pending {
+    const struct sa_dots_block *b; /* NULL: nothing does */
+    struct {
+        int lane, c;
+    } of[4];
+    _Alignas(64) square sums[4];
+};
+
+static void add_pending(struct pending *pending) {
+    const struct sa_dots_block *b = pending->b;
+    for (int i = 0; i < 4 && b; i++) {
+        const int lane = pending->of[i].lane, c = pending->of[i].c;
+        if (c < b->d_v)
+            add_sums(pending->sums[i], smaller(b->d_v - c, SIDE), b->fresh ? NULL : b->alpha + lane,
+                     b->state.o + c * W + lane);
+    }
+    pending->b = NULL;
+}
+
+static void finish_pending(struct pending *pending) {
+    if (pending->b)
+        store_sums(4, pending->sums);
+    add_pending(pending);
+}
+
+#define BEGIN_SUM(i)                                                                                                   \
+    if (pending->b)                                                                                                    \
+        store(i, pending->sums[i], ROW_BYTES);                                                                         \
+    _tile_zero(i);
+
+/* ---------------------------------------------------------------- weights, and values with them */
 
 /* A product that nobody wants, every 0.2 us or so: awake, AMX takes one of the two units that multiply floats away, but
  * to wake it costs more. */
 INLINE void stay_awake(void) { _tile_dpbf16ps(RIGHT_2, LEFT, RIGHT); }
 
-enum { AWAKE_KEYS = 64 };
+enum { AWAKE_SQUARES = 2, FIRST_D = 4 * SIDE };
+
+/* Values that are kept, of which the first FIRST_D dimensions are multiplied beside the weights. */
+struct beside {
+    parted (*turned)[2]; /* NULL: none are */
+    struct pending *pending;
+    int d_v;
+};
+
+#define ADD_SIXTEEN(i, left)                                                                                           \
+    if (begins) {                                                                                                      \
+        BEGIN_SUM(i)                                                                                                   \
+    }                                                                                                                  \
+    if ((i)*SIDE < beside->d_v) {                                                                                      \
+        parted *of = &beside->turned[(i) / 2 * MOST_SQUARES + j][(i) % 2];                                             \
+        if (PARTS == 2) {                                                                                              \
+            load_once(LEFT, (*of)[0], ROW_BYTES);                                                                      \
+            _tile_dpbf16ps(i, LEFT, RIGHT_2);                                                                          \
+            load_once(LEFT_2, (*of)[SECOND], ROW_BYTES);                                                               \
+            _tile_dpbf16ps(i, LEFT_2, RIGHT);                                                                          \
+            _tile_dpbf16ps(i, LEFT, RIGHT);                                                                            \
+        } else {                                                                                                       \
+            load_once(left, (*of)[0], ROW_BYTES);                                                                      \
+            _tile_dpbf16ps(i, left, RIGHT);                                                                            \
+        }                                                                                                              \
+    }
+
+/* Square j of values by the pairs of one group. */
+INLINE void add_square(const struct beside *beside, int j, const float *pairs, bool begins) {
+    struct pending *pending = beside->pending;
+    load(RIGHT, pairs, ROW_BYTES);
+    if (PARTS == 2)
+        load(RIGHT_2, pairs + SQUARE_FLOATS, ROW_BYTES);
+    ADD_SIXTEEN(0, LEFT)
+    ADD_SIXTEEN(1, LEFT_2)
+    ADD_SIXTEEN(2, LEFT)
+    ADD_SIXTEEN(3, LEFT_2)
+}
 
 /* In place: sixteen are read before their eight pairs are written. */
-static void weigh_group(const struct half *half, int i) {
+INLINE void weigh_square(struct weighing *weighing, float *s, const vf *scale, int j) {
+    if (PARTS == 2)
+        weigh_parts(weighing, s + j * SA_DOT_KEYS * SIDE, SIDE, scale, 0, SA_DOT_KEYS);
+    for (int k = 0; k < SA_DOT_KEYS && PARTS == 1; k += SA_SUM_KEYS)
+        weigh_strip(weighing, s, SIDE, scale, j * SA_DOT_KEYS + k, s, SIDE);
+}
+
+/* Pairs are multiplied a square late, when they have got to where registers are loaded from. */
+static __attribute__((noinline)) void weigh_keys(const struct half *half, float *s, const float *factors,
+                                                 const struct beside *at_once, struct weighing *weighing) {
+    const struct beside copy = *at_once, *const beside = &copy; /* not loaded again and again */
+    const vf scale = v_load(factors);
+    const int first = half->begin / SA_DOT_KEYS, end = half->end / SA_DOT_KEYS;
+    struct weighing now = *weighing;
+    const unsigned mode = v_begin_flushing();
+    for (int j = first; j < end; j++) {
+        weigh_square(&now, s, &scale, j);
+        if (!beside->turned && j % AWAKE_SQUARES == 0)
+            stay_awake();
+        if (beside->turned && j > first)
+            add_square(beside, j - 1, s + (j - 1) * WEIGHT_FLOATS, j - 1 == first);
+    }
+    if (beside->turned)
+        add_square(beside, end - 1, s + (end - 1) * WEIGHT_FLOATS, end - 1 == first);
+    weighing->sum = now.sum;
+    v_end_flushing(mode);
+}
+
+static void weigh_group(const struct half *half, int i, const struct beside *beside) {
     const struct sa_dots_block *b = half->b;
     const int lane = half->lane + i * SIDE;
-    float *s = half->s + i * GROUP_FLOATS;
-    const vf scale = v_load(factors_of(b->qt, b->k.d) + lane);
     struct weighing weighing = begin_weights(b->mb + lane, b->state.m + lane);
-    for (int j = half->begin; j < half->end; j += SA_DOT_KEYS) {
-        if (PARTS == 2)
-            weigh_parts(&weighing, s + j * SIDE, SIDE, &scale, 0, SA_DOT_KEYS);
-        for (int k = 0; k < SA_DOT_KEYS && PARTS == 1; k += SA_SUM_KEYS)
-            weigh_strip(&weighing, s, SIDE, &scale, j + k, s, SIDE);
-        if (j % AWAKE_KEYS == 0)
-            stay_awake();
-    }
+    weigh_keys(half, half->s + i * GROUP_FLOATS, factors_of(b->qt, b->k.d) + lane, beside, &weighing);
     end_weights(&weighing, b->state.m + lane, b->state.l + lane, b->alpha + lane);
+    if (!beside->turned)
+        return;
+    add_pending(beside->pending);
+    beside->pending->b = b;
+    for (int n = 0; n < 4; n++) {
+        beside->pending->of[n].lane = lane;
+        beside->pending->of[n].c = n * SIDE;
+    }
 }
 
 /* ---------------------------------------------------------------- values */
@@ -235,29 +334,6 @@ static void turn_pair(const struct sa_dots_block *b, int c, int begin, int end, 
     }
 }
 
-/* Sums that stand in registers: i and 2 + i are dimensions from c on, and from c + 16 on, of group i. */
-struct pending {
-    const struct half *half; /* NULL: nothing does */
-    int c;
-    _Alignas(64) square sums[4];
-};
-
-static void add_pending(struct pending *pending) {
-    for (int i = 0; i < 4 && pending->half; i++) {
-        const struct sa_dots_block *b = pending->half->b;
-        const int lane = pending->half->lane + i % 2 * SIDE, c = pending->c + i / 2 * SIDE;
-        if (c < b->d_v)
-            add_sums(pending->sums[i], smaller(b->d_v - c, SIDE), b->fresh ? NULL : b->alpha + lane,
-                     b->state.o + c * W + lane);
-    }
-    pending->half = NULL;
-}
-
-#define BEGIN_SUM(i)                                                                                                   \
-    if (pending->half)                                                                                                 \
-        store(i, pending->sums[i], ROW_BYTES);                                                                         \
-    _tile_zero(i);
-
 /* Two squares of dimensions by the pairs of two groups. */
 INLINE void begin_values(parted *turned, const float *pairs, struct pending *pending) {
     if (PARTS == 2) {
@@ -265,34 +341,32 @@ INLINE void begin_values(parted *turned, const float *pairs, struct pending *pen
         multiply_values(turned, true, pairs, SIDE, GROUP_FLOATS, true);
         return;
     }
-    load(LEFT, turned[0], ROW_BYTES);
+    load_once(LEFT, turned[0], ROW_BYTES);
     load(RIGHT, pairs, ROW_BYTES);
     BEGIN_SUM(0)
     _tile_dpbf16ps(0, LEFT, RIGHT);
     load(RIGHT_2, pairs + GROUP_FLOATS, ROW_BYTES);
     BEGIN_SUM(1)
     _tile_dpbf16ps(1, LEFT, RIGHT_2);
-    load(LEFT_2, turned[1], ROW_BYTES);
+    load_once(LEFT_2, turned[1], ROW_BYTES);
     BEGIN_SUM(2)
     _tile_dpbf16ps(2, LEFT_2, RIGHT);
     BEGIN_SUM(3)
     _tile_dpbf16ps(3, LEFT_2, RIGHT_2);
 }
 
+/* Sums i and 2 + i are dimensions from c on, and from c + 16 on, of group i. */
 static void add_values(const struct half *half, int c, parted (*turned)[2], struct pending *pending) {
     const int first = half->begin / SA_DOT_KEYS, end = half->end / SA_DOT_KEYS;
     begin_values(turned[first], half->s + first * WEIGHT_FLOATS, pending);
     for (int j = first + 1; j < end; j++)
         multiply_values(turned[j], true, half->s + j * WEIGHT_FLOATS, SIDE, GROUP_FLOATS, true);
     add_pending(pending);
-    pending->half = half;
-    pending->c = c;
-}
-
-static void finish_values(struct pending *pending) {
-    if (pending->half)
-        store_sums(4, pending->sums);
-    add_pending(pending);
+    pending->b = half->b;
+    for (int i = 0; i < 4; i++) {
+        pending->of[i].lane = half->lane + i % 2 * SIDE;
+        pending->of[i].c = c + i / 2 * SIDE;
+    }
 }
 
 /* ---------------------------------------------------------------- all of it */
@@ -308,32 +382,34 @@ static void clear_half(const struct half *half) {
 /* More at a time would have to wait for those before. */
 static int lines_of_strips(const struct sa_dots_block *b) { return b->ahead->left / (2 * SA_BLOCK_KEYS / SIDE) + 1; }
 
-static void weigh_half(const struct half *half, int lines) {
+/* False: it sees nothing. */
+static bool weigh_half(const struct half *half, int lines, const struct beside *beside) {
     const struct sa_dots_block *b = half->b;
     if (is_empty(half) && b->fresh)
         clear_half(half);
     if (is_empty(half))
-        return;
+        return false;
     score_half(half, lines);
     for (int i = 0; i < GROUPS; i++)
-        weigh_group(half, i);
+        weigh_group(half, i, beside);
+    return true;
 }
 
 /* With values that are kept, half by half. */
 static void add_kept(const struct sa_dots_block *b) {
     const int lines = lines_of_strips(b);
-    struct pending pending = {.half = NULL};
+    struct pending pending = {.b = NULL};
     parted(*const turned)[2] = b->turned;
-    bool ready = !b->v_rows;
+    const struct beside beside = {turned, &pending, b->d_v};
+    for (int c = 0; c < b->d_v && b->v_rows; c += 2 * SIDE)
+        turn_pair(b, c, 0, b->n_values / SA_DOT_KEYS, 0, turned + c / (2 * SIDE) * MOST_SQUARES);
     for (int lane = 0; lane < W; lane += GROUPS * SIDE) {
         const struct half half = open_half(b, lane);
-        weigh_half(&half, lines);
-        for (int c = 0; c < b->d_v && !ready; c += 2 * SIDE)
-            turn_pair(b, c, 0, b->n_values / SA_DOT_KEYS, 0, turned + c / (2 * SIDE) * MOST_SQUARES);
-        ready = true;
-        for (int c = 0; c < b->d_v && !is_empty(&half); c += 2 * SIDE)
+        if (!weigh_half(&half, lines, &beside))
+            continue;
+        for (int c = FIRST_D; c < b->d_v; c += 2 * SIDE)
             add_values(&half, c, turned + c / (2 * SIDE) * MOST_SQUARES, &pending);
-        finish_values(&pending);
+        finish_pending(&pending);
     }
 }
 
@@ -341,12 +417,13 @@ static void add_kept(const struct sa_dots_block *b) {
 static void add_once(const struct sa_dots_block *b) {
     const int lines = lines_of_strips(b);
     parted(*const turned)[2] = b->scratch; /* stacks may be small */
-    struct pending pending = {.half = NULL};
+    struct pending pending = {.b = NULL};
+    const struct beside nothing = {NULL, NULL, 0};
     struct half half[2];
     int begin = SA_BLOCK_KEYS, end = 0;
     for (int i = 0; i < 2; i++) {
         half[i] = open_half(b, i * GROUPS * SIDE);
-        weigh_half(&half[i], lines);
+        weigh_half(&half[i], lines, &nothing);
         begin = smaller(begin, half[i].begin);
         end = end > half[i].end ? end : half[i].end;
     }
@@ -358,7 +435,7 @@ static void add_once(const struct sa_dots_block *b) {
             if (!is_empty(&half[i]))
                 add_values(&half[i], c, turned, &pending);
     }
-    finish_values(&pending);
+    finish_pending(&pending);
 }
 
 static void amx_block(const struct sa_dots_block *b) {

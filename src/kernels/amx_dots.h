@@ -22,6 +22,7 @@
 #include "kernels/lanes_base.h"
 
 #include "kernels/lanes_fetch.h"
+#include "kernels/lanes_few_weights.h"
 #include "kernels/lanes_pairs.h"
 #include "kernels/lanes_types.h"
 
@@ -67,13 +68,6 @@ typedef square parted[PARTS];
 /* The upper halves of floats, which are bf16, and what they leave. */
 INLINE vf upper_of(vf a) { return v_of_second(a); }
 
-/* 32 floats' upper halves. */
-INLINE vf pack_upper(vf first, vf last) {
-    const __m512i odd = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25,
-                                         23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
-    return _mm512_castsi512_ps(_mm512_permutex2var_epi16(_mm512_castps_si512(first), odd, _mm512_castps_si512(last)));
-}
-
 /* Upper halves of two floats as a pair. */
 INLINE vf join_upper(vf first, vf second) {
     const __m512i lower = _mm512_srli_epi32(_mm512_castps_si512(first), 16);
@@ -82,8 +76,8 @@ INLINE vf join_upper(vf first, vf second) {
 
 /* A bf16 of the first digits of each of 32 elements, and one of the others. Of inf the latter is NaN. */
 INLINE void part_floats(vf a, vf b, float *first, float *second) {
-    v_store(first, pack_upper(a, b));
-    v_store(second, pack_upper(a - upper_of(a), b - upper_of(b)));
+    v_store(first, v_upper_halves(a, b));
+    v_store(second, v_upper_halves(a - upper_of(a), b - upper_of(b)));
 }
 
 /* Of words of two f16. */
@@ -108,9 +102,7 @@ static void part_square(const float *from, ptrdiff_t stride, int n, __mmask16 wo
 }
 
 /* What a weight's upper half leaves, so that its own upper half is rounded to nearest. */
-INLINE vf rest_of(vf p) {
-    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p - upper_of(p)), v_set1_i(0x8000)));
-}
+INLINE vf rest_of(vf p) { return v_rounded(p - upper_of(p)); }
 
 /* Sixteen scores of each lane to weights, as pair_strip() has them, in words of two keys, of which it writes eight rows
  * of each part. */
@@ -333,7 +325,7 @@ static void turn_values(const char *const *row, int c, int d, parted to) {
 INLINE void multiply_values(parted *turned, bool both_squares, const float *p, ptrdiff_t stride, ptrdiff_t apart,
                             bool both_groups) {
 #define MULTIPLY(of_value, of_weight)                                                                                  \
-    load(LEFT, turned[0][of_value], ROW_BYTES);                                                                        \
+    load_once(LEFT, turned[0][of_value], ROW_BYTES);                                                                   \
     load(RIGHT, p + (of_weight)*SIDE * stride, stride * WORD);                                                         \
     _tile_dpbf16ps(0, LEFT, RIGHT);                                                                                    \
     if (both_groups) {                                                                                                 \
@@ -341,7 +333,7 @@ INLINE void multiply_values(parted *turned, bool both_squares, const float *p, p
         _tile_dpbf16ps(1, LEFT, RIGHT_2);                                                                              \
     }                                                                                                                  \
     if (both_squares) {                                                                                                \
-        load(LEFT_2, turned[1][of_value], ROW_BYTES);                                                                  \
+        load_once(LEFT_2, turned[1][of_value], ROW_BYTES);                                                             \
         _tile_dpbf16ps(2, LEFT_2, RIGHT);                                                                              \
         if (both_groups)                                                                                               \
             _tile_dpbf16ps(3, LEFT_2, RIGHT_2);                                                                        \
@@ -380,7 +372,7 @@ static void add_edge(const struct value_job *job, int g, int i, int at) {
     for (int k = 0; k <= both; k++)
         turn_values(row, job->c + k * SIDE, job->d, turned[k]);
 #define MULTIPLY(of_value, of_weight)                                                                                  \
-    load(LEFT, turned[0][of_value], ROW_BYTES);                                                                        \
+    load_once(LEFT, turned[0][of_value], ROW_BYTES);                                                                   \
     load(RIGHT, weights[of_weight], ROW_BYTES);                                                                        \
     load(LEFT_2, turned[both][of_value], ROW_BYTES);                                                                   \
     if (i == 0) {                                                                                                      \
@@ -528,7 +520,7 @@ static void amx_values_masked(const float *p, int g, struct sa_rows v, int first
 #define AMX_DOTS(its_pack, its_weights, its_few_pair)                                                                  \
     {                                                                                                                  \
         .parts = PARTS, .enter = amx_enter, .leave = amx_leave, .pack = its_pack, .weights = its_weights,              \
-        .few_pair = its_few_pair, .block = amx_block, .pairs = {                                                       \
+        .few_weights = lanes_few_weights, .few_pair = its_few_pair, .block = amx_block, .pairs = {                     \
             .scores = amx_scores,                                                                                      \
             .values = amx_values,                                                                                      \
             .finite = amx_finite,                                                                                      \

@@ -25,23 +25,32 @@ static void parts_pack(const char *const *rows, int n_rows, int d, float factor,
     }
 }
 
+static __attribute__((noinline)) void weigh_squares(int begin, int end, float *s, struct weighing *weighing) {
+    struct weighing now = *weighing;
+    const unsigned mode = v_begin_flushing();
+    for (int j = begin / SA_DOT_KEYS * SA_DOT_KEYS; j < end; j += SA_DOT_KEYS)
+        weigh_parts(&now, s + j * W, W, NULL, begin > j ? SIDE : 0, end - j < SA_DOT_KEYS ? SIDE : SA_DOT_KEYS);
+    weighing->sum = now.sum;
+    v_end_flushing(mode);
+}
+
 static void parts_weights(int g, int begin, int end, float *s, const float *mb, float *m, float *l, float *alpha) {
     const int lane = g * SA_GROUP_ROWS;
     struct weighing weighing = begin_weights(mb + lane, m + lane);
-    for (int j = begin / SA_DOT_KEYS * SA_DOT_KEYS; j < end; j += SA_DOT_KEYS)
-        weigh_parts(&weighing, s + j * W + lane, W, NULL, begin > j ? SIDE : 0,
-                    end - j < SA_DOT_KEYS ? SIDE : SA_DOT_KEYS);
+    weigh_squares(begin, end, s + lane, &weighing);
     end_weights(&weighing, m + lane, l + lane, alpha + lane);
 }
 
 /* A square of 32 keys in place. */
 static void parts_few_pair(int n_rows, int n_keys, const float *s, float *pairs) {
+    const unsigned mode = v_begin_flushing();
     for (int r = 0; r < n_rows; r++, s += SA_FEW_STRIDE, pairs += SA_FEW_STRIDE)
         for (int j = 0; j < n_keys; j += SA_DOT_KEYS) {
             const vf lower = v_load(s + j), upper = v_load(s + j + SIDE);
-            v_store(pairs + j, pack_upper(lower, upper));
-            v_store(pairs + j + SIDE, pack_upper(rest_of(lower), rest_of(upper)));
+            v_store(pairs + j, v_upper_halves(lower, upper));
+            v_store(pairs + j + SIDE, v_upper_halves(rest_of(lower), rest_of(upper)));
         }
+    v_end_flushing(mode);
 }
 
 const struct sa_dots sa_dots_amx_f16 = AMX_DOTS(parts_pack, parts_weights, parts_few_pair);

@@ -56,6 +56,13 @@ enum {
 /* The bits of 2^(i/8) for i = 0 .. 7, less i << 20, see lanes_exp2.h. */
 #define SA_POWERS_OF_2 0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7, 0x3f7504f3, 0x3f75672a, 0x3f7744fd, 0x3f7ac0c7
 
+/* The bits of 2^(i/32) for i = 0 .. 31. */
+#define SA_POWERS_OF_2_BY_32                                                                                           \
+    0x3f800000, 0x3f82cd87, 0x3f85aac3, 0x3f88980f, 0x3f8b95c2, 0x3f8ea43a, 0x3f91c3d3, 0x3f94f4f0, 0x3f9837f0,        \
+        0x3f9b8d3a, 0x3f9ef532, 0x3fa27043, 0x3fa5fed7, 0x3fa9a15b, 0x3fad583f, 0x3fb123f6, 0x3fb504f3, 0x3fb8fbaf,    \
+        0x3fbd08a4, 0x3fc12c4d, 0x3fc5672a, 0x3fc9b9be, 0x3fce248c, 0x3fd2a81e, 0x3fd744fd, 0x3fdbfbb8, 0x3fe0ccdf,    \
+        0x3fe5b907, 0x3feac0c7, 0x3fefe4ba, 0x3ff5257d, 0x3ffa83b3
+
 #define SA_LOG2_E 0x1.715476p0f /* log2(e), rounded */
 
 /* Which keys each row of a pass sees, [W] each: key j (absolute) if (j < sink[r] or lo[r] <= j) and j < hi[r]. Or, if
@@ -234,7 +241,7 @@ static inline size_t sa_turned_bytes(int d, int parts) {
  *
  *     qt  [d_qk / 2][W]  dimensions 2 c and 2 c + 1 of a query, d_qk being even; behind them a row of factors [W]
  *     k   rows of d_qk / 2 words, in place
- *     p   [128][W]       weights of the keys 2 j and 2 j + 1, rounded to bf16, to nearest, ties to even
+ *     p   [128][W]       weights of the keys 2 j and 2 j + 1, rounded to bf16, to nearest, ties away from 0
  *     v   rows of d_v words, element c of the keys 2 j and 2 j + 1: a copy, with 0 for keys beside those handed over
  *
  * Then, in place of what is said above, subnormal operands and results count as 0, and
@@ -244,10 +251,11 @@ static inline size_t sa_turned_bytes(int d, int parts) {
  * With AMX every 16 pairs, from an index that is a multiple of 16 on, have two chains of fused multiply-adds from 0, of
  * their first and of their second elements; the sum of both is added to what there is. That is how the instructions are
  * described; where a processor differs, so do the bits. Row sums are those of the weights before they are rounded.
- * Weights that are subnormal become 0 when they are.
+ * Weights are not those of floats, see lanes_exp2_flushed.h: they are 0 below 2^-126.
  *
  * Elements of f16 have two parts, each a bf16: the first 8 binary digits, and what is left, exactly (NaN, of inf);
- * weights the first 8 as well, and the next 8, rounded to nearest, ties away from 0. Words are of parts then:
+ * weights the first 8 as well, and the next 8, rounded to nearest, ties away from 0, or 0 if what the first ones leave is
+ * subnormal. Words are of parts then:
  *
  *     qt  [2][d_qk / 2][W]  first the first parts; behind all of them the row of factors
  *     p   [8][2][16][W]     of each 32 keys first the first parts of their 16 pairs
@@ -271,6 +279,9 @@ struct sa_dots {
     /* As weights(), for the keys begin .. end - 1 of one group, both multiples of 16, from s[0] on; the new s as pairs,
      * those of keys j and j + 1 in s[j / 2]. */
     void (*weights)(int g, int begin, int end, float *s, const float *mb, float *m, float *l, float *alpha);
+
+    /* As that of sa_kernels, these weights. */
+    void (*few_weights)(int n_rows, int n_keys, float *s, float *m, float *l, float *alpha);
 
     /* Rows 2 j and 2 j + 1, of d elements of bf16 each, to row j of words, for n of these. NULL: v is what
      * sa_listed_rows() makes, not such a copy. */

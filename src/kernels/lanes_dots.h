@@ -11,6 +11,7 @@
 #include "kernels/lanes_base.h"
 
 #include "kernels/lanes_fetch.h"
+#include "kernels/lanes_few_weights.h"
 #include "kernels/lanes_pairs.h"
 #include "kernels/lanes_scores.h"
 #include "kernels/lanes_types.h"

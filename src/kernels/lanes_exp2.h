@@ -43,6 +43,15 @@ INLINE void exp2_each(const int n, vf *x) {
         x[i] = v_fma(p[i], power[i], power[i]);
 }
 
+/* That of weights; the vec_<isa>.h may choose another. */
+#ifndef exp2_of_weights
+#define exp2_of_weights exp2_each
+INLINE unsigned v_begin_flushing(void) { return 0; }
+INLINE void v_end_flushing(unsigned mode) { (void)mode; }
+#else
+#include "kernels/lanes_exp2_flushed.h"
+#endif
+
 INLINE vf exp2_nonpositive(vf x) {
     exp2_each(1, &x);
     return x;

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Scores of tiles of few rows to weights. Included by lanes.h. */
+/* Scores of tiles of few rows to weights. Included by lanes.h, lanes_dots.h and amx_dots.h. */
 #ifndef SA_LANES_FEW_WEIGHTS_H
 #define SA_LANES_FEW_WEIGHTS_H
 
-static void lanes_few_scale(int n_rows, int n_keys, const float *scale, float *s) {
-    for (int r = 0; r < n_rows; r++, s += FEW_STRIDE)
-        for (int j = 0; j < n_keys; j += LANES)
-            v_store(s + j, v_load(s + j) * v_load(scale + j));
-}
+#include "kernels/lanes_exp2.h"
+#include "kernels/lanes_strips.h"
 
 INLINE float few_maximum(int n_keys, const float *s) {
     _Alignas(64) float each[LANES];
@@ -39,7 +36,7 @@ INLINE float few_weights_row(int n_keys, float *s, float shift) {
         UNROLL
         for (int i = 0; i < AT_ONCE; i++)
             p[i] = v_load(s + j + i * LANES) - m;
-        exp2_each(AT_ONCE, p);
+        exp2_of_weights(AT_ONCE, p);
         UNROLL
         for (int i = 0; i < AT_ONCE; i++)
             v_store(s + j + i * LANES, p[i]);
@@ -48,11 +45,19 @@ INLINE float few_weights_row(int n_keys, float *s, float shift) {
     return sum;
 }
 
+static __attribute__((noinline)) void few_weights_rows(int n_rows, int n_keys, float *s, const float *shift,
+                                                       float *sum) {
+    const unsigned mode = v_begin_flushing();
+    for (int r = 0; r < n_rows; r++)
+        sum[r] = few_weights_row(n_keys, s + r * SA_FEW_STRIDE, shift[r]);
+    v_end_flushing(mode);
+}
+
 /* Rows of the group that the tile does not have keep what they have. */
 static void lanes_few_weights(int n_rows, int n_keys, float *s, float *m, float *l, float *alpha) {
     _Alignas(64) float mb[SA_GROUP_ROWS], shift[SA_GROUP_ROWS], sum[SA_GROUP_ROWS];
     for (int r = 0; r < SA_GROUP_ROWS; r++) {
-        mb[r] = r < n_rows ? few_maximum(n_keys, s + r * FEW_STRIDE) : -INFINITY;
+        mb[r] = r < n_rows ? few_maximum(n_keys, s + r * SA_FEW_STRIDE) : -INFINITY;
         sum[r] = 0.0f;
     }
     for (int lane = 0; lane < SA_GROUP_ROWS; lane += LANES) {
@@ -61,8 +66,7 @@ static void lanes_few_weights(int n_rows, int n_keys, float *s, float *m, float 
         v_store(alpha + lane, exp2_nonpositive(v_load(m + lane) - to));
         v_store(m + lane, m_new);
     }
-    for (int r = 0; r < n_rows; r++)
-        sum[r] = few_weights_row(n_keys, s + r * FEW_STRIDE, shift[r]);
+    few_weights_rows(n_rows, n_keys, s, shift, sum);
     for (int lane = 0; lane < SA_GROUP_ROWS; lane += LANES)
         v_store(l + lane, v_fma_few(v_load(l + lane), v_load(alpha + lane), v_load(sum + lane)));
 }

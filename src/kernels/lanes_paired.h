@@ -13,11 +13,19 @@ static void dots_pack(const char *const *rows, int n_rows, int d, float factor, 
         v_store(qt + d / 2 * W + lane, v_set1(factor));
 }
 
+static __attribute__((noinline)) void weigh_strips(int begin, int end, float *s, struct weighing *weighing) {
+    struct weighing now = *weighing;
+    const unsigned mode = v_begin_flushing();
+    for (int j = begin; j < end; j += SA_SUM_KEYS)
+        weigh_strip(&now, s, W, NULL, j, s, W);
+    weighing->sum = now.sum;
+    v_end_flushing(mode);
+}
+
 static void dots_weights(int g, int begin, int end, float *s, const float *mb, float *m, float *l, float *alpha) {
     for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES) {
         struct weighing weighing = begin_weights(mb + lane, m + lane);
-        for (int j = begin; j < end; j += SA_SUM_KEYS)
-            weigh_strip(&weighing, s + lane, W, NULL, j, s + lane, W);
+        weigh_strips(begin, end, s + lane, &weighing);
         end_weights(&weighing, m + lane, l + lane, alpha + lane);
     }
 }

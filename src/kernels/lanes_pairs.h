@@ -2,7 +2,7 @@
 /* What makes pairs of bf16, see sa_dots in kernels.h. Included by lanes_dots.h and amx_dots.h, after the vec_<isa>.h of
  * an instruction set that has
  *
- *     v_pair(first, second)       floats to pairs, rounded to nearest, ties to even
+ *     v_pair(first, second)       weights to pairs, rounded to nearest, ties away from 0
  *     v_pair_neighbours           the same of 2 LANES floats that follow each other
  *     v_pair_of_rows              LANES elements of two rows to pairs
  *     v_pairs_finite v_pair_where
@@ -27,7 +27,7 @@ INLINE vf weights_of_four(const float *s, const int s_step, const vf *scale, vf 
     p[1] = scaled(v_load(s + 8 * s_step), scale) - m;
     p[2] = scaled(v_load(s + 4 * s_step), scale) - m;
     p[3] = scaled(v_load(s + 12 * s_step), scale) - m;
-    exp2_each(4, p);
+    exp2_of_weights(4, p);
     return (p[0] + p[1]) + (p[2] + p[3]);
 }
 

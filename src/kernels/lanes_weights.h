@@ -47,6 +47,12 @@ static void lanes_scale(int g, int n_keys, const float *scale, float *s) {
             v_store(s + j * W + lane, v_load(s + j * W + lane) * v_set1(scale[j]));
 }
 
+static void lanes_few_scale(int n_rows, int n_keys, const float *scale, float *s) {
+    for (int r = 0; r < n_rows; r++, s += SA_FEW_STRIDE)
+        for (int j = 0; j < n_keys; j += LANES)
+            v_store(s + j, v_load(s + j) * v_load(scale + j));
+}
+
 /* ---------------------------------------------------------------- merging two partial results */
 
 static void lanes_merge(int n_groups, int d, const struct sa_state *a, const struct sa_state *b) {

@@ -565,11 +565,23 @@ static int squares_end(const struct block *b) { return (b->seen_end + SA_DOT_KEY
 /* Fewer groups wait for memory, not for each other, and are done with sooner one by one. */
 enum { LEAST_GROUPS = 3 };
 
-/* Are there all keys of these squares, and does nothing happen to scores? Maxima are those of unscaled scores there. */
+/* Are there all keys of these squares? Maxima are those of unscaled scores there. */
 static bool fills_squares(const struct block *b) {
     const struct sa_tile *t = b->tile;
-    return t->dots && t->dots->block && t->n_groups >= LEAST_GROUPS && b->n_passes == 1 && !sa_has_terms(t) &&
-           t->problem->factor > 0.0f && b->seen_begin < b->seen_end && squares_end(b) <= b->n_keys;
+    return t->dots && t->dots->block && t->n_groups >= LEAST_GROUPS && b->n_passes == 1 && t->problem->factor > 0.0f &&
+           b->seen_begin < b->seen_end && squares_end(b) <= b->n_keys;
+}
+
+/* False: what happens to scores cannot happen to those of all of them at once. */
+static bool find_terms(const struct block *b) {
+    const int end = squares_end(b);
+    int64_t token;
+    bool found = true;
+    for (int at = squares_begin(b), n; at < end && found; at += n) {
+        n = stretch_of(b, at, end, &token);
+        found = sa_set_keys(b->tile, token, at, n);
+    }
+    return found;
 }
 
 /* The longest run of these strips. */
@@ -633,10 +645,11 @@ static bool attend_squares(struct block *b, const struct sa_state *state) {
     struct sa_seen seen[SA_TILE_GROUPS];
     struct sa_turned turned;
     int n_values;
-    if (!fills_squares(b) || !find_values(b, set_seen(b, seen), &turned, &n_values))
+    if (!fills_squares(b) || !find_terms(b) || !find_values(b, set_seen(b, seen), &turned, &n_values))
         return false;
     for (int r = 0; r < SA_TILE_ROWS; r++)
         space->mb[r] = -INFINITY;
+    const struct sa_score_terms terms = sa_block_terms(t);
     const struct sa_dots_block squares = {
         .qt = space->qt,
         .k = keys_of_squares(b),
@@ -648,6 +661,7 @@ static bool attend_squares(struct block *b, const struct sa_state *state) {
         .first_key = name_of(b, 0),
         .keys = {space->lo, space->hi, space->sink, b->view ? b->view->lanes[0][0] : NULL},
         .seen = seen,
+        .terms = sa_has_terms(t) ? &terms : NULL,
         .s = space->s,
         .mb = space->mb,
         .alpha = space->alpha,

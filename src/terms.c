@@ -62,9 +62,8 @@ static void find_bias(const struct run *run) {
 
 /* ---------------------------------------------------------------- ALiBi */
 
-static void set_keys(const struct run *run) {
+static void set_keys(const struct run *run, int32_t *k_at) {
     const int32_t *given = run->tile->seq->sight.k_positions;
-    int32_t *k_at = run->tile->space->terms.k_at;
     for (int j = 0; j < run->n_keys; j++)
         k_at[j] = given ? given[run->at + j] : (int32_t)run->at + j;
 }
@@ -113,12 +112,14 @@ static void apply_far_alibi(const struct run *run, struct sa_score_terms *terms)
     terms->softcap = 0;
 }
 
+static float softcap_of(const struct sa_tile *t) { return (float)((double)t->problem->softcap * LOG2_E); }
+
 static bool apply_run(const struct run *run) {
     const struct sa_tile *t = run->tile;
     const struct sa_term_space *space = &t->space->terms;
-    struct sa_score_terms terms = {.softcap = (float)((double)t->problem->softcap * LOG2_E)};
+    struct sa_score_terms terms = {.softcap = softcap_of(t)};
     if (t->seq->terms.slopes) {
-        set_keys(run);
+        set_keys(run, space->k_at);
         if (is_near(run)) {
             terms.slopes = space->slopes + run->pass;
             terms.q_at = space->q_at + run->pass;
@@ -141,6 +142,22 @@ bool sa_apply_terms(const struct sa_tile *t, int64_t at, int n_keys, int row, in
 bool sa_apply_few_terms(const struct sa_tile *t, int64_t at, int n_keys, float *s) {
     const struct run run = {t, at, n_keys, 0, 0, 0, t->n_rows, s, NULL};
     return apply_run(&run);
+}
+
+bool sa_set_keys(const struct sa_tile *t, int64_t at, int j, int n_keys) {
+    const struct run run = {.tile = t, .at = at, .n_keys = n_keys, .n_rows = t->n_groups * SA_GROUP_ROWS};
+    if (!t->seq->terms.slopes)
+        return true;
+    set_keys(&run, t->space->terms.k_at + j);
+    return is_near(&run);
+}
+
+struct sa_score_terms sa_block_terms(const struct sa_tile *t) {
+    const struct sa_term_space *space = &t->space->terms;
+    return (struct sa_score_terms){.softcap = softcap_of(t),
+                                   .slopes = t->seq->terms.slopes ? space->slopes : NULL,
+                                   .q_at = space->q_at,
+                                   .k_at = space->k_at};
 }
 
 void sa_find_bias(const struct sa_tile *t, int64_t at, int n_keys, int first_row) {

@@ -17,7 +17,7 @@ int bound_levels(int64_t n_k) {
 
 /* What a score is off by the chain and the terms; subnormals apart. */
 static double score_roundings(int d_qk, int k_type, const struct bound_key *key) {
-    const double of_terms = key->terms > 0 ? 8 * key->terms + 2 * key->z : 0;
+    const double of_terms = key->terms > 0 ? 9 * key->terms + 2 * key->z : 0;
     return (d_qk + 4 + (k_type == SA_I8)) * key->z + of_terms + 3 * key->digits;
 }
 

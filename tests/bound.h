@@ -13,9 +13,9 @@
  *               of the tree 7 of 4 u: (min(n, 256) + 9 + 28 L) u sum p |v|
  *     l         4 levels of a tree, a chain of 16, the same rescalings: (20 + 9 + 28 L) u, which moves all of o
  *     end       1 / l and the product: 2 u
- *     terms     softcap: 6 u and the cap in units of log2, u; ALiBi: a slope in units of log2 and a distance, u each;
+ *     terms     softcap: 6.2 u and the cap in units of log2, u; ALiBi: a slope in units of log2 and a distance, u each;
  *               bias: log2(e), u; and u of the sums that ALiBi and bias make. None makes an error of the score larger,
- *               so 8 u of each term's size, that of a capped score included, and 2 u z[j] more, are enough
+ *               so 9 u of each term's size, that of a capped score included, and 2 u z[j] more, are enough
  *     sink      exp(sink - m): 3 u (|sink| + |sink - m|) + 6 u of its own weight, a part of l; it is merged when all
  *               keys are, 4 u more of every other weight
  *     flushed   weights below 2^-126 are anything below it: n 2^-126 of |v| and of |o|

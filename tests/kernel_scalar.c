@@ -113,7 +113,11 @@ float scalar_softcap(float s, float cap) {
     const float limit = cap * 9.0f;
     s = limit < s ? limit : s; /* not if it is NaN */
     s = -limit > s ? -limit : s;
-    const float x = s / cap, y = x * x;
+    int exponent;
+    frexpf(cap, &exponent);
+    const float down = ldexpf(1.0f, 1 - (exponent < -125 ? -125 : exponent)), inverse = 1.0f / (cap * down);
+    const float product = s * down * inverse, x = fmaf(fmaf(-product, cap * down, s * down), inverse, product);
+    const float y = x * x;
     return s * (chain(above, y) / chain(below, y));
 }
 

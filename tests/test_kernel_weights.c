@@ -181,7 +181,9 @@ START_TEST(of_few_rows) {
         }
         memcpy(s, before, FEW * sizeof *s);
         weigh_as_floats(kernels, 0, lanes, n);
+        const unsigned mode = _mm_getcsr() & ~(unsigned)_MM_EXCEPT_MASK;
         dots->few_weights(n_rows, n, s, m[1], l[1], alpha[1]);
+        must(mode == (_mm_getcsr() & ~(unsigned)_MM_EXCEPT_MASK), "the mode has changed");
         for (int r = 0; r < n_rows; r++) {
             check_state(r, scalar_weights(before + r * SA_FEW_STRIDE, n, 1, m[1][r]));
             for (int j = 0; j < n; j++)
@@ -209,7 +211,9 @@ START_TEST(of_few_rows_become_pairs) {
         memcpy(s, before, FEW * sizeof *s);
         for (int r = 0; r < n_rows; r++)
             s[r * SA_FEW_STRIDE + begin + n] = NAN;
+        const unsigned mode = _mm_getcsr() & ~(unsigned)_MM_EXCEPT_MASK;
         dots->few_pair(n_rows, n, s + begin, s + begin * parts / 2);
+        must(mode == (_mm_getcsr() & ~(unsigned)_MM_EXCEPT_MASK), "the mode has changed");
         for (int r = 0; r < n_rows; r++)
             for (int j = 0; j < n; j += 2) {
                 const float *two = before + r * SA_FEW_STRIDE + begin + j;

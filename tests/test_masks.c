@@ -151,6 +151,32 @@ static sa_sequence part_of(const struct drawn *drawn, const sa_sequence *all, in
     return s;
 }
 
+/* Softcap, ALiBi, both, or neither; at times so far behind the keys that distances do not fit into 32 bits, but for
+ * some of the queries. */
+static void add_terms(struct drawn *drawn, sa_sequence *s, int kind) {
+    static float slopes[2];
+    const bool far = kind > 4 && !s->q_positions && !s->k_positions;
+    drawn->batch.softcap = kind % 2 ? 2.5f : 0;
+    for (int h = 0; h < 2; h++)
+        slopes[h] = (far ? 0x1p-30f : 0.1f) * roll_unit(&drawn->dice);
+    if (kind % 4 > 1)
+        s->alibi_slopes = slopes;
+    if (!far || s->tree_parents)
+        return;
+    s->flags |= SA_SEQ_Q_OFFSET;
+    s->q_offset = (INT64_C(1) << 31) - s->n_q / 2;
+}
+
+/* Two documents by turns, of which queries have one: whole strips are left out, others follow. */
+static void add_gaps(struct drawn *drawn, sa_sequence *s) {
+    int32_t *of_keys = drawn_map(drawn, (size_t)s->n_k * sizeof *of_keys);
+    int32_t *of_queries = drawn_map(drawn, (size_t)s->n_q * sizeof *of_queries);
+    for (int64_t j = 0; j < s->n_k; j++)
+        of_keys[j] = j / 32 % 3 == 1;
+    s->k_documents = of_keys;
+    s->q_documents = of_queries;
+}
+
 /* In one go, and in chunks, those of 1 to 8 rows by other kernels. */
 START_TEST(chunks_of_queries_do_not_matter) {
     sa_engine *engine = engine_with(_i, 2);
@@ -161,7 +187,11 @@ START_TEST(chunks_of_queries_do_not_matter) {
             drawn_own(&drawn, _i);
         sa_sequence *s = drawn_add(&drawn, roll_between(&dice, 20, 90), drawn_edge(&dice, 2049), PACKED, 4);
         drawn_rules(&drawn);
-        drawn_sight(&drawn, s, seed % 3 ? 1u << seed % SIGHT_KINDS : roll_sight(&dice));
+        if (seed % 6 == 5)
+            add_gaps(&drawn, s);
+        else
+            drawn_sight(&drawn, s, seed % 3 ? 1u << seed % SIGHT_KINDS : roll_sight(&dice));
+        add_terms(&drawn, s, seed % 2 ? (int)roll_between(&dice, 0, 7) : 0);
         const int64_t unit = s->blocks.q_block ? s->blocks.q_block : 1, chunk = unit * roll_between(&dice, 1, 20);
         size_t n;
         float *wanted = drawn_compute(&drawn, engine, &n);

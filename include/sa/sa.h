@@ -418,7 +418,7 @@ typedef struct sa_batch {
  *     |o - exact| <= sum_j p[j] t[j] (|v[j]| + |exact|) + (min(n_k, 256) + 40 + 56 L) u sum_j p[j] |v[j]|
  *                    + n_k 2^-125 max|v|,       t[j] = u ((d_qk + 4) z[j] + |s[j] - m| + 6)
  *
- * where q, k and v are what their elements stand for, exactly. What happens to scores adds u (8 T[j] + 2 z[j]) to t[j],
+ * where q, k and v are what their elements stand for, exactly. What happens to scores adds u (9 T[j] + 2 z[j]) to t[j],
  * T[j] the sum of the magnitudes of the capped score and of what ALiBi and bias add; a sink is one more key in p, with
  * t = u (3 |sink| + 3 |sink - m| + 6) and v = 0, and adds 4 u to the others' t[j]. Int8 keys add u z[j] to t[j], int8
  * values 1 to the 40 and n_k 2^-142 to the whole; rounding o adds 2^-8 |o| + 2^-134 (SA_BF16) or 2^-11 |o| + 2^-25

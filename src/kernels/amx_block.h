@@ -93,12 +93,30 @@ static void hide(const struct sa_dots_block *b, int lane, int j, float *s) {
         v_store(s, v_select(visible(keys, lane, b->first_key + j + i), v_load(s), v_set1(-INFINITY)));
 }
 
+/* From sums to scores, with what happens to them, sixteen keys of the group of `lane`. */
+static __attribute__((noinline)) void change_scores(const struct sa_dots_block *b, int lane, int j, float *s) {
+    const struct sa_score_terms *terms = b->terms;
+    const vf factor = v_load(factors_of(b->qt, b->k.d) + lane);
+    const struct softcap cap = softcap_for(terms->softcap);
+    for (int x = 0; x < SIDE; x++, s += SIDE) {
+        vf score = v_load(s) * factor;
+        if (terms->softcap > 0)
+            score = softcap_of(score, &cap);
+        if (terms->slopes)
+            score = v_fma(v_load(terms->slopes + lane),
+                          distance_of(v_load_i(terms->q_at + lane), v_set1_i(terms->k_at[j + x])), score);
+        v_store(s, score);
+    }
+}
+
 INLINE void take_largest(const struct half *half, int j) {
     const struct sa_dots_block *b = half->b;
     for (int i = 0; i < GROUPS; i++) {
         float *s = half->s + i * GROUP_FLOATS + j * SIDE;
         const int lane = half->lane + i * SIDE;
         const struct sa_seen *seen = b->seen + lane / SIDE;
+        if (b->terms)
+            change_scores(b, lane, j, s);
         if (j < seen->all_begin || seen->all_end < j + SIDE)
             hide(b, lane, j, s);
         vf best = v_load(b->mb + lane);
@@ -189,7 +207,7 @@ static void score_half(const struct half *half, int lines) {
         score_strips(half, &job, lines);
     else
         score_squares(half, &job, lines);
-    for (int i = 0; i < GROUPS; i++) {
+    for (int i = 0; i < GROUPS && !b->terms; i++) {
         const int lane = half->lane + i * SIDE;
         v_store(b->mb + lane, v_load(b->mb + lane) * v_load(factors_of(b->qt, b->k.d) + lane));
     }
@@ -284,10 +302,10 @@ INLINE void weigh_square(struct weighing *weighing, float *s, const vf *scale, i
 }
 
 /* Pairs are multiplied a square late, when they have got to where registers are loaded from. */
-static __attribute__((noinline)) void weigh_keys(const struct half *half, float *s, const float *factors,
+static __attribute__((noinline)) void weigh_keys(const struct half *half, float *s, const vf *factor,
                                                  const struct beside *at_once, struct weighing *weighing) {
     const struct beside copy = *at_once, *const beside = &copy; /* not loaded again and again */
-    const vf scale = v_load(factors);
+    const vf scale = *factor;
     const int first = half->begin / SA_DOT_KEYS, end = half->end / SA_DOT_KEYS;
     struct weighing now = *weighing;
     const unsigned mode = v_begin_flushing();
@@ -308,7 +326,8 @@ static void weigh_group(const struct half *half, int i, const struct beside *bes
     const struct sa_dots_block *b = half->b;
     const int lane = half->lane + i * SIDE;
     struct weighing weighing = begin_weights(b->mb + lane, b->state.m + lane);
-    weigh_keys(half, half->s + i * GROUP_FLOATS, factors_of(b->qt, b->k.d) + lane, beside, &weighing);
+    const vf factor = b->terms ? v_set1(1.0f) : v_load(factors_of(b->qt, b->k.d) + lane);
+    weigh_keys(half, half->s + i * GROUP_FLOATS, &factor, beside, &weighing);
     end_weights(&weighing, b->state.m + lane, b->state.l + lane, b->alpha + lane);
     if (!beside->turned)
         return;

@@ -23,6 +23,7 @@
 
 #include "kernels/lanes_fetch.h"
 #include "kernels/lanes_few_weights.h"
+#include "kernels/lanes_one_term.h"
 #include "kernels/lanes_pairs.h"
 #include "kernels/lanes_types.h"
 

@@ -224,7 +224,8 @@ struct sa_dots_block {
     int first_key;              /* what key 0 of the block is called in `keys` */
     struct sa_lane_keys keys;   /* its bits, if any, are those of all groups, one group behind the other */
     const struct sa_seen *seen; /* [SA_TILE_GROUPS] */
-    float *s, *mb, *alpha;      /* scratch: as of scores(), weights() and values() */
+    const struct sa_score_terms *terms; /* NULL, or softcap and ALiBi; k_at[j] of key j of the block */
+    float *s, *mb, *alpha;              /* scratch: as of scores(), weights() and values() */
     struct sa_state state;
     bool fresh; /* state->o has nothing in it yet, whatever stands there */
     struct sa_ahead *ahead;
@@ -254,8 +255,8 @@ static inline size_t sa_turned_bytes(int d, int parts) {
  * Weights are not those of floats, see lanes_exp2_flushed.h: they are 0 below 2^-126.
  *
  * Elements of f16 have two parts, each a bf16: the first 8 binary digits, and what is left, exactly (NaN, of inf);
- * weights the first 8 as well, and the next 8, rounded to nearest, ties away from 0, or 0 if what the first ones leave is
- * subnormal. Words are of parts then:
+ * weights the first 8 as well, and the next 8, rounded to nearest, ties away from 0, or 0 if what the first ones leave
+ * is subnormal. Words are of parts then:
  *
  *     qt  [2][d_qk / 2][W]  first the first parts; behind all of them the row of factors
  *     p   [8][2][16][W]     of each 32 keys first the first parts of their 16 pairs

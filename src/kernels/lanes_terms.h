@@ -3,35 +3,7 @@
 #ifndef SA_LANES_TERMS_H
 #define SA_LANES_TERMS_H
 
-typedef uint32_t words __attribute__((vector_size(4 * LANES)));
-typedef int32_t wholes __attribute__((vector_size(4 * LANES)));
-
-/* Beyond 9 tanh is 1 up to 2^-25. */
-#define SOFTCAP_END 9.0f
-
-INLINE vf polynomial_4(vf y, const float c[5]) {
-    vf sum = v_fma_few(v_set1(c[4]), y, v_set1(c[3]));
-    sum = v_fma_few(sum, y, v_set1(c[2]));
-    sum = v_fma_few(sum, y, v_set1(c[1]));
-    return v_fma_few(sum, y, v_set1(c[0]));
-}
-
-/* cap * tanh(s / cap) as s times tanh(x) / x, a function of x^2: so a score far below the cap stays what it is, and
- * nothing cancels. The quotient of two polynomials is 0.63 u off, all together 5.35 u with a cap of 1 (tried for all
- * s), below 6 u with any (see tests/test_kernel_terms.c). A NaN stays one. */
-INLINE vf softcap_of(vf s, vf cap, vf limit) {
-    static const float above[5] = {1.0f, 0x1.121a9ap-3f, 0x1.ca9ed8p-9f, 0x1.5aa37cp-16f, 0x1.cd1a1ap-27f};
-    static const float below[5] = {1.0f, 0x1.de629ap-2f, 0x1.a82f68p-6f, 0x1.591728p-12f, 0x1.a30372p-21f};
-    s = v_max(v_set1(0.0f) - limit, v_min(limit, s));
-    const vf x = v_div(s, cap), y = x * x;
-    return s * v_div(polynomial_4(y, above), polynomial_4(y, below));
-}
-
-/* The distance is a whole number, exact in 32 bits but for one of 2^31, which wraps to what has the same magnitude. */
-INLINE vf distance_of(vi a, vi b) {
-    const vf difference = (vf) __builtin_convertvector((wholes)((words)a - (words)b), vf);
-    return (vf)((words)difference & 0x7fffffffu);
-}
+#include "kernels/lanes_one_term.h"
 
 /* -inf hides the key, whatever its score is. */
 INLINE vf biased(vf s, vf bias, vmask *hidden) {
@@ -71,12 +43,12 @@ INLINE struct lane_maximum group_scores(const int n_keys, float *s, const float 
 }
 
 INLINE struct lane_maximum group_softcap(const int n_keys, float softcap, float *s, const float *mb) {
-    const vf cap = v_set1(softcap), limit = v_set1(softcap * SOFTCAP_END);
+    const struct softcap cap = softcap_for(softcap);
     struct lane_maximum best = maximum_of(mb);
     for (int j = 0; j < n_keys; j++, s += W)
         UNROLL
     for (int v = 0; v < GROUP_VECTORS; v++)
-        put_score(&best, s, v, softcap_of(v_load(s + v * LANES), cap, limit));
+        put_score(&best, s, v, softcap_of(v_load(s + v * LANES), &cap));
     return best;
 }
 
@@ -179,7 +151,7 @@ INLINE vmask lanes_with(uint32_t bits, int lane) {
     static const _Alignas(64)
         int32_t bit[SA_GROUP_ROWS] = {1 << 0, 1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
                                       1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
-    return v_less_i(v_set1_i(0), (vi)((words)v_set1_i((int32_t)bits) & (words)v_load_i(bit + lane)));
+    return v_less_i(v_set1_i(0), (vi)((uint_lanes)v_set1_i((int32_t)bits) & (uint_lanes)v_load_i(bit + lane)));
 }
 
 /* Only blocks with NaN or inf in values and -inf in bias come here, one dimension after the other. */
@@ -208,9 +180,9 @@ static void lanes_values_biased(const float *p, int g, struct sa_rows v, int fir
 /* ---------------------------------------------------------------- keys in the lanes, one row */
 
 INLINE void row_softcap(int n_keys, float softcap, float *s) {
-    const vf cap = v_set1(softcap), limit = v_set1(softcap * SOFTCAP_END);
+    const struct softcap cap = softcap_for(softcap);
     for (int j = 0; j < n_keys; j += LANES)
-        v_store(s + j, softcap_of(v_load(s + j), cap, limit));
+        v_store(s + j, softcap_of(v_load(s + j), &cap));
 }
 
 INLINE void row_alibi(int n_keys, float slope, int32_t q_at, const int32_t *k_at, float *s) {

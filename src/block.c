@@ -22,15 +22,16 @@ struct pass {
 
 struct block {
     const struct sa_tile *tile;
-    int64_t at;                 /* its first key */
-    const struct sa_view *view; /* NULL: spans say what is seen */
-    bool full;                  /* a view would say that every row sees every key */
-    int n_keys;                 /* of the view, if there is one */
-    int seen_begin, seen_end;   /* keys that any row of the tile sees */
-    struct sa_rows k, v;        /* all keys of the block */
-    unsigned doubtful;          /* strips of the view with values that are not finite */
-    bool hides;                 /* some bias is -inf; a view has it in its bits */
-    bool finite;                /* if so: all values are finite */
+    int64_t at;                  /* its first key */
+    const struct sa_view *view;  /* NULL: spans say what is seen */
+    bool full;                   /* a view would say that every row sees every key */
+    int n_keys;                  /* of the view, if there is one */
+    int seen_begin, seen_end;    /* keys that any row of the tile sees */
+    struct sa_rows k, v;         /* all keys of the block */
+    unsigned doubtful;           /* strips of the view with values that are not finite */
+    bool hides;                  /* some bias is -inf; a view has it in its bits */
+    bool finite;                 /* if so: all values are finite */
+    const struct sa_view *shown; /* if they are not, and multiplied in pairs: what spans and bias leave; else NULL */
     struct sa_zones zones[SA_TILE_GROUPS];
     struct pass passes[SA_TILE_GROUPS];
     int n_passes;
@@ -64,11 +65,15 @@ static const float *qt_of(const struct block *b, const struct pass *p) {
     return b->tile->space->qt + p->row * b->tile->problem->d_qk;
 }
 
-/* What a group sees, and what the key is called there that is `key` of the block. */
-static struct sa_lane_keys keys_of(const struct block *b, const struct pass *p, int g) {
+static struct sa_lane_keys keys_by(const struct sa_view *view, const struct block *b, const struct pass *p, int g) {
     const struct sa_workspace *space = b->tile->space;
     return (struct sa_lane_keys){space->lo + p->row, space->hi + p->row, space->sink + p->row,
-                                 b->view ? b->view->lanes[p->row / SA_GROUP_ROWS + g][0] : NULL};
+                                 view ? view->lanes[p->row / SA_GROUP_ROWS + g][0] : NULL};
+}
+
+/* What a group sees, and what the key is called there that is `key` of the block. */
+static struct sa_lane_keys keys_of(const struct block *b, const struct pass *p, int g) {
+    return keys_by(b->view, b, p, g);
 }
 
 static int name_of(const struct block *b, int key) { return b->view ? key : (int)b->at + key; }
@@ -193,7 +198,20 @@ static int whole_squares(const struct block *b) {
     return n_keys / SA_DOT_KEYS * SA_DOT_KEYS;
 }
 
-/* The block's values, then the keys of the next one; from the last block on what comes after the tile. */
+/* Where its keys stand side by side: a set of rows for each query head that has its own. */
+static void add_bias(const struct block *b, int64_t begin, int64_t end) {
+    const struct sa_tile *t = b->tile;
+    const struct sa_field *bias = &t->seq->terms.bias;
+    const int bytes = t->problem->bias_type == SA_F32 ? 4 : 2, group = t->problem->group;
+    if (!bias->data || bias->key != bytes)
+        return;
+    const int heads = bias->head && group < t->n_rows ? group : 1, tokens = bias->query ? t->n_rows / group : 1;
+    for (int h = 0; h < heads; h++)
+        sa_ahead_add(b->ahead, sa_lines_of_rows(t->space->terms.bias[h] + begin * bytes, bias->query, tokens,
+                                                (int)(end - begin) * bytes));
+}
+
+/* The block's values, then the keys and bias of the next one; from the last block on what comes after the tile. */
 static void open_ahead(const struct block *b) {
     const struct sa_tile *t = b->tile;
     const int64_t n_k = t->seq->n_k, at = sa_tile_next(t, b->at + SA_BLOCK_KEYS);
@@ -205,6 +223,7 @@ static void open_ahead(const struct block *b) {
     if (at < n_k && sa_tile_sees_any(t, at, end)) {
         if (!sa_are_copied(t, &t->k, at, 0, (int)(end - at)))
             sa_ahead_add_tokens(b->ahead, &t->k, at, end);
+        add_bias(b, at, end);
     } else
         add_after(b);
 }
@@ -474,6 +493,17 @@ static bool edges_are_finite(const struct block *b, const struct pass *p, int g)
     return are_finite(b, z->seen_begin, z->full_begin) && are_finite(b, z->full_end, z->seen_end);
 }
 
+/* Which keys each row is left with: there is room for it, since the block has no view. */
+static const struct sa_view *look_again(const struct block *b) {
+    static const struct sa_gaps none = {SA_STRIPS, true};
+    struct sa_view *view = b->tile->space->view;
+    if (sa_view_open(view, &b->tile->viewer, b->at, b->n_keys, none))
+        sa_view_group(view, b->tile->n_rows);
+    else
+        memset(view->lanes, 0, sizeof view->lanes);
+    return view;
+}
+
 /* False if the groups cannot go side by side: their keys do not form stairs, or values at an edge are not finite. */
 static bool form_stairs(const struct block *b, const struct pass *p, struct sa_stairs *keys) {
     bool fit = true;
@@ -497,6 +527,9 @@ static void add_group(const struct block *b, const struct pass *p, int g, const 
         return;
     if (edges_are_finite(b, p, g))
         t->products->values(s_of(b, p, 0), g, g + 1, keys, b->v, alpha, o, b->ahead);
+    else if (b->shown)
+        t->products->values_masked(s_of(b, p, begin), g, part_of(&b->v, begin, end), 2 * begin,
+                                   keys_by(b->shown, b, p, g), alpha, o);
     else if (b->hides) {
         sa_find_bias(t, b->at + begin, end - begin, p->row + g * SA_GROUP_ROWS);
         t->kernels->values_biased(s_of(b, p, begin), g, part_of(&b->v, begin, end), first, keys_of(b, p, g),
@@ -565,19 +598,22 @@ static int squares_end(const struct block *b) { return (b->seen_end + SA_DOT_KEY
 /* Fewer groups wait for memory, not for each other, and are done with sooner one by one. */
 enum { LEAST_GROUPS = 3 };
 
-/* Are there all keys of these squares? Maxima are those of unscaled scores there. */
+/* Are there all keys of these squares? Maxima may be found before scores are scaled there, by a positive factor. */
 static bool fills_squares(const struct block *b) {
     const struct sa_tile *t = b->tile;
     return t->dots && t->dots->block && t->n_groups >= LEAST_GROUPS && b->n_passes == 1 && t->problem->factor > 0.0f &&
            b->seen_begin < b->seen_end && squares_end(b) <= b->n_keys;
 }
 
-/* False: what happens to scores cannot happen to those of all of them at once. */
-static bool find_terms(const struct block *b) {
-    const int end = squares_end(b);
+/* Makes ready what happens to scores. False: it cannot happen to those of all of them at once. */
+static bool can_change_scores(const struct block *b) {
+    const int begin = squares_begin(b), end = squares_end(b);
+    const bool biased = b->tile->seq->terms.bias.data;
     int64_t token;
-    bool found = true;
-    for (int at = squares_begin(b), n; at < end && found; at += n) {
+    bool found = !biased || !b->view || !b->view->gaps;
+    if (biased && found)
+        sa_find_block_bias(b->tile, b->at + begin, begin, end - begin);
+    for (int at = begin, n; at < end && found; at += n) {
         n = stretch_of(b, at, end, &token);
         found = sa_set_keys(b->tile, token, at, n);
     }
@@ -645,7 +681,8 @@ static bool attend_squares(struct block *b, const struct sa_state *state) {
     struct sa_seen seen[SA_TILE_GROUPS];
     struct sa_turned turned;
     int n_values;
-    if (!fills_squares(b) || !find_terms(b) || !find_values(b, set_seen(b, seen), &turned, &n_values))
+    if (!fills_squares(b) || !can_change_scores(b) ||
+        !find_values(b, set_seen(b, seen) && !t->seq->terms.bias.data, &turned, &n_values))
         return false;
     for (int r = 0; r < SA_TILE_ROWS; r++)
         space->mb[r] = -INFINITY;
@@ -691,6 +728,7 @@ bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_sta
     b.v = tile->dots ? pairs_of(&b) : rows_of(&b, &tile->v);
     find_doubtful(&b);
     b.finite = b.hides && are_finite(&b, b.seen_begin, b.seen_end);
+    b.shown = b.hides && !b.finite && tile->dots ? look_again(&b) : NULL;
     if (b.v.scale && !tile->bytes)
         scale_weights(&b);
     add_block(&b, state);

@@ -529,19 +529,23 @@ static void add_picked(const struct side *side, const struct block *b, const str
     add_run(side, b, picked, r, n_rows, b->begin, b->begin + n);
 }
 
-/* Where keys are paired, whole runs of what may be added up first: zeros stand where keys are not seen. */
-static void add_dots(const struct side *side, const struct block *b, int r, int n_rows) {
+/* Where keys are paired, whole runs of what may be added up first: zeros stand where keys are not seen, or are not of a
+ * set of them, as add_picked() has it. */
+static void add_dots(const struct side *side, const struct block *b, const struct sa_key_set *set, int r, int n_rows) {
     const int begin = b->begin / SA_DOT_KEYS * SA_DOT_KEYS, end = up_to_dots(b->end);
     const char *row[SA_BLOCK_KEYS];
-    for (int j = begin; j < end; j++)
-        row[j - begin] = j >= b->begin && j < b->end && sees(b, r, j) ? *values_of(side, b, j) : sa_zero_row();
+    for (int j = begin; j < end; j++) {
+        const int at = j - b->begin; /* in the set */
+        const bool seen = j >= b->begin && j < b->end && (set ? set->words[at / 64] >> at % 64 & 1 : sees(b, r, j));
+        row[j - begin] = seen ? *values_of(side, b, j) : sa_zero_row();
+    }
     add_run(side, b, row, r, n_rows, begin, end);
 }
 
 static void add_seen(const struct side *side, const struct block *b, int r, int n_rows) {
     const struct seen *seen = &b->rows[r];
     if (side->tile->dots) {
-        add_dots(side, b, r, n_rows);
+        add_dots(side, b, NULL, r, n_rows);
         return;
     }
     if (b->view) {
@@ -572,7 +576,7 @@ static void add_shown(const struct side *side, const struct block *b) {
         alike = alike && memcmp(&set[r], &set[0], sizeof set[0]) == 0;
     }
     for (int r = 0; r < (alike ? 1 : b->tile->n_rows); r++)
-        add_picked(side, b, &set[r], r, alike ? b->tile->n_rows : 1);
+        (b->tile->dots ? add_dots : add_picked)(side, b, &set[r], r, alike ? b->tile->n_rows : 1);
 }
 
 static void add_alone(const struct side *side, const struct block *b) {

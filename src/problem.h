@@ -140,11 +140,10 @@ static inline int sa_item_heads(const struct sa_problem *problem, const struct s
     return problem->n_kv_heads / sa_abreast(seq);
 }
 
-/* Can kernels that have dots of this type multiply its elements in pairs? All of them must be of it. Not where a bias
- * of -inf picks keys one by one: which of them are neighbours would then depend on the row. */
+/* Can kernels that have dots of this type multiply its elements in pairs? All of them must be of it. */
 static inline bool sa_in_pairs(const struct sa_problem *problem, const struct sa_seq *seq, int type) {
     return problem->q_type == type && seq->k.type == type && seq->v.type == type && problem->d_qk % 2 == 0 &&
-           (type == SA_BF16 || problem->f16_pairs) && !seq->terms.bias.data;
+           (type == SA_BF16 || problem->f16_pairs);
 }
 
 /* Can kernels that have bytes multiply its k and v as they are? Not where keys are picked one by one, by what

@@ -425,6 +425,29 @@ static void keep_masked(const struct look *l, struct sa_key_set *seen) {
 
 /* ---------------------------------------------------------------- bias */
 
+/* Is any of n numbers that follow each other -inf? The whole of them, which compilers make vectors of. */
+static bool has_hidden_half(const uint16_t *half, uint16_t hidden, int n) {
+    uint16_t any = 0;
+    for (int j = 0; j < n; j++)
+        any |= half[j] == hidden;
+    return any;
+}
+
+static bool has_hidden_float(const uint32_t *wide, int n) {
+    uint32_t any = 0;
+    for (int j = 0; j < n; j++)
+        any |= wide[j] == 0xff800000u;
+    return any;
+}
+
+static bool has_hidden(const char *bias, ptrdiff_t step, int type, int n) {
+    if (step == sizeof(uint32_t) && type == SA_F32)
+        return has_hidden_float((const uint32_t *)(const void *)bias, n);
+    if (step == sizeof(uint16_t) && type != SA_F32)
+        return has_hidden_half((const uint16_t *)(const void *)bias, type == SA_BF16 ? 0xff80 : 0xfc00, n);
+    return true;
+}
+
 /* Keeps the keys whose bias is not -inf, which is told by its bits. */
 static void keep_unhidden_word(const char *bias, ptrdiff_t step, int type, int n, uint64_t *word) {
     unsigned char in[WORD_KEYS] = {0};
@@ -442,14 +465,16 @@ static void keep_unhidden_word(const char *bias, ptrdiff_t step, int type, int n
 static void keep_unhidden(const struct look *l, struct sa_key_set *seen) {
     const struct sa_viewer *v = l->viewer;
     const struct sa_field *bias = &v->seq->terms.bias;
-    for (int r = 0; r < v->n_rows; r++)
+    for (int r = 0; r < v->n_rows; r++) {
+        const char *row = bias->data + v->head[r] * bias->head + token_of(v, r) * bias->query;
         for (int w = 0; w < SA_KEY_WORDS; w++) {
             const int64_t at = l->at + w * WORD_KEYS;
-            const char *from = bias->data + v->head[r] * bias->head + token_of(v, r) * bias->query + at * bias->key;
+            const char *from = row + at * bias->key;
             const int n = l->n - w * WORD_KEYS < WORD_KEYS ? l->n - w * WORD_KEYS : WORD_KEYS;
-            if (seen[r].words[w])
+            if (seen[r].words[w] && has_hidden(from, bias->key, v->problem->bias_type, n))
                 keep_unhidden_word(from, bias->key, v->problem->bias_type, n, &seen[r].words[w]);
         }
+    }
 }
 
 /* ---------------------------------------------------------------- lists of blocks */

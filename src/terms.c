@@ -152,12 +152,23 @@ bool sa_set_keys(const struct sa_tile *t, int64_t at, int j, int n_keys) {
     return is_near(&run);
 }
 
+/* Rows begin with key `at`, as if with key 0 of the block. Lanes of groups that the tile does not have look somewhere,
+ * too. */
+void sa_find_block_bias(const struct sa_tile *t, int64_t at, int j, int n_keys) {
+    const float **rows = t->space->terms.bias_row;
+    const struct run run = {.tile = t, .at = at, .n_keys = n_keys, .n_rows = t->n_groups * SA_GROUP_ROWS};
+    find_bias(&run);
+    for (int r = 0; r < SA_TILE_ROWS; r++)
+        rows[r] = r < run.n_rows ? rows[r] - j : rows[0];
+}
+
 struct sa_score_terms sa_block_terms(const struct sa_tile *t) {
     const struct sa_term_space *space = &t->space->terms;
     return (struct sa_score_terms){.softcap = softcap_of(t),
                                    .slopes = t->seq->terms.slopes ? space->slopes : NULL,
                                    .q_at = space->q_at,
-                                   .k_at = space->k_at};
+                                   .k_at = space->k_at,
+                                   .bias = t->seq->terms.bias.data ? space->bias_row : NULL};
 }
 
 void sa_find_bias(const struct sa_tile *t, int64_t at, int n_keys, int first_row) {

@@ -21,9 +21,14 @@ void sa_set_row_terms(const struct sa_tile *t, int r, int64_t token, int query_h
 bool sa_apply_terms(const struct sa_tile *t, int64_t at, int n_keys, int row, int group, float *s, float *mb);
 bool sa_apply_few_terms(const struct sa_tile *t, int64_t at, int n_keys, float *s);
 
-/* For a whole block at once, softcap and ALiBi: where its keys j .. j + n_keys - 1 are those at .. at + n_keys - 1 of
- * the sequence. False: some are too far away. Then what sa_dots_block wants. */
+/* For a whole block at once, whose keys j .. j + n_keys - 1 are those at .. at + n_keys - 1 of the sequence. Where they
+ * are, for ALiBi; false if some are too far away. */
 bool sa_set_keys(const struct sa_tile *t, int64_t at, int j, int n_keys);
+
+/* Their bias. */
+void sa_find_block_bias(const struct sa_tile *t, int64_t at, int j, int n_keys);
+
+/* What sa_dots_block wants, when those are set. */
 struct sa_score_terms sa_block_terms(const struct sa_tile *t);
 
 /* Bias of the keys at .. at + n_keys - 1 for each row of a group, to t->space->terms.bias_row, where

@@ -63,7 +63,7 @@ static void book_terms(struct booking *booking, struct sa_term_space *terms) {
     terms->q_position = book(booking, SA_TILE_ROWS * sizeof *terms->q_position);
     terms->bias = book(booking, SA_TILE_ROWS * sizeof *terms->bias);
     terms->bias_row = book(booking, SA_TILE_ROWS * sizeof *terms->bias_row);
-    terms->near = book(booking, SA_GROUP_ROWS * SA_BIAS_STRIDE * sizeof(float));
+    terms->near = book(booking, SA_TILE_ROWS * SA_BIAS_STRIDE * sizeof(float));
 }
 
 /* What each of the tiles abreast has for itself. */

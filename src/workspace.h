@@ -20,7 +20,7 @@ struct sa_term_space {
     int64_t *q_position;
     const char **bias;      /* where that of key 0 stands */
     const float **bias_row; /* that of the block's keys at hand */
-    float *near;            /* rows of bias of a group that cannot be used in place */
+    float *near;            /* rows of bias that cannot be used in place */
 };
 
 /* Blocks that are worked on side by side by tiles of few rows, those of a chunk or one of several heads, and the list

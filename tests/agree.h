@@ -10,11 +10,9 @@
 /* SA_ISA_AVX512_BF16 and SA_ISA_AMX_BF16 have bits of their own where they multiply pairs of bf16, the latter where it
  * multiplies int8 or pairs of f16. */
 static inline bool has_bits_of_its_own(const struct drawn *drawn, int isa) {
-    bool pairs = false, bytes = false;
-    for (int64_t i = 0; i < drawn->batch.n_sequences; i++) {
-        pairs = pairs || reference_in_pairs(&drawn->batch, &drawn->seqs[i]);
+    bool pairs = drawn->batch.n_sequences > 0 && reference_in_pairs(&drawn->batch), bytes = false;
+    for (int64_t i = 0; i < drawn->batch.n_sequences; i++)
         bytes = bytes || reference_in_bytes(&drawn->batch, &drawn->seqs[i]);
-    }
     pairs = pairs && isa >= (drawn->batch.q_type == SA_F16 ? SA_ISA_AMX_BF16 : SA_ISA_AVX512_BF16);
     return pairs || (bytes && isa >= SA_ISA_AMX_BF16);
 }

@@ -185,7 +185,7 @@ static bool is_worth(struct trial *t, int isa) {
 /* Not where pairs are multiplied, or int8. */
 static bool has_same_bits(struct trial *t, int isa) {
     const int last = t->engines->last;
-    return isa == last || !((last >= SA_ISA_AVX512_BF16 && reference_in_pairs(&t->batch.drawn.batch, own(t))) ||
+    return isa == last || !((last >= SA_ISA_AVX512_BF16 && reference_in_pairs(&t->batch.drawn.batch)) ||
                             (last >= SA_ISA_AMX_BF16 && reference_in_bytes(&t->batch.drawn.batch, own(t))));
 }
 

@@ -178,10 +178,10 @@ static bool seen_by_window(const sa_batch *b, const sa_sequence *seq) {
            !seq->blocks.full.begin && !seq->blocks.partial.begin && !seq->mask.data;
 }
 
-bool reference_in_pairs(const sa_batch *b, const sa_sequence *seq) {
+bool reference_in_pairs(const sa_batch *b) {
     const bool alike = b->k_type == b->q_type && b->v_type == b->q_type;
     const bool of_16_bits = b->q_type == SA_BF16 || (b->q_type == SA_F16 && b->flags & SA_F16_PAIRS);
-    return alike && of_16_bits && b->d_qk % 2 == 0 && !seq->bias.data;
+    return alike && of_16_bits && b->d_qk % 2 == 0;
 }
 
 bool reference_in_bytes(const sa_batch *b, const sa_sequence *seq) {
@@ -308,7 +308,7 @@ bool reference_row(const sa_batch *batch, int64_t sequence, int64_t token, int h
     if (!keys)
         return false;
     const bool asked = row->pairs;
-    row->pairs = asked && reference_in_pairs(batch, seq);
+    row->pairs = asked && reference_in_pairs(batch);
     row->bytes = reference_in_bytes(batch, seq);
     const int64_t n = row->n_visible = list_visible(batch, seq, token, head, row->pairs, keys);
     find_max(batch, keys, n, row);

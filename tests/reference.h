@@ -41,9 +41,9 @@ double reference_bias(const sa_batch *batch, const sa_sequence *seq, int64_t i, 
 /* An element of a grid of elements of that sa_type; masks are of SA_I8. */
 const void *reference_in_grid(const sa_grid *grid, int type, int64_t i, int head, int64_t j);
 
-/* Can the sequence be computed with products of pairs of bf16, and does the engine have them? See sa_batch_forward().
+/* Can the batch be computed with products of pairs of bf16, and does the engine have them? See sa_batch_forward().
  */
-bool reference_in_pairs(const sa_batch *batch, const sa_sequence *seq);
+bool reference_in_pairs(const sa_batch *batch);
 static inline bool reference_has_pairs(sa_engine *engine) {
     sa_engine_info info = {.struct_size = sizeof info};
     return sa_engine_get_info(engine, &info) == SA_OK && info.isa >= SA_ISA_AVX512_BF16;

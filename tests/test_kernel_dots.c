@@ -143,6 +143,9 @@ static float chain(int n, struct words a, const float *b, ptrdiff_t b_step, int 
     return sum;
 }
 
+/* A score, from its sum: AMX's are flushed as what it adds up is. */
+static float scaled(float sum, float factor) { return isa == SA_ISA_AMX_BF16 ? flushed(sum * factor) : sum * factor; }
+
 /* Not a promise of the library's, hence no failure: it is said aloud. */
 static void compare_with_manual(struct dice *dice) {
     int n_other = 0;
@@ -321,10 +324,10 @@ static void check_scores(struct sa_rows k, int g0, int g1) {
     for (int r = 16 * g0; r < 16 * g1; r++) {
         float most = -INFINITY;
         for (int j = 0; j < k.n; j++) {
-            const float sum =
-                chain(k.d, queries_of(r, k.d), k.data + j * k.stride, 1, 0, 0.0f, true) * qt[parts * k.d * W + r];
-            must(bits_of(s[j * W + r]) == bits_of(sum), "score of row %d, key %d of %d, %d words", r, j, k.n, k.d);
-            most = sum > most ? sum : most;
+            const float sum = chain(k.d, queries_of(r, k.d), k.data + j * k.stride, 1, 0, 0.0f, true);
+            const float score = scaled(sum, qt[parts * k.d * W + r]);
+            must(bits_of(s[j * W + r]) == bits_of(score), "score of row %d, key %d of %d, %d words", r, j, k.n, k.d);
+            most = score > most ? score : most;
         }
         must(mb[r] == most, "the largest score of row %d", r);
     }
@@ -438,6 +441,8 @@ struct whole {
     struct sa_seen seen[SA_TILE_GROUPS];
     _Alignas(64) float m[2][W], l[2][W];
     struct sa_score_terms terms;
+    float bias[W][MAX_KEYS];
+    const float *bias_row[W];
     _Alignas(64) float slopes[W];
     _Alignas(64) int32_t q_at[W], k_at[MAX_KEYS];
 };
@@ -460,12 +465,18 @@ static void roll_sight(struct dice *dice, struct whole *w, int kind) {
     }
 }
 
-/* None, softcap, ALiBi, both. */
+/* Any of softcap, ALiBi and bias, which hides some keys. */
 static void roll_terms(struct dice *dice, struct whole *w) {
-    const int kind = (int)roll_between(dice, 0, 3);
-    w->terms = (struct sa_score_terms){
-        .softcap = kind % 2 ? 0.5f : 0.0f, .slopes = kind > 1 ? w->slopes : NULL, .q_at = w->q_at, .k_at = w->k_at};
+    const int kind = (int)roll_between(dice, 0, 7);
+    w->terms = (struct sa_score_terms){.softcap = kind & 1 ? 0.5f : 0.0f,
+                                       .slopes = kind & 2 ? w->slopes : NULL,
+                                       .q_at = w->q_at,
+                                       .k_at = w->k_at,
+                                       .bias = kind & 4 ? w->bias_row : NULL};
     for (int r = 0; r < W; r++) {
+        w->bias_row[r] = w->bias[r];
+        for (int j = 0; j < MAX_KEYS; j++)
+            w->bias[r][j] = roll_one_in(dice, 20) ? -INFINITY : roll_unit(dice);
         w->slopes[r] = -fabsf(roll_unit(dice));
         w->q_at[r] = (int32_t)roll_between(dice, 0, 900);
     }
@@ -473,7 +484,7 @@ static void roll_terms(struct dice *dice, struct whole *w) {
         w->k_at[j] = FIRST_KEY + j / 3;
 }
 
-static bool has_terms(const struct whole *w) { return w->terms.softcap > 0 || w->terms.slopes; }
+static bool has_terms(const struct whole *w) { return w->terms.softcap > 0 || w->terms.slopes || w->terms.bias; }
 
 static void find_seen(struct whole *w) {
     const struct sa_lane_keys keys = {w->lo, w->hi, w->sink, NULL};
@@ -648,8 +659,9 @@ static void check_few_scores(const struct few *few, int n_rows) {
             const int lane = j / n * few->rows.q_rows + r; /* of the one pass */
             float k[MAX_D / 2];
             memcpy(k, few->rows.row[j], (size_t)d * sizeof *k);
-            const float sum = chain(d, queries_of(lane, d), k, 1, 0, 0.0f, true) * qt[parts * d * W + lane];
-            must(bits_of(few_s[j / n * PLACE + r * SA_FEW_STRIDE + j % n]) == bits_of(sum),
+            const float sum = chain(d, queries_of(lane, d), k, 1, 0, 0.0f, true);
+            must(bits_of(few_s[j / n * PLACE + r * SA_FEW_STRIDE + j % n]) ==
+                     bits_of(scaled(sum, qt[parts * d * W + lane])),
                  "%d rows, %d x %d keys of %d words: score %d of row %d", n_rows, few->rows.places, n, d, j, r);
         }
 }

@@ -144,6 +144,9 @@ static sa_sequence part_of(const struct drawn *drawn, const sa_sequence *all, in
         s.q_documents = (all->q_documents ? all->q_documents : all->k_documents + all->n_k - all->n_q) + begin;
     if (all->mask.data)
         s.mask.data = (const char *)all->mask.data + begin * all->mask.query_stride;
+    if (all->bias.data)
+        s.bias.data =
+            (const char *)all->bias.data + begin * all->bias.query_stride * element_bytes(drawn->batch.bias_type);
     if (all->blocks.full.begin)
         s.blocks.full.begin += begin / all->blocks.q_block;
     if (all->blocks.partial.begin)
@@ -155,6 +158,8 @@ static sa_sequence part_of(const struct drawn *drawn, const sa_sequence *all, in
  * some of the queries. */
 static void add_terms(struct drawn *drawn, sa_sequence *s, int kind) {
     static float slopes[2];
+    if (roll_one_in(&drawn->dice, 4)) /* scores around the least normal number */
+        drawn->batch.scale = 0x1p-127f;
     const bool far = kind > 4 && !s->q_positions && !s->k_positions;
     drawn->batch.softcap = kind % 2 ? 2.5f : 0;
     for (int h = 0; h < 2; h++)
@@ -165,6 +170,27 @@ static void add_terms(struct drawn *drawn, sa_sequence *s, int kind) {
         return;
     s->flags |= SA_SEQ_Q_OFFSET;
     s->q_offset = (INT64_C(1) << 31) - s->n_q / 2;
+}
+
+/* A number for each pair, -inf for some of them, at times for a whole block; then keys that only some queries see, and
+ * those, are no numbers. */
+static void add_bias(struct drawn *drawn, sa_sequence *s) {
+    static const int types[] = {SA_F32, SA_BF16, SA_F16};
+    const int heads = drawn->batch.n_query_heads, type = types[roll(&drawn->dice) % 3], bytes = element_bytes(type);
+    const bool poisoned = roll_one_in(&drawn->dice, 2), block = roll_one_in(&drawn->dice, 2);
+    const unsigned hides = roll_one_in(&drawn->dice, 3) ? 0 : 9;
+    char *data = drawn_map(drawn, (size_t)(heads * s->n_q * s->n_k * bytes));
+    for (int64_t i = 0; i < heads * s->n_q; i++)
+        for (int64_t j = 0; j < s->n_k; j++) {
+            const bool some = (hides && roll_one_in(&drawn->dice, hides)) || (poisoned && j % 50 == 7 && i % 3);
+            element_store(type, some || (block && j < 256) ? -HUGE_VAL : (double)roll_unit(&drawn->dice),
+                          data + (i * s->n_k + j) * bytes);
+        }
+    for (int64_t j = 7; j < s->n_k && poisoned; j += 50)
+        for (int h = 0; h < drawn->batch.n_kv_heads; h++)
+            drawn_poison_key(drawn, s, j, h, NAN);
+    drawn->batch.bias_type = type;
+    s->bias = (sa_grid){data, s->n_q * s->n_k, s->n_k, 1};
 }
 
 /* Two documents by turns, of which queries have one: whole strips are left out, others follow. */
@@ -178,6 +204,23 @@ static void add_gaps(struct drawn *drawn, sa_sequence *s) {
 }
 
 /* In one go, and in chunks, those of 1 to 8 rows by other kernels. */
+static void check_chunks(sa_engine *engine, struct drawn *drawn, sa_sequence *s, int64_t chunk) {
+    size_t n;
+    float *wanted = drawn_compute(drawn, engine, &n);
+    drawn_forget(drawn);
+    const sa_sequence all = *s;
+    for (int64_t begin = 0; begin < all.n_q; begin += chunk) {
+        *s = part_of(drawn, &all, begin, all.n_q - begin < chunk ? all.n_q - begin : chunk);
+        must(sa_batch_forward(engine, &drawn->batch) == SA_OK, "%s", sa_last_reason());
+    }
+    *s = all;
+    float *got = drawn_outputs(drawn, &n);
+    drawn_must_equal(got, wanted, n, "chunks");
+    free(got);
+    free(wanted);
+    drawn_free(drawn);
+}
+
 START_TEST(chunks_of_queries_do_not_matter) {
     sa_engine *engine = engine_with(_i, 2);
     for (int seed = 1; engine && seed <= isa_cases(_i, 120); seed++) {
@@ -192,21 +235,28 @@ START_TEST(chunks_of_queries_do_not_matter) {
         else
             drawn_sight(&drawn, s, seed % 3 ? 1u << seed % SIGHT_KINDS : roll_sight(&dice));
         add_terms(&drawn, s, seed % 2 ? (int)roll_between(&dice, 0, 7) : 0);
-        const int64_t unit = s->blocks.q_block ? s->blocks.q_block : 1, chunk = unit * roll_between(&dice, 1, 20);
-        size_t n;
-        float *wanted = drawn_compute(&drawn, engine, &n);
-        drawn_forget(&drawn);
-        const sa_sequence all = *s;
-        for (int64_t begin = 0; begin < all.n_q; begin += chunk) {
-            *s = part_of(&drawn, &all, begin, all.n_q - begin < chunk ? all.n_q - begin : chunk);
-            must(sa_batch_forward(engine, &drawn.batch) == SA_OK, "%s", sa_last_reason());
-        }
-        *s = all;
-        float *got = drawn_outputs(&drawn, &n);
-        drawn_must_equal(got, wanted, n, "chunks");
-        free(got);
-        free(wanted);
-        drawn_free(&drawn);
+        if (roll_one_in(&dice, 3))
+            add_bias(&drawn, s);
+        const int64_t unit = s->blocks.q_block ? s->blocks.q_block : 1;
+        check_chunks(engine, &drawn, s, unit * roll_between(&dice, 1, 20));
+    }
+    sa_engine_destroy(engine);
+}
+END_TEST
+
+/* Bias alone, or with a rule, in what is multiplied in pairs. */
+START_TEST(chunks_of_biased_queries_do_not_matter) {
+    sa_engine *engine = engine_with(_i, 2);
+    for (int seed = 1; engine && seed <= isa_cases(_i, 60); seed++) {
+        struct dice dice = {9000 + (uint64_t)seed};
+        struct drawn drawn = drawn_batch(dice.state, 2, 1 + seed % 2, 20, 12);
+        drawn_own(&drawn, _i);
+        sa_sequence *s = drawn_add(&drawn, roll_between(&dice, 20, 140), drawn_edge(&dice, 1025), PACKED, 4);
+        if (seed % 3)
+            drawn_rules(&drawn);
+        add_terms(&drawn, s, (int)roll_between(&dice, 0, 3));
+        add_bias(&drawn, s);
+        check_chunks(engine, &drawn, s, roll_between(&dice, 1, 20));
     }
     sa_engine_destroy(engine);
 }
@@ -401,6 +451,7 @@ int main(void) {
     tcase_add_loop_test(same, threads_do_not_matter, ISA_FIRST, ISA_END);
     tcase_add_loop_test(same, splits_do_not_matter, ISA_FIRST, ISA_END);
     tcase_add_loop_test(same, chunks_of_queries_do_not_matter, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(same, chunks_of_biased_queries_do_not_matter, ISA_FIRST, ISA_END);
     tcase_add_loop_test(same, company_does_not_matter, ISA_FIRST, ISA_END);
     tcase_add_loop_test(names, causality_has_many_names, ISA_FIRST, ISA_END);
     tcase_add_loop_test(names, documents_are_sequences, ISA_FIRST, ISA_END);

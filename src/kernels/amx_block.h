@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A block of keys at once, by AMX; included by amx_dots.h. Two groups at a time go through scores, weights and values:
+ * A block of keys at once, by AMX; included by amx_dots.h. Scores of two groups at a time, then the weights of one, and
+ * beside these, if values are kept, the first FIRST_D dimensions of its values; then the other ones of both:
  *
  *     s      [2][256][16]  sums of k and q of two groups, each in a piece that registers are stored to row by row
  *     pairs  [2][128][16]  of their weights, in place of the first half of s; of two parts each, in place of all of it
@@ -93,24 +94,54 @@ static void hide(const struct sa_dots_block *b, int lane, int j, float *s) {
         v_store(s, v_select(visible(keys, lane, b->first_key + j + i), v_load(s), v_set1(-INFINITY)));
 }
 
-/* From sums to scores, with what happens to them, sixteen keys of the group of `lane`. */
+/* Sixteen keys from j on, four at a time. */
+INLINE void add_bias(const float *const *rows, int j, float *s) {
+    vmask hidden;
+    for (int c = 0; c < SIDE; c += STRIP_COLUMNS) {
+        strip low[STRIP_COLUMNS], high[STRIP_COLUMNS];
+        strips_of_bias(rows, j + c, low);
+        strips_of_bias(rows + STRIP_ROWS, j + c, high);
+        UNROLL
+        for (int i = 0; i < STRIP_COLUMNS; i++, s += SIDE)
+            v_store(s, biased(v_load(s), part_of_column(&low[i], &high[i], 0), &hidden));
+    }
+}
+
+/* What happens to the scores of sixteen keys of the group of `lane`. */
 static __attribute__((noinline)) void change_scores(const struct sa_dots_block *b, int lane, int j, float *s) {
     const struct sa_score_terms *terms = b->terms;
-    const vf factor = v_load(factors_of(b->qt, b->k.d) + lane);
     const struct softcap cap = softcap_for(terms->softcap);
-    for (int x = 0; x < SIDE; x++, s += SIDE) {
-        vf score = v_load(s) * factor;
+    for (int x = 0; x < SIDE && (terms->softcap > 0 || terms->slopes); x++) {
+        vf score = v_load(s + x * SIDE);
         if (terms->softcap > 0)
             score = softcap_of(score, &cap);
         if (terms->slopes)
             score = v_fma(v_load(terms->slopes + lane),
                           distance_of(v_load_i(terms->q_at + lane), v_set1_i(terms->k_at[j + x])), score);
-        v_store(s, score);
+        v_store(s + x * SIDE, score);
     }
+    if (terms->bias)
+        add_bias(terms->bias + lane, j, s);
 }
 
+/* From sums to scores, of sixteen keys of both groups. */
+static __attribute__((noinline)) void scale_strips(const struct half *half, int j) {
+    const struct sa_dots_block *b = half->b;
+    const unsigned mode = v_begin_flushing();
+    for (int i = 0; i < GROUPS; i++) {
+        const vf factor = v_load(factors_of(b->qt, b->k.d) + half->lane + i * SIDE);
+        float *s = half->s + i * GROUP_FLOATS + j * SIDE;
+        for (int x = 0; x < SIDE; x++, s += SIDE)
+            v_store(s, v_load(s) * factor);
+    }
+    v_end_flushing(mode);
+}
+
+/* Without terms of sums: these are scaled when they become weights. */
 INLINE void take_largest(const struct half *half, int j) {
     const struct sa_dots_block *b = half->b;
+    if (b->terms)
+        scale_strips(half, j);
     for (int i = 0; i < GROUPS; i++) {
         float *s = half->s + i * GROUP_FLOATS + j * SIDE;
         const int lane = half->lane + i * SIDE;
@@ -198,7 +229,17 @@ INLINE void score_squares(const struct half *half, const struct score_job *job, 
         take_largest(half, half->end - SA_DOT_KEYS + i);
 }
 
-/* Maxima are those of sums times a positive factor: rounding keeps the order. */
+/* Maxima of sums times a positive factor are those of scores: rounding keeps the order. */
+static __attribute__((noinline)) void scale_maxima(const struct half *half) {
+    const struct sa_dots_block *b = half->b;
+    const unsigned mode = v_begin_flushing();
+    for (int i = 0; i < GROUPS; i++) {
+        float *best = b->mb + half->lane + i * SIDE;
+        v_store(best, v_load(best) * v_load(factors_of(b->qt, b->k.d) + half->lane + i * SIDE));
+    }
+    v_end_flushing(mode);
+}
+
 static void score_half(const struct half *half, int lines) {
     const struct sa_dots_block *b = half->b;
     struct score_job job;
@@ -207,10 +248,8 @@ static void score_half(const struct half *half, int lines) {
         score_strips(half, &job, lines);
     else
         score_squares(half, &job, lines);
-    for (int i = 0; i < GROUPS && !b->terms; i++) {
-        const int lane = half->lane + i * SIDE;
-        v_store(b->mb + lane, v_load(b->mb + lane) * v_load(factors_of(b->qt, b->k.d) + lane));
-    }
+    if (!b->terms)
+        scale_maxima(half);
 }
 
 /* ---------------------------------------------------------------- sums of values
@@ -263,6 +302,7 @@ struct beside {
     int d_v;
 };
 
+/* Sixteen dimensions from 16 i on; registers for a left operand take turns where it has one part. */
 #define ADD_SIXTEEN(i, left)                                                                                           \
     if (begins) {                                                                                                      \
         BEGIN_SUM(i)                                                                                                   \
@@ -302,15 +342,14 @@ INLINE void weigh_square(struct weighing *weighing, float *s, const vf *scale, i
 }
 
 /* Pairs are multiplied a square late, when they have got to where registers are loaded from. */
-static __attribute__((noinline)) void weigh_keys(const struct half *half, float *s, const vf *factor,
-                                                 const struct beside *at_once, struct weighing *weighing) {
+INLINE void weigh_all(const struct half *half, float *s, const vf *scale, const struct beside *at_once,
+                      struct weighing *weighing) {
     const struct beside copy = *at_once, *const beside = &copy; /* not loaded again and again */
-    const vf scale = *factor;
     const int first = half->begin / SA_DOT_KEYS, end = half->end / SA_DOT_KEYS;
     struct weighing now = *weighing;
     const unsigned mode = v_begin_flushing();
     for (int j = first; j < end; j++) {
-        weigh_square(&now, s, &scale, j);
+        weigh_square(&now, s, scale, j);
         if (!beside->turned && j % AWAKE_SQUARES == 0)
             stay_awake();
         if (beside->turned && j > first)
@@ -322,12 +361,26 @@ static __attribute__((noinline)) void weigh_keys(const struct half *half, float 
     v_end_flushing(mode);
 }
 
+static __attribute__((noinline)) void weigh_sums(const struct half *half, float *s, const float *factors,
+                                                 const struct beside *beside, struct weighing *weighing) {
+    const vf factor = v_load(factors);
+    weigh_all(half, s, &factor, beside, weighing);
+}
+
+static __attribute__((noinline)) void weigh_scores(const struct half *half, float *s, const struct beside *beside,
+                                                   struct weighing *weighing) {
+    weigh_all(half, s, NULL, beside, weighing);
+}
+
 static void weigh_group(const struct half *half, int i, const struct beside *beside) {
     const struct sa_dots_block *b = half->b;
     const int lane = half->lane + i * SIDE;
     struct weighing weighing = begin_weights(b->mb + lane, b->state.m + lane);
-    const vf factor = b->terms ? v_set1(1.0f) : v_load(factors_of(b->qt, b->k.d) + lane);
-    weigh_keys(half, half->s + i * GROUP_FLOATS, &factor, beside, &weighing);
+    float *s = half->s + i * GROUP_FLOATS;
+    if (b->terms)
+        weigh_scores(half, s, beside, &weighing);
+    else
+        weigh_sums(half, s, factors_of(b->qt, b->k.d) + lane, beside, &weighing);
     end_weights(&weighing, b->state.m + lane, b->state.l + lane, b->alpha + lane);
     if (!beside->turned)
         return;

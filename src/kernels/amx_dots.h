@@ -223,15 +223,21 @@ static void score_keys(const struct score_job *job, const float *key, ptrdiff_t 
     store_sums(job->n_groups, sums);
 }
 
-/* Scaled, and the largest. */
-INLINE void finish_scores(square sums, int n, vf factor, float *s, const int step, float *mb) {
-    vf best = v_load(mb);
-    for (int j = 0; j < n; j++) {
-        const vf score = v_load(sums[j]) * factor;
-        v_store(s + j * step, score);
-        best = v_max(best, score);
+/* Scaled, and the largest, of n keys of the groups g0 .. g1 - 1. Scores that are subnormal are 0. */
+static __attribute__((noinline)) void finish_scores(square *sums, int n, int g0, int g1, const float *factors, float *s,
+                                                    float *mb) {
+    const unsigned mode = v_begin_flushing();
+    for (int g = g0; g < g1; g++) {
+        const vf factor = v_load(factors + g * SIDE);
+        vf best = v_load(mb + g * SIDE);
+        for (int j = 0; j < n; j++) {
+            const vf score = v_load(sums[g - g0][j]) * factor;
+            v_store(s + j * W + g * SIDE, score);
+            best = v_max(best, score);
+        }
+        v_store(mb + g * SIDE, best);
     }
-    v_store(mb, best);
+    v_end_flushing(mode);
 }
 
 /* While the registers work on sixteen keys, the ones before are finished. */
@@ -245,9 +251,8 @@ static void amx_scores(const float *qt, int g0, int g1, struct sa_rows k, float 
             fetch_run(next_run(ahead, LINES_OF_KEYS));
         }
         const int done = j - SIDE, n = k.n - done < SIDE ? k.n - done : SIDE;
-        for (int g = g0; g < g1 && done >= 0; g++)
-            finish_scores(sums[done / SIDE % 2][g - g0], n, v_load(factors_of(qt, k.d) + g * SIDE),
-                          s + done * W + g * SIDE, W, mb + g * SIDE);
+        if (done >= 0)
+            finish_scores(sums[done / SIDE % 2], n, g0, g1, factors_of(qt, k.d), s + done * W, mb);
     }
 }
 

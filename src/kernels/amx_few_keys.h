@@ -54,6 +54,7 @@ static void amx_few_scores(const float *qt, int n_rows, struct sa_pointed k, flo
     struct cursor cursor = cursor_of(&k);
     int now = 0;
     amx_enter();
+    const unsigned mode = v_begin_flushing(); /* of scores */
     for (int at = 0; at < k.n; at += k.turn) {
         const int n = k.n - at < k.turn ? k.n - at : k.turn;
         for (int i = 0; i < k.places; i++) {
@@ -70,6 +71,7 @@ static void amx_few_scores(const float *qt, int n_rows, struct sa_pointed k, flo
         }
     }
     write_scored(&scored[!now], n_rows);
+    v_end_flushing(mode);
 }
 
 #endif

@@ -109,6 +109,7 @@ static void amx_few_scores(const float *qt, int n_rows, struct sa_pointed k, flo
     struct few_scored scored = {.to = NULL};
     struct cursor cursor = cursor_of(&k);
     amx_enter();
+    const unsigned mode = v_begin_flushing(); /* of scores */
     for (int at = 0; at < k.n; at += k.turn) {
         const int end = k.n - at < k.turn ? k.n : at + k.turn;
         for (int i = 0; i < k.places; i++) {
@@ -136,6 +137,7 @@ static void amx_few_scores(const float *qt, int n_rows, struct sa_pointed k, flo
     if (before)
         add_step(before, n_rows, &scored);
     write_scored(&scored, n_rows);
+    v_end_flushing(mode);
 }
 
 #endif

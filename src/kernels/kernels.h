@@ -17,8 +17,9 @@
  *
  * Bits. Each row's result is defined by this sequence of IEEE single operations, so every kernel gives the same bits:
  *     score       s = fma chain over c = 0 .. d_qk - 1, starting from 0
- *     softcap     c = max(-9 cap, min(9 cap, s)), x = c / cap, y = x x, s = c (N(y) / D(y)), both polynomials of degree
- *                 4 as fma chains, see lanes_terms.h
+ *     softcap     c = max(-9 cap, min(9 cap, s)); with e the power of two for which 1 <= e cap < 2, or the normal one
+ *                 that comes nearest, i = 1 / (e cap), z = e c i, x = fma(fma(-z, e cap, e c), i, z), which is c / cap;
+ *                 y = x x, s = c (N(y) / D(y)), both polynomials of degree 4 as fma chains, see lanes_one_term.h
  *     ALiBi       s = fma(slope, float |q_at - k_at|, s), the distance rounded once
  *     bias        s = fma(bias, SA_LOG2_E, s); -inf where the bias is
  *     weight      p = exp2(s - m) as in lanes_exp2.h; exactly 1 at 0, below 2^-126 below -126, exactly 0 below -127
@@ -224,8 +225,9 @@ struct sa_dots_block {
     int first_key;              /* what key 0 of the block is called in `keys` */
     struct sa_lane_keys keys;   /* its bits, if any, are those of all groups, one group behind the other */
     const struct sa_seen *seen; /* [SA_TILE_GROUPS] */
-    const struct sa_score_terms *terms; /* NULL, or softcap and ALiBi; k_at[j] of key j of the block */
-    float *s, *mb, *alpha;              /* scratch: as of scores(), weights() and values() */
+    const struct sa_score_terms
+        *terms;            /* NULL, or what happens to scores of keys of the block by their numbers there */
+    float *s, *mb, *alpha; /* scratch: as of scores(), weights() and values() */
     struct sa_state state;
     bool fresh; /* state->o has nothing in it yet, whatever stands there */
     struct sa_ahead *ahead;
@@ -251,8 +253,9 @@ static inline size_t sa_turned_bytes(int d, int parts) {
  * where a sum is, with VDPBF16PS, a chain of steps of two fused multiply-adds, the second elements of a pair first.
  * With AMX every 16 pairs, from an index that is a multiple of 16 on, have two chains of fused multiply-adds from 0, of
  * their first and of their second elements; the sum of both is added to what there is. That is how the instructions are
- * described; where a processor differs, so do the bits. Row sums are those of the weights before they are rounded.
- * Weights are not those of floats, see lanes_exp2_flushed.h: they are 0 below 2^-126.
+ * described; where a processor differs, so do the bits. Scores that are subnormal are 0 then, too. Row sums are those
+ * of the weights before they are rounded. Weights are not those of floats, see lanes_exp2_flushed.h: they are 0 below
+ * 2^-126.
  *
  * Elements of f16 have two parts, each a bf16: the first 8 binary digits, and what is left, exactly (NaN, of inf);
  * weights the first 8 as well, and the next 8, rounded to nearest, ties away from 0, or 0 if what the first ones leave

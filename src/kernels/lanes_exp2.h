@@ -43,7 +43,7 @@ INLINE void exp2_each(const int n, vf *x) {
         x[i] = v_fma(p[i], power[i], power[i]);
 }
 
-/* That of weights; the vec_<isa>.h may choose another. */
+/* That of weights. A vec_<isa>.h that chooses another also has v_begin_flushing() and v_end_flushing(), around it. */
 #ifndef exp2_of_weights
 #define exp2_of_weights exp2_each
 INLINE unsigned v_begin_flushing(void) { return 0; }

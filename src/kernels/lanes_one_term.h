@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Softcap of a vector of scores, and the distances of ALiBi. Included by lanes_terms.h and amx_dots.h. */
+/* Softcap of a vector of scores, distances of ALiBi, bias of columns of rows. Included by lanes_terms.h and amx_dots.h.
+ */
 #ifndef SA_LANES_ONE_TERM_H
 #define SA_LANES_ONE_TERM_H
 
 #include "kernels/lanes_base.h"
+
+#include "kernels/lanes_strips.h"
 
 typedef uint32_t uint_lanes __attribute__((vector_size(4 * LANES)));
 typedef int32_t int_lanes __attribute__((vector_size(4 * LANES)));
@@ -54,6 +57,34 @@ INLINE vf softcap_of(vf s, const struct softcap *cap) {
 INLINE vf distance_of(vi a, vi b) {
     const vf difference = (vf) __builtin_convertvector((int_lanes)((uint_lanes)a - (uint_lanes)b), vf);
     return (vf)((uint_lanes)difference & 0x7fffffffu);
+}
+
+/* -inf hides the key, whatever its score is. */
+INLINE vf biased(vf s, vf bias, vmask *hidden) {
+    *hidden = v_equal(bias, v_set1(-INFINITY));
+    return v_select(*hidden, v_set1(-INFINITY), v_fma_few(bias, v_set1(SA_LOG2_E), s));
+}
+
+/* Vector v of a column of 16 rows. */
+INLINE vf part_of_column(const strip *low, const strip *high, const int v) {
+    typedef float column __attribute__((vector_size(4 * SA_GROUP_ROWS)));
+    float rows[SA_GROUP_ROWS];
+    vf part;
+    if ((int)LANES == (int)SA_GROUP_ROWS) { /* not through memory, where a processor would wait for two stores */
+        const column both = __builtin_shufflevector(*low, *high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        memcpy(&part, &both, sizeof part);
+        return part;
+    }
+    memcpy(rows, low, sizeof *low);
+    memcpy(rows + STRIP_ROWS, high, sizeof *high);
+    return v_load_any(rows + v * LANES);
+}
+
+INLINE void strips_of_bias(const float *const *rows, int j, strip r[STRIP_COLUMNS]) {
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        strip_of_rows(&r[i], rows[i] + j, rows[i + 4] + j);
+    strip_transpose(r);
 }
 
 #endif

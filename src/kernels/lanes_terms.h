@@ -5,12 +5,6 @@
 
 #include "kernels/lanes_one_term.h"
 
-/* -inf hides the key, whatever its score is. */
-INLINE vf biased(vf s, vf bias, vmask *hidden) {
-    *hidden = v_equal(bias, v_set1(-INFINITY));
-    return v_select(*hidden, v_set1(-INFINITY), v_fma_few(bias, v_set1(SA_LOG2_E), s));
-}
-
 /* ---------------------------------------------------------------- queries in the lanes
  * One group, up to 16 keys at a time: they stay near from one step to the next. s points at the first key and lane.
  * Each step looks for the maximum beyond that in mb, the last one's is kept.
@@ -62,28 +56,6 @@ INLINE struct lane_maximum group_alibi(const int n_keys, const float *slopes, co
         put_score(&best, s, v, v_fma_few(v_load(slopes + v * LANES), distance, v_load(s + v * LANES)));
     }
     return best;
-}
-
-/* Vector v of a column of 16 rows. */
-INLINE vf part_of_column(const strip *low, const strip *high, const int v) {
-    typedef float column __attribute__((vector_size(4 * SA_GROUP_ROWS)));
-    float rows[SA_GROUP_ROWS];
-    vf part;
-    if ((int)LANES == (int)SA_GROUP_ROWS) { /* not through memory, where a processor would wait for two stores */
-        const column both = __builtin_shufflevector(*low, *high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        memcpy(&part, &both, sizeof part);
-        return part;
-    }
-    memcpy(rows, low, sizeof *low);
-    memcpy(rows + STRIP_ROWS, high, sizeof *high);
-    return v_load_any(rows + v * LANES);
-}
-
-INLINE void strips_of_bias(const float *const *rows, int j, strip r[STRIP_COLUMNS]) {
-    UNROLL
-    for (int i = 0; i < 4; i++)
-        strip_of_rows(&r[i], rows[i] + j, rows[i + 4] + j);
-    strip_transpose(r);
 }
 
 INLINE struct lane_maximum group_bias(const int n_keys, const float *const *rows, int j, float *s, const float *mb,

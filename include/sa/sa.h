@@ -429,8 +429,8 @@ typedef struct sa_batch {
  * sequences where all three are SA_BF16 and d_qk is even, whatever says what is seen. Weights are rounded to bf16 where
  * they meet v, not in row sums; products are scaled after they are added up, so that no part of the sum q k may reach
  * 2^127; and subnormal elements, scores, weights and sums count as 0. That adds 2^-8 sum_j p[j] |v[j]| + n_k 2^-125 to
- * the bound and 2^-125 (1 + |scale| sum_c (|q[c]| + |k[j][c]| + 1)) to t[j]. Bits depend on nothing else than elsewhere,
- * but are those of the processor's instruction. max_isa = SA_ISA_AVX512, or SA_MAX_ISA=avx512, does without.
+ * the bound and 2^-125 (1 + |scale| sum_c (|q[c]| + |k[j][c]| + 1)) to t[j]. Bits depend on nothing else than
+ * elsewhere, but are those of the processor's instruction. max_isa = SA_ISA_AVX512, or SA_MAX_ISA=avx512, does without.
  *     With SA_F16_PAIRS, SA_ISA_AMX_BF16 does so where all three are SA_F16, too: each element is the sum of two bf16,
  * which is exact (also where it is subnormal), each weight that of two to 2^-16 of it, and products of the lesser parts
  * of weights and values are left out. That adds 2^-13 in place of 2^-8; an inf in a visible q, k or v counts as NaN.

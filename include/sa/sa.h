@@ -45,10 +45,10 @@
  *     Bits           The bits of a row of o, lse, row_max and weights depend on that row's q, the keys and values it
  *                    sees, what is added to their scores and the options of the batch, those of key_mass on the rows
  *                    that count: not on the number of threads, the other sequences, their order or the caller, nor
- *                    on the instruction set, with exceptions: where no bias is given, even one that changes nothing,
- *                    the two with BF16 have others if all of q, k and v are SA_BF16, and the one with AMX if all are
- *                    SA_F16 and SA_F16_PAIRS is set, or, where nothing like a mask is given either, if k and v are
- *                    SA_I8, see "Pairs" and "Whole numbers" at sa_batch_forward().
+ *                    on the instruction set, with exceptions: the two with BF16 have others if all of q, k and v are
+ *                    SA_BF16, and the one with AMX if all are SA_F16 and SA_F16_PAIRS is set, or if k and v are SA_I8
+ *                    and neither a bias, even one that changes nothing, nor anything like a mask is given, see "Pairs"
+ *                    and "Whole numbers" at sa_batch_forward().
  *                    (Payloads of NaNs are not part of this promise.)
  *
  * 4. Which field is for what. All of it goes together, but where a field says otherwise

@@ -253,9 +253,9 @@ static inline size_t sa_turned_bytes(int d, int parts) {
  * where a sum is, with VDPBF16PS, a chain of steps of two fused multiply-adds, the second elements of a pair first.
  * With AMX every 16 pairs, from an index that is a multiple of 16 on, have two chains of fused multiply-adds from 0, of
  * their first and of their second elements; the sum of both is added to what there is. That is how the instructions are
- * described; where a processor differs, so do the bits. Scores that are subnormal are 0 then, too. Row sums are those
- * of the weights before they are rounded. Weights are not those of floats, see lanes_exp2_flushed.h: they are 0 below
- * 2^-126.
+ * described; where a processor differs, so do the bits. Scores that are subnormal when they are scaled are 0 then, too.
+ * Row sums are those of the weights before they are rounded. Weights are not those of floats, see lanes_exp2_flushed.h:
+ * they are 0 below 2^-126.
  *
  * Elements of f16 have two parts, each a bf16: the first 8 binary digits, and what is left, exactly (NaN, of inf);
  * weights the first 8 as well, and the next 8, rounded to nearest, ties away from 0, or 0 if what the first ones leave

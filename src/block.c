@@ -198,20 +198,7 @@ static int whole_squares(const struct block *b) {
     return n_keys / SA_DOT_KEYS * SA_DOT_KEYS;
 }
 
-/* Where its keys stand side by side: a set of rows for each query head that has its own. */
-static void add_bias(const struct block *b, int64_t begin, int64_t end) {
-    const struct sa_tile *t = b->tile;
-    const struct sa_field *bias = &t->seq->terms.bias;
-    const int bytes = t->problem->bias_type == SA_F32 ? 4 : 2, group = t->problem->group;
-    if (!bias->data || bias->key != bytes)
-        return;
-    const int heads = bias->head && group < t->n_rows ? group : 1, tokens = bias->query ? t->n_rows / group : 1;
-    for (int h = 0; h < heads; h++)
-        sa_ahead_add(b->ahead, sa_lines_of_rows(t->space->terms.bias[h] + begin * bytes, bias->query, tokens,
-                                                (int)(end - begin) * bytes));
-}
-
-/* The block's values, then the keys and bias of the next one; from the last block on what comes after the tile. */
+/* The block's values, then the keys of the next one; from the last block on what comes after the tile. */
 static void open_ahead(const struct block *b) {
     const struct sa_tile *t = b->tile;
     const int64_t n_k = t->seq->n_k, at = sa_tile_next(t, b->at + SA_BLOCK_KEYS);
@@ -223,7 +210,6 @@ static void open_ahead(const struct block *b) {
     if (at < n_k && sa_tile_sees_any(t, at, end)) {
         if (!sa_are_copied(t, &t->k, at, 0, (int)(end - at)))
             sa_ahead_add_tokens(b->ahead, &t->k, at, end);
-        add_bias(b, at, end);
     } else
         add_after(b);
 }

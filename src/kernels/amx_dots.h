@@ -378,7 +378,7 @@ static void add_edge(const struct value_job *job, int g, int i, int at) {
     for (int k = 0; k <= both; k++)
         turn_values(row, job->c + k * SIDE, job->d, turned[k]);
 #define MULTIPLY(of_value, of_weight)                                                                                  \
-    load_once(LEFT, turned[0][of_value], ROW_BYTES);                                                                   \
+    load(LEFT, turned[0][of_value], ROW_BYTES);                                                                        \
     load(RIGHT, weights[of_weight], ROW_BYTES);                                                                        \
     load(LEFT_2, turned[both][of_value], ROW_BYTES);                                                                   \
     if (i == 0) {                                                                                                      \

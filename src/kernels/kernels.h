@@ -225,9 +225,8 @@ struct sa_dots_block {
     int first_key;              /* what key 0 of the block is called in `keys` */
     struct sa_lane_keys keys;   /* its bits, if any, are those of all groups, one group behind the other */
     const struct sa_seen *seen; /* [SA_TILE_GROUPS] */
-    const struct sa_score_terms
-        *terms;            /* NULL, or what happens to scores of keys of the block by their numbers there */
-    float *s, *mb, *alpha; /* scratch: as of scores(), weights() and values() */
+    const struct sa_score_terms *terms; /* NULL: none; keys have their numbers in the block */
+    float *s, *mb, *alpha;              /* scratch: as of scores(), weights() and values() */
     struct sa_state state;
     bool fresh; /* state->o has nothing in it yet, whatever stands there */
     struct sa_ahead *ahead;

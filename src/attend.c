@@ -222,7 +222,7 @@ static void open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_r
             t->products = &t->bytes->products;
     }
     set_lane_keys(t);
-    if (t->seq->sight.any || t->seq->terms.bias.data)
+    if (t->seq->sight.any || (t->dots && t->seq->terms.bias.data))
         t->viewer = sa_viewer_of(t->problem, t->seq, kv_head, first_row, n_rows);
     set_terms(t, kv_head);
 }

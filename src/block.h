@@ -27,7 +27,7 @@ struct sa_tile {
     struct sa_ahead *after;         /* o, and what will be needed when the tile is done: see ahead.h */
     int64_t after_end;              /* the values in it are of keys below this; 0: there are none */
     int64_t fetched_end;            /* the same of what the tile before has fetched */
-    struct sa_viewer viewer;        /* of a sequence with any struct sa_sight, or a bias */
+    struct sa_viewer viewer;        /* of a sequence with any struct sa_sight, or a bias and dots */
 };
 
 /* Of the tile with that number. */

@@ -107,19 +107,25 @@ INLINE void add_bias(const float *const *rows, int j, float *s) {
     }
 }
 
+INLINE void cap_strip(float softcap, float *s) {
+    const struct softcap cap = softcap_for(softcap);
+    for (int x = 0; x < SIDE; x++, s += SIDE)
+        v_store(s, softcap_of(v_load(s), &cap));
+}
+
+INLINE void add_alibi(const struct sa_score_terms *terms, int lane, int j, float *s) {
+    const vf slopes = v_load(terms->slopes + lane);
+    const vi q_at = v_load_i(terms->q_at + lane);
+    for (int x = 0; x < SIDE; x++, s += SIDE)
+        v_store(s, v_fma(slopes, distance_of(q_at, v_set1_i(terms->k_at[j + x])), v_load(s)));
+}
+
 /* What happens to the scores of sixteen keys of the group of `lane`. */
-static __attribute__((noinline)) void change_scores(const struct sa_dots_block *b, int lane, int j, float *s) {
-    const struct sa_score_terms *terms = b->terms;
-    const struct softcap cap = softcap_for(terms->softcap);
-    for (int x = 0; x < SIDE && (terms->softcap > 0 || terms->slopes); x++) {
-        vf score = v_load(s + x * SIDE);
-        if (terms->softcap > 0)
-            score = softcap_of(score, &cap);
-        if (terms->slopes)
-            score = v_fma(v_load(terms->slopes + lane),
-                          distance_of(v_load_i(terms->q_at + lane), v_set1_i(terms->k_at[j + x])), score);
-        v_store(s + x * SIDE, score);
-    }
+static __attribute__((noinline)) void change_scores(const struct sa_score_terms *terms, int lane, int j, float *s) {
+    if (terms->softcap > 0)
+        cap_strip(terms->softcap, s);
+    if (terms->slopes)
+        add_alibi(terms, lane, j, s);
     if (terms->bias)
         add_bias(terms->bias + lane, j, s);
 }
@@ -147,7 +153,7 @@ INLINE void take_largest(const struct half *half, int j) {
         const int lane = half->lane + i * SIDE;
         const struct sa_seen *seen = b->seen + lane / SIDE;
         if (b->terms)
-            change_scores(b, lane, j, s);
+            change_scores(b->terms, lane, j, s);
         if (j < seen->all_begin || seen->all_end < j + SIDE)
             hide(b, lane, j, s);
         vf best = v_load(b->mb + lane);

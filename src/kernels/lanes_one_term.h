@@ -36,7 +36,7 @@ INLINE struct softcap softcap_for(float cap) {
     return (struct softcap){v_set1(down), v_set1(cap * down), v_set1(1.0f / (cap * down)), v_set1(cap * SOFTCAP_END)};
 }
 
-/* s / cap, less than u off: a product, and what it leaves of s times the inverse. Dividing takes four times as long. */
+/* s / cap, less than u off: a product, and what it leaves of s times the inverse. */
 INLINE vf in_caps(vf s, const struct softcap *cap) {
     const vf scaled = s * cap->down, x = scaled * cap->inverse;
     return v_fma_few(v_fma_few(v_set1(0.0f) - x, cap->cap, scaled), cap->inverse, x);

@@ -158,10 +158,9 @@ void bench_print_results(const struct bench_results *results) {
         "median.\n");
     if (results->reads)
         printf(
-            "GB/s: bytes of k and v and their scales, where memory is the limit; of read: of the fastest piece of "
-            "memory\n"
-            "that these threads read in the same run; of loop: of what they read from the next copy right after each\n"
-            "call. Calls take turns with copies, so that each has left the caches.\n");
+            "GB/s: bytes of k and v and their scales, where memory is the limit; of read: of what these threads read\n"
+            "from memory in the same run; of loop: of what they read from the next copy right after each call. Calls\n"
+            "take turns with copies, so that each has left the caches; their pages are touched before.\n");
     if (several)
         printf("speed: the first engine's median time on the same shape over this one's.\n");
     if (worst_error(results) >= 0)

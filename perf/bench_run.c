@@ -198,7 +198,15 @@ static bool take_loop(struct bench_result *result) {
     return rate > 0;
 }
 
+/* Of the copies that the next n calls take. */
+static void wake_copies(const struct bench_result *result, int n) {
+    for (int i = 0; i < n && i < result->n_copies; i++)
+        bench_wake_pages(&result->c[(result->turn + i) % result->n_copies]);
+}
+
 static bool take_sample(struct bench_result *result, int n_calls) {
+    if (result->loops)
+        wake_copies(result, n_calls + 1); /* one for the loop */
     const double cpu_begin = bench_cpu_time(), begin = bench_now();
     for (int i = 0; i < n_calls; i++)
         if (!call(result))

@@ -13,14 +13,18 @@ struct read_way {
 
 /* Bytes a second that n_threads threads together, or one a processor if there are more, read from memory: every byte
  * once, from buffers far larger than the caches, each touched first by the thread that reads it. The fastest of several
- * ways of reading (README.md), the best of many short pieces: what disturbs one only makes it slower. Takes less than a
- * second, unless others have the processors. 0 if there are no threads or no memory. `fastest`, if not NULL, gets the
- * way of the fastest piece. */
+ * ways of reading (README.md), each by the median of the pieces of a pass: some are interrupted, some come from a
+ * cache. Takes less than a second, unless others have the processors. 0 if there are no threads or no memory.
+ * `fastest`, if not NULL, gets the way of the fastest pass. */
 double read_rate(int n_threads, struct read_way *fastest);
 
 /* Reads that many bytes once in the calling thread, a multiple of READ_RATE_BYTES; what it returns is of no use. */
 enum { READ_RATE_BYTES = 2048 };
 uint64_t read_once(const char *at, size_t bytes, struct read_way way);
+
+/* Touches a line of each huge page, untimed. Hosts of virtual machines take pages away every second or two to see
+ * whether they are used: the next access to 2 MiB then takes 0.12 ms, as long as reading all of it. */
+void wake_pages(const char *at, size_t bytes);
 
 /* What is to come from memory must be that many times larger than the largest cache. */
 enum { READ_RATE_CACHES = 4 };

@@ -149,7 +149,7 @@ static void write_outputs(const struct sa_tile *t, struct sa_item item, const st
         to[r] = data + row.token * o->token + row.head * o->head;
         rows[r] = problem->o_type != SA_F32 ? t->space->near + r * stride : (float *)(void *)to[r];
     }
-    t->kernels->finish(state, t->n_rows, problem->d_v, rows);
+    sa_finish(t, state, rows);
     for (int r = 0; r < t->n_rows && problem->o_type != SA_F32; r++)
         t->kernels->narrow(rows[r], problem->d_v, problem->o_type, to[r]);
 }
@@ -186,7 +186,7 @@ static void keep_node(const struct sa_tile *t, struct sa_item item, int64_t node
         rows[r] = kept + 2;
         ones[r] = 1.0f;
     }
-    t->kernels->finish(&(struct sa_state){state->m, ones, state->o}, t->n_rows, t->problem->d_v, rows);
+    sa_finish(t, &(struct sa_state){state->m, ones, state->o}, rows);
 }
 
 static int64_t above_zero(int64_t x) { return x > 0 ? x : 0; }

@@ -572,7 +572,9 @@ static void clear_sums(const struct sa_state *state) {
 
 void sa_clear_state(const struct sa_tile *t, const struct sa_state *state) {
     clear_sums(state);
-    memset(state->o, 0, (size_t)(t->problem->d_v * sa_pass_row(t, sa_tile_passes(t))) * sizeof(float));
+    const int d_v = t->problem->d_v;
+    const int n = sa_is_few(t) ? t->n_rows * sa_near_stride(d_v) : d_v * sa_pass_row(t, sa_tile_passes(t));
+    memset(state->o, 0, (size_t)n * sizeof(float));
 }
 
 /* ---------------------------------------------------------------- all at once */

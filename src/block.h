@@ -123,6 +123,14 @@ static inline float *sa_scored_row(const struct sa_scored *scored, int r) {
 bool sa_weigh_block(const struct sa_tile *tile, int64_t at, const float m[SA_TILE_ROWS],
                     const bool broken[SA_TILE_ROWS], struct sa_scored *scored);
 
+/* Tiles of few rows are attended to by few.c, and o of their states is laid out for it. */
+static inline bool sa_is_few(const struct sa_tile *t) { return t->n_rows <= SA_FEW_ROWS; }
+
+/* rows[r] = row r of o, divided. */
+static inline void sa_finish(const struct sa_tile *t, const struct sa_state *state, float *const rows[SA_TILE_ROWS]) {
+    (sa_is_few(t) ? t->kernels->few_finish : t->kernels->finish)(state, t->n_rows, t->problem->d_v, rows);
+}
+
 /* The state of a tile that has met no key. */
 void sa_clear_state(const struct sa_tile *tile, const struct sa_state *state);
 

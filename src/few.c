@@ -605,13 +605,10 @@ static bool can_add_all(const struct side *side) {
     return b->alike && one_run && !(b->tile->dots && (b->begin % SA_DOT_KEYS || side->n_keys % SA_DOT_KEYS));
 }
 
-/* Rows of sums that others go through; of digits these are made afterwards. */
-static int summed_rows(const struct sa_tile *t) { return t->bytes ? t->n_rows : SA_FEW_ROWS; }
-
 static void add(const struct side *side) {
     const struct sa_tile *t = side->tile;
     for (int i = 0; i < side->n; i++)
-        memset(sums_of(&side->blocks[i], 0), 0, (size_t)(summed_rows(t) * sum_floats(t)) * sizeof(float));
+        memset(sums_of(&side->blocks[i], 0), 0, (size_t)(t->n_rows * sum_floats(t)) * sizeof(float));
     if (side->n > 1 && can_add_all(side))
         add_all(side);
     else
@@ -621,7 +618,7 @@ static void add(const struct side *side) {
         const struct block *b = &side->blocks[i];
         if (t->bytes)
             t->bytes->few_join(t->n_rows, t->v.d, units_of(b), sums_of(b, 0));
-        t->kernels->few_add(t->v.d, sums_of(b, 0), alpha_of(b), b->state->o);
+        t->kernels->few_add(t->n_rows, t->v.d, sums_of(b, 0), alpha_of(b), b->state->o);
     }
 }
 

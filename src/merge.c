@@ -163,6 +163,7 @@ static void next_node(struct walk *w) {
 static void load(const struct walk *w, const struct sa_state *state) {
     const struct sa_tile *t = &w->tile;
     const struct sa_kept *kept = kept_of(w->m->request, w->partial);
+    const int d_v = w->m->request->d_v;
     const float *rows[SA_TILE_ROWS];
     for (int r = 0; r < SA_TILE_ROWS; r++) {
         const struct row row = row_at(w, r < t->n_rows ? r : 0);
@@ -171,7 +172,12 @@ static void load(const struct walk *w, const struct sa_state *state) {
         state->l[r] = r < t->n_rows ? from[1] : 0.0f;
         rows[r] = from + 2;
     }
-    t->kernels->pack(rows, t->n_rows, w->m->request->d_v, 1.0f, state->o);
+    if (!sa_is_few(t)) {
+        t->kernels->pack(rows, t->n_rows, d_v, 1.0f, state->o);
+        return;
+    }
+    for (int r = 0; r < t->n_rows; r++)
+        memcpy(state->o + r * sa_near_stride(d_v), rows[r], (size_t)d_v * sizeof(float));
 }
 
 /* As tree.c's walk, with what was kept in the place of what is computed; what rows did not see changes no bit. */
@@ -207,7 +213,7 @@ static void write_rows(const struct walk *w, const struct sa_state *state) {
     float *near = w->tile.space->near, *rows[SA_TILE_ROWS];
     for (int r = 0; r < w->tile.n_rows; r++)
         rows[r] = near + r * stride;
-    w->tile.kernels->finish(state, w->tile.n_rows, w->m->request->d_v, rows);
+    sa_finish(&w->tile, state, rows);
     for (int r = 0; r < w->tile.n_rows; r++) {
         write_o(w->m, row_at(w, r), rows[r]);
         write_lse(w->m, row_at(w, r), sa_lse(state->m[r], state->l[r]));

@@ -27,7 +27,7 @@ static void clear_each(const struct sa_tile *t, const struct sa_state *state) {
 /* As attend_node(). Blocks that no row sees would leave all as it is. */
 static bool attend_chunk(const struct sa_tile *t, int64_t begin, const struct sa_state *state) {
     bool any = false;
-    if (t->n_rows <= SA_FEW_ROWS)
+    if (sa_is_few(t))
         return sa_attend_few(t, begin, state);
     for (int64_t at = begin; at < begin + SA_CHUNK_KEYS && at < t->seq->n_k; at += SA_BLOCK_KEYS)
         if (sa_tile_sees_any(t, at, at + SA_BLOCK_KEYS))
@@ -36,6 +36,10 @@ static bool attend_chunk(const struct sa_tile *t, int64_t begin, const struct sa
 }
 
 void sa_tree_merge(const struct sa_tile *t, const struct sa_state *a, const struct sa_state *b) {
+    if (sa_is_few(t)) {
+        t->kernels->few_merge(t->n_rows, t->problem->d_v, a, b);
+        return;
+    }
     for (int pass = 0; pass < sa_tile_passes(t); pass++) {
         const struct sa_state pass_a = sa_state_of_pass(t, a, pass), pass_b = sa_state_of_pass(t, b, pass);
         t->kernels->merge(sa_pass_groups(t, pass), t->problem->d_v, &pass_a, &pass_b);

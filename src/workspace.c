@@ -52,9 +52,15 @@ static float *book_rows(struct booking *booking, int n) {
     return book(booking, (size_t)n * SA_TILE_ROWS * sizeof(float));
 }
 
+/* o of so many rows in lanes, or of few as few.c has them. */
+static size_t o_floats(size_t n_rows, int d_v) {
+    const size_t in_lanes = n_rows * (size_t)d_v, few = (size_t)(SA_FEW_ROWS * sa_near_stride(d_v));
+    return in_lanes > few ? in_lanes : few;
+}
+
 static struct sa_state book_state(struct booking *booking, int d_v) {
     float *m = book_rows(booking, 1), *l = book_rows(booking, 1);
-    return (struct sa_state){m, l, book_rows(booking, d_v)};
+    return (struct sa_state){m, l, book(booking, o_floats(SA_TILE_ROWS, d_v) * sizeof(float))};
 }
 
 static void book_terms(struct booking *booking, struct sa_term_space *terms) {
@@ -221,12 +227,12 @@ void sa_workspace_free(struct sa_workspace *space) {
 }
 
 /* ---------------------------------------------------------------- results of parts
- * A slot is m l o, of as many rows as the passes of the largest tile have, but m and l of a whole tile.
+ * A slot is m l o, o of as many rows as the passes of the largest tile have, m and l of a whole tile.
  */
 
 static size_t slot_bytes(int n_rows, int pass_rows, int d_v) {
     const size_t rows = (size_t)((n_rows + pass_rows - 1) / pass_rows * pass_rows);
-    const size_t floats = 2 * SA_TILE_ROWS + rows * (size_t)d_v;
+    const size_t floats = 2 * SA_TILE_ROWS + o_floats(rows, d_v);
     return floats * sizeof(float) + RED_ZONE_BYTES;
 }
 

@@ -35,12 +35,18 @@ static inline void spied_finish(const struct sa_state *state, int n_rows, int d,
     spied.n_working--;
 }
 
+static inline void spied_few_finish(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]) {
+    spied.real->few_finish(state, n_rows, d, rows);
+    spied.n_working--;
+}
+
 /* Before the engine is used by others. */
 static inline void spy_on(sa_engine *engine) {
     spied.real = engine->cpu.kernels;
     spied.kernels = *spied.real;
     spied.kernels.pack = spied_pack;
     spied.kernels.finish = spied_finish;
+    spied.kernels.few_finish = spied_few_finish;
 #if defined(__x86_64__)
     engine->team.shape.model = sa_cost_model_of(SA_ISA_AVX2); /* the same calls count as brief or long everywhere */
 #endif

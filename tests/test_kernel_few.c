@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Scores and values of tiles of few rows, bit for bit as the contract says, of several places in turn, with the same
  * queries or each with its own; neither a row nor the list of their addresses is read beyond its end, whatever is
- * fetched ahead. */
+ * fetched ahead. What is kept of rows, as in lanes. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -111,8 +111,104 @@ START_TEST(scores_and_values) {
 }
 END_TEST
 
+/* ---------------------------------------------------------------- what is kept of rows */
+
+enum { N_STATE = SA_FEW_ROWS * (MAX_D + 2 * SA_LINE_FLOATS) };
+
+static struct kept {
+    _Alignas(64) float m[SA_TILE_ROWS], l[SA_TILE_ROWS], few[N_STATE], lanes[MAX_D * SA_TILE_ROWS];
+} kept[2];
+
+/* Now and then nothing, infinite, or a zero of either sign. */
+static float roll_kept(struct dice *dice, float nothing) {
+    const int64_t n = roll_between(dice, 0, 19);
+    return n == 0 ? nothing : n == 1 ? INFINITY : n == 2 ? -0.0f : roll_unit(dice);
+}
+
+static void make_kept(struct kept *k, struct dice *dice, int width, int d) {
+    for (int r = 0; r < SA_TILE_ROWS; r++) {
+        k->m[r] = roll_kept(dice, -INFINITY);
+        k->l[r] = fabsf(roll_kept(dice, 0.0f));
+    }
+    for (int i = 0; i < N_STATE; i++)
+        k->few[i] = roll_kept(dice, 0.0f);
+    for (int r = 0; r < SA_FEW_ROWS; r++)
+        for (int c = 0; c < d; c++)
+            k->lanes[c * width + r] = k->few[r * sa_near_stride(d) + c];
+}
+
+static struct sa_state few_of(struct kept *k) { return (struct sa_state){k->m, k->l, k->few}; }
+
+static void check_kept(const struct sa_kernels *kernel, const struct kept *k, const float *wanted, int n_rows, int d,
+                       const char *what) {
+    for (int i = 0; i < n_rows * d; i++)
+        must(same_float(k->few[i / d * sa_near_stride(d) + i % d], wanted[i]), "%s, %d rows of %d: %s, float %d",
+             kernel->name, n_rows, d, what, i);
+}
+
+/* As if each row had stood in a lane. */
+static void check_merge(const struct sa_kernels *kernel, int n_rows, int d) {
+    static float wanted[SA_FEW_ROWS * MAX_D];
+    const int width = kernel->pass_groups * SA_GROUP_ROWS;
+    struct kept a = kept[0];
+    kernel->merge(1, d, &(struct sa_state){a.m, a.l, a.lanes}, &(struct sa_state){kept[1].m, kept[1].l, kept[1].lanes});
+    for (int i = 0; i < n_rows * d; i++)
+        wanted[i] = a.lanes[i % d * width + i / d];
+    const struct sa_state first = few_of(&kept[0]), second = few_of(&kept[1]);
+    kernel->few_merge(n_rows, d, &first, &second);
+    check_kept(kernel, &kept[0], wanted, n_rows, d, "merged");
+    for (int r = 0; r < n_rows; r++)
+        must(same_float(kept[0].m[r], a.m[r]) && same_float(kept[0].l[r], a.l[r]), "%s: m, l of row %d", kernel->name,
+             r);
+}
+
+static void check_add(const struct sa_kernels *kernel, int n_rows, int d) {
+    static float wanted[SA_FEW_ROWS * MAX_D];
+    const int stride = sa_near_stride(d);
+    for (int i = 0; i < n_rows * d; i++) {
+        const int at = i / d * stride + i % d;
+        wanted[i] = fmaf(kept[0].few[at], kept[1].l[i / d], kept[1].few[at]);
+    }
+    kernel->few_add(n_rows, d, kept[1].few, kept[1].l, kept[0].few);
+    check_kept(kernel, &kept[0], wanted, n_rows, d, "added");
+}
+
+/* Into rows that end at a fence. */
+static void check_finish(const struct sa_kernels *kernel, const struct fenced *fenced, int n_rows, int d) {
+    static float in_lanes[SA_FEW_ROWS][MAX_D];
+    float *rows[SA_TILE_ROWS], *wanted[SA_TILE_ROWS];
+    for (int r = 0; r < n_rows; r++) {
+        rows[r] = (float *)fenced->end - (n_rows - r) * d;
+        wanted[r] = in_lanes[r];
+    }
+    const struct sa_state state = few_of(&kept[1]);
+    kernel->finish(&(struct sa_state){kept[1].m, kept[1].l, kept[1].lanes}, n_rows, d, wanted);
+    kernel->few_finish(&state, n_rows, d, rows);
+    for (int i = 0; i < n_rows * d; i++)
+        must(same_float(rows[i / d][i % d], wanted[i / d][i % d]), "%s, %d rows of %d: finished, float %d",
+             kernel->name, n_rows, d, i);
+}
+
+START_TEST(rows_are_kept_as_lanes_would_be) {
+    const struct sa_kernels *kernel;
+    struct fenced fenced = fenced_map(SA_FEW_ROWS * MAX_D);
+    struct dice dice = {2};
+    for (EACH_KERNEL(kernel))
+        for (int i = 0; i < N_DIMS * SA_FEW_ROWS; i++) {
+            const int d = dims[i / SA_FEW_ROWS], n_rows = i % SA_FEW_ROWS + 1;
+            for (int k = 0; k < 2; k++)
+                make_kept(&kept[k], &dice, kernel->pass_groups * SA_GROUP_ROWS, d);
+            check_finish(kernel, &fenced, n_rows, d);
+            check_merge(kernel, n_rows, d);
+            check_add(kernel, n_rows, d);
+        }
+    fenced_unmap(&fenced);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("kernel few");
     tcase_add_loop_test(add_case(suite, "few"), scores_and_values, 0, N_TYPES);
+    tcase_add_test(add_case(suite, "rows"), rows_are_kept_as_lanes_would_be);
     return run_suite(suite);
 }

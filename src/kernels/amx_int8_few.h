@@ -297,7 +297,6 @@ static void amx_few_join(int n_rows, int d, const float *units, float *sums) {
             memcpy(sums + r * width + c, joined, (size_t)smaller(d - c, ROW_BYTES) * sizeof *sums);
         }
     }
-    memset(sums + n_rows * width, 0, (size_t)((SA_FEW_ROWS - n_rows) * width) * sizeof *sums);
 }
 
 #endif

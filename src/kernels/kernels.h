@@ -177,7 +177,7 @@ static inline void sa_ahead_add(struct sa_ahead *ahead, struct sa_lines lines) {
 /* Running result of a pass, or of a tile from its first pass on. */
 struct sa_state {
     float *m, *l; /* [W] */
-    float *o;     /* [d_v][W] */
+    float *o;     /* [d_v][W]; of few rows another way, see below */
 };
 
 /* What multiplies elements of q and k, and weights and elements of v. */
@@ -418,8 +418,8 @@ struct sa_kernels {
     void (*merge)(int n_groups, int d, const struct sa_state *a, const struct sa_state *b);
 
     /* Tiles of 1 .. SA_FEW_ROWS rows have kernels that read rows of k and v of any type where they stand, in the order
-     * of memory, while others are fetched. State, qt and bits are the same, but scores are s[r][j] with SA_FEW_STRIDE
-     * floats a row; rows beyond n_rows may hold anything. */
+     * of memory, while others are fetched. qt, m, l and bits are the same, but scores are s[r][j] with SA_FEW_STRIDE
+     * floats a row, and a state's o is o[r][c] with sa_near_stride(d_v); rows beyond n_rows may hold anything. */
 
     /* s[r][j] = s[r][j] * scale[j], n_keys a multiple of 16. */
     void (*few_scale)(int n_rows, int n_keys, const float *scale, float *s);
@@ -430,8 +430,14 @@ struct sa_kernels {
     /* As weights(), with mb the maximum of the scores. */
     void (*few_weights)(int n_rows, int n_keys, float *s, float *m, float *l, float *alpha);
 
-    /* o[c][r] = o[c][r] alpha[r] + sums[r][c] for r < SA_FEW_ROWS. */
-    void (*few_add)(int d, const float *sums, const float *alpha, float *o);
+    /* o[r][c] = o[r][c] alpha[r] + sums[r][c], sums as few_values() leaves them. */
+    void (*few_add)(int n_rows, int d, const float *sums, const float *alpha, float *o);
+
+    /* As merge(). */
+    void (*few_merge)(int n_rows, int d, const struct sa_state *a, const struct sa_state *b);
+
+    /* As finish(). */
+    void (*few_finish)(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]);
 
     /* rows[r][c] = o[c][r] / l[r] for r < n_rows; 0 where l is 0; never -0. The whole tile. */
     void (*finish)(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]);

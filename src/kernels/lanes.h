@@ -17,7 +17,6 @@
  *     v_fma_few                     the same, or a function that does it
  *     v_fma_onto                    the same, c being a sum that stays in its register
  *     v_load_any v_store_any        memory of any alignment
- *     v_of_eight(p)                 LANES of 8 floats in aligned memory, or all of them and zeros
  *     v_max v_min                   a > b ? a : b, a < b ? a : b: the second operand if either is NaN
  *     v_div
  *     v_max_abs(a, b)               the larger of |a| and b, which has no sign: inf above all numbers, NaN above inf
@@ -59,6 +58,7 @@
 #include "kernels/lanes_few.h"
 #include "kernels/lanes_sees.h"
 
+#include "kernels/lanes_few_rows.h"
 #include "kernels/lanes_few_values.h"
 #include "kernels/lanes_few_weights.h"
 #include "kernels/lanes_masks.h"
@@ -85,6 +85,8 @@
                                      .few_terms = lanes_few_terms,                                                     \
                                      .few_weights = lanes_few_weights,                                                 \
                                      .few_add = lanes_few_add,                                                         \
+                                     .few_merge = lanes_few_merge,                                                     \
+                                     .few_finish = lanes_few_finish,                                                   \
                                      .finish = lanes_finish,                                                           \
                                      .floats = {.scores = lanes_scores,                                                \
                                                 .values = lanes_values,                                                \

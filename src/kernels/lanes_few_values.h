@@ -162,36 +162,4 @@ static void lanes_few_values(const float *p, int n_rows, struct sa_pointed v, fl
 #undef VALUE_FEW
 }
 
-/* Four dimensions of o: rows of sums to lanes, eight of them whatever the tile has. */
-INLINE void few_add_strip(const float *sums, int width, const float *alpha, float *o) {
-    _Alignas(64) float column[STRIP_COLUMNS][STRIP_ROWS];
-    strip r[4];
-    UNROLL
-    for (int i = 0; i < 4; i++)
-        strip_of_rows(&r[i], sums + i * width, sums + (i + 4) * width);
-    strip_transpose(r);
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        memcpy(column[i], &r[i], sizeof r[i]);
-        for (int lane = 0; lane < SA_FEW_ROWS; lane += LANES)
-            v_store(o + i * W + lane,
-                    v_fma_few(v_load(o + i * W + lane), v_load(alpha + lane), v_of_eight(column[i] + lane)));
-    }
-}
-
-static void lanes_few_add(int d, const float *sums, const float *alpha, float *o) {
-    const int width = sa_near_stride(d);
-    int c = 0;
-    for (; c + STRIP_COLUMNS <= d; c += STRIP_COLUMNS)
-        few_add_strip(sums + c, width, alpha, o + c * W);
-    for (; c < d; c++) {
-        _Alignas(64) float column[STRIP_ROWS];
-        for (int r = 0; r < SA_FEW_ROWS; r++)
-            column[r] = sums[r * width + c];
-        for (int lane = 0; lane < SA_FEW_ROWS; lane += LANES)
-            v_store(o + c * W + lane,
-                    v_fma_few(v_load(o + c * W + lane), v_load(alpha + lane), v_of_eight(column + lane)));
-    }
-}
-
 #endif

@@ -55,12 +55,19 @@ static void lanes_few_scale(int n_rows, int n_keys, const float *scale, float *s
 
 /* ---------------------------------------------------------------- merging two partial results */
 
+/* m and l of some rows, and what their o are multiplied by. */
+INLINE void merge_sums(const struct sa_state *a, const struct sa_state *b, int lane, vf *of_a, vf *of_b) {
+    const vf ma = v_load(a->m + lane), mb = v_load(b->m + lane), m = v_max(ma, mb), shift = finite_max(m);
+    *of_a = exp2_nonpositive(ma - shift);
+    *of_b = exp2_nonpositive(mb - shift);
+    v_store(a->m + lane, m);
+    v_store(a->l + lane, v_fma(v_load(b->l + lane), *of_b, v_load(a->l + lane) * *of_a));
+}
+
 static void lanes_merge(int n_groups, int d, const struct sa_state *a, const struct sa_state *b) {
     for (int lane = 0; lane < n_groups * SA_GROUP_ROWS; lane += LANES) {
-        vf ma = v_load(a->m + lane), mb = v_load(b->m + lane), m = v_max(ma, mb), shift = finite_max(m);
-        vf fa = exp2_nonpositive(ma - shift), fb = exp2_nonpositive(mb - shift);
-        v_store(a->m + lane, m);
-        v_store(a->l + lane, v_fma(v_load(b->l + lane), fb, v_load(a->l + lane) * fa));
+        vf fa, fb;
+        merge_sums(a, b, lane, &fa, &fb);
         for (int c = 0; c < d; c++) {
             float *o = a->o + c * W + lane;
             v_store(o, v_fma(v_load(b->o + c * W + lane), fb, v_load(o) * fa));

@@ -18,7 +18,6 @@ typedef __m256 vmask;
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE vf v_load(const float *p) { return _mm256_load_ps(p); }
-INLINE vf v_of_eight(const float *p) { return v_load(p); }
 INLINE vf v_load_any(const float *p) { return _mm256_loadu_ps(p); }
 INLINE void v_store(float *p, vf a) { _mm256_store_ps(p, a); }
 INLINE void v_store_any(float *p, vf a) { _mm256_storeu_ps(p, a); }

@@ -18,8 +18,6 @@ typedef __mmask16 vmask;
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE vf v_load(const float *p) { return _mm512_load_ps(p); }
-/* A load of 64 bytes would wait for a store of 32 to reach the cache. */
-INLINE vf v_of_eight(const float *p) { return _mm512_zextps256_ps512(_mm256_load_ps(p)); }
 INLINE vf v_load_any(const float *p) { return _mm512_loadu_ps(p); }
 INLINE void v_store(float *p, vf a) { _mm512_store_ps(p, a); }
 INLINE void v_store_any(float *p, vf a) { _mm512_storeu_ps(p, a); }

@@ -30,7 +30,6 @@ INLINE vf v_load(const float *p) {
     memcpy(&a, p, sizeof a);
     return a;
 }
-INLINE vf v_of_eight(const float *p) { return v_load(p); }
 INLINE vf v_load_any(const float *p) { return v_load(p); }
 INLINE void v_store(float *p, vf a) { memcpy(p, &a, sizeof a); }
 INLINE void v_store_any(float *p, vf a) { v_store(p, a); }

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* What tiles of few rows keep: o row by row, as few_values() leaves its sums. Included by lanes.h. */
+#ifndef SA_LANES_FEW_ROWS_H
+#define SA_LANES_FEW_ROWS_H
+
+/* Rows have room for whole vectors. */
+static void lanes_few_add(int n_rows, int d, const float *sums, const float *alpha, float *o) {
+    const int stride = sa_near_stride(d);
+    for (int r = 0; r < n_rows; r++, sums += stride, o += stride) {
+        const vf factor = v_set1(alpha[r]);
+        for (int c = 0; c < d; c += LANES)
+            v_store(o + c, v_fma_few(v_load(o + c), factor, v_load(sums + c)));
+    }
+}
+
+static void lanes_few_merge(int n_rows, int d, const struct sa_state *a, const struct sa_state *b) {
+    _Alignas(64) float fa[SA_GROUP_ROWS], fb[SA_GROUP_ROWS];
+    const int stride = sa_near_stride(d);
+    for (int lane = 0; lane < SA_GROUP_ROWS; lane += LANES) {
+        vf of_a, of_b;
+        merge_sums(a, b, lane, &of_a, &of_b);
+        v_store(fa + lane, of_a);
+        v_store(fb + lane, of_b);
+    }
+    for (int r = 0; r < n_rows; r++) {
+        float *to = a->o + r * stride;
+        const float *from = b->o + r * stride;
+        for (int c = 0; c < d; c += LANES)
+            v_store(to + c, v_fma_few(v_load(from + c), v_set1(fb[r]), v_load(to + c) * v_set1(fa[r])));
+    }
+}
+
+static void lanes_few_finish(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]) {
+    const int stride = sa_near_stride(d);
+    for (int r = 0; r < n_rows; r++) {
+        const float inverse = inverse_sum(state->l[r]), *o = state->o + r * stride;
+        int c = 0;
+        for (; c + LANES <= d; c += LANES)
+            v_store_any(rows[r] + c, v_load(o + c) * v_set1(inverse) + v_set1(0.0f));
+        for (; c < d; c++)
+            rows[r][c] = o[c] * inverse + 0.0f;
+    }
+}
+
+#endif

@@ -334,6 +334,14 @@ static struct sa_pointed rows_of(const struct side *side, const struct sa_cache 
                                .ahead = ahead_of(side, cache == &side->tile->k ? 0 : side->n_keys)};
 }
 
+/* n rows of all blocks, from their lists. */
+static struct sa_pointed rows_of_all(const struct side *side, const struct sa_cache *cache, const char *const *row,
+                                     int n) {
+    struct sa_pointed rows = rows_of(side, cache, row, side->n, n);
+    rows.goes_on = !side->abreast && n == side->n_keys;
+    return rows;
+}
+
 /* ---------------------------------------------------------------- scores */
 
 static void fill(float *s, int begin, int end, float with) {
@@ -441,7 +449,7 @@ static void score(struct side *side) {
     const struct sa_tile *t = side->tile;
     const int whole = side_is_even(side) ? side->n_keys - side->n_keys % key_tile(t) : 0;
     if (whole)
-        t->products->few_scores(t->space->qt, t->n_rows, rows_of(side, &t->k, side->blocks[0].row, side->n, whole),
+        t->products->few_scores(t->space->qt, t->n_rows, rows_of_all(side, &t->k, side->blocks[0].row, whole),
                                 s_of(&side->blocks[0], 0) + side->blocks[0].begin);
     for (int i = 0; i < side->n; i++) {
         for (int at = whole, n; at < side->n_keys; at += n) {
@@ -593,7 +601,7 @@ static void add_all(const struct side *side) {
     const struct sa_tile *t = side->tile;
     const struct block *b = &side->blocks[0];
     const float *p = s_of(b, 0) + weights_at(t, b->begin);
-    t->products->few_values(p, t->n_rows, rows_of(side, &t->v, values_of(side, b, b->begin), side->n, side->n_keys),
+    t->products->few_values(p, t->n_rows, rows_of_all(side, &t->v, values_of(side, b, b->begin), side->n_keys),
                             sums_of(b, 0));
 }
 

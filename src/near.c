@@ -193,15 +193,30 @@ struct sa_rows sa_strip_rows_of(const struct sa_kernels *kernels, struct sa_work
     return (struct sa_rows){space->near, stride, n, cache->d, cache->scales ? space->scale : NULL};
 }
 
+/* The line a chunk of tokens behind this one's scale: that of a token there, if they stand evenly apart as far. */
+static void fetch_ahead(const struct sa_stored *run, const char *at) {
+    __builtin_prefetch((const char *)((uintptr_t)at + (uintptr_t)(SA_CHUNK_KEYS * run->stride)), 0, 2);
+}
+
 /* One a token, among those of other heads: a cache line holds few of them, so that reading them takes as long as
- * reading the int8 rows unless they are asked for in time. The ones of the same tokens of the next chunk are, wherever
- * these stand. */
+ * reading the int8 rows unless they are asked for in time. */
 static void gather_scales(struct sa_stored run, float *scale) {
     for (int i = 0; i < run.n; i++) {
         const char *at = run.data + i * run.stride;
         memcpy(&scale[i], at, sizeof *scale);
-        __builtin_prefetch((const char *)((uintptr_t)at + (uintptr_t)(SA_CHUNK_KEYS * run.stride)), 0, 2);
+        fetch_ahead(&run, at);
     }
+}
+
+static void copy_scales(const struct sa_kernels *kernels, struct sa_stored run, float *scale) {
+    const bool near = 0 < run.stride && run.stride < SA_LINE_BYTES;
+    const int step = run.stride == 0 ? run.n : near ? (int)(SA_LINE_BYTES / run.stride) : 1;
+    if (run.type == SA_F32)
+        memcpy(scale, run.data, (size_t)run.n * sizeof *scale);
+    else
+        kernels->widen(run, scale, 1);
+    for (int i = 0; i < run.n; i += step)
+        fetch_ahead(&run, run.data + i * run.stride);
 }
 
 void sa_bring_scales(const struct sa_kernels *kernels, const struct sa_cache *cache, int64_t begin, int64_t end,
@@ -211,12 +226,10 @@ void sa_bring_scales(const struct sa_kernels *kernels, const struct sa_cache *ca
         const struct sa_stored run = sa_scales_of(cache, token, n);
         if (!exists(cache, token))
             memset(scale, 0, (size_t)n * sizeof *scale);
-        else if (run.type == SA_F32 && run.stride == sizeof *scale)
-            memcpy(scale, run.data, (size_t)n * sizeof *scale);
-        else if (run.type == SA_F32)
+        else if (run.type == SA_F32 && run.stride != sizeof *scale)
             gather_scales(run, scale);
         else
-            kernels->widen(run, scale, 1);
+            copy_scales(kernels, run, scale);
         token += n;
         scale += n;
     }

@@ -314,7 +314,8 @@ static void place_few(struct dice *dice, struct few *few, struct keys *keys, int
         few->row[i] = (char *)keys->memory.end - d - (places * n - 1 - i) * stride;
     for (int i = 0; i < places * n; i++)
         roll_bytes(dice, (signed char *)(uintptr_t)few->row[i], (size_t)d);
-    few->pointed = (struct sa_pointed){few->row, places, n, n, turn, d, SA_I8, stride, 0, {{NULL}, places * n, d}};
+    few->pointed =
+        (struct sa_pointed){few->row, places, n, n, turn, d, SA_I8, stride, 0, {{NULL}, places * n, d}, false};
     for (int p = 0; p < SA_FETCH_PLACES; p++)
         few->pointed.ahead.row[p] = few->row;
 }

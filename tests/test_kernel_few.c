@@ -34,7 +34,8 @@ static void make_few(struct few *few, struct dice *dice, const struct sa_kernels
                      int d, int type) {
     const int bytes = d * (type == SA_F32 ? 4 : type == SA_I8 ? 1 : 2), all = places * n;
     char *first = (char *)few->memory.end - all * bytes;
-    const char **row = (const char **)(void *)few->list.end - all;
+    const bool goes_on = roll_between(dice, 0, 1);
+    const char **row = (const char **)(void *)few->list.end - all - goes_on;
     for (int i = 0; i < all * bytes; i++)
         first[i] = (char)roll(dice);
     for (int i = 0; i < all * d && type == SA_F32; i++) { /* sums of any bits would be inf */
@@ -43,7 +44,10 @@ static void make_few(struct few *few, struct dice *dice, const struct sa_kernels
     }
     for (int j = 0; j < all; j++)
         row[j] = first + j * bytes;
-    few->rows = (struct sa_pointed){row, places, n, n, turn, d, type, bytes, 0, {{row, row, row, row}, n, bytes}};
+    if (goes_on)
+        row[all] = first;
+    few->rows =
+        (struct sa_pointed){row, places, n, n, turn, d, type, bytes, 0, {{row, row, row, row}, n, bytes}, goes_on};
     kernel->widen((struct sa_stored){first, bytes, all, d, type}, few->near[0], MAX_D);
 }
 
@@ -89,7 +93,7 @@ START_TEST(scores_and_values) {
     const struct sa_kernels *kernel;
     struct dice dice = {1};
     few.memory = fenced_map(SA_RUN_KEYS * MAX_D);
-    few.list = fenced_map(SA_RUN_KEYS * sizeof(char *) / sizeof(float));
+    few.list = fenced_map((SA_RUN_KEYS + 1) * sizeof(char *) / sizeof(float));
     for (int i = 0; i < MAX_D * SA_TILE_ROWS; i++)
         qt[i] = roll_unit(&dice);
     for (EACH_KERNEL(kernel))

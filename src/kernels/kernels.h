@@ -118,6 +118,7 @@ struct sa_pointed {
     ptrdiff_t stride; /* of keys: bytes from a row to the next in each sixteen of them, from row 0 on */
     int q_rows;       /* of keys: rows of qt from the first of a place to that of the next; 0: all have the same */
     struct sa_fetched ahead;
+    bool goes_on; /* behind its n rows the list of each place goes on with what is read later */
 };
 
 /* Keys that few_scores() takes at once, of a kernel with so many lanes. */

@@ -81,10 +81,21 @@ INLINE void near_rows(const char *const *row, int n, struct cursor *cursor) {
     cursor->near_at = 0;
 }
 
+/* Where a place's list goes on elsewhere in memory, each first access waits for the address to be translated, and what
+ * comes behind waits with it: a line is fetched some turns before the others. */
+INLINE void scout(const struct sa_pointed *rows, int p, int at) {
+    enum { TURNS = 4 };
+    const int left = rows->n - at;
+    if (rows->goes_on && left <= TURNS * rows->turn && left > (TURNS - 1) * rows->turn)
+        v_fetch(rows->row[p * rows->apart + rows->n], 0);
+}
+
 /* Place p's rows j .. j + n - 1 are read, of a turn that began at row `at`: near are at most n of those that come next,
  * of the same place, of the next one, or of the next turn; after the last ones the first. */
 INLINE void set_near(const struct sa_pointed *rows, int p, int at, int j, int n, struct cursor *cursor) {
     const int end = at + rows->turn < rows->n ? at + rows->turn : rows->n;
+    if (j == at)
+        scout(rows, p, at);
     if (j + n < end)
         near_rows(rows->row + p * rows->apart + j + n, end - j - n < n ? end - j - n : n, cursor);
     else if (p + 1 < rows->places)

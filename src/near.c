@@ -193,7 +193,7 @@ struct sa_rows sa_strip_rows_of(const struct sa_kernels *kernels, struct sa_work
     return (struct sa_rows){space->near, stride, n, cache->d, cache->scales ? space->scale : NULL};
 }
 
-/* The line a chunk of tokens behind this one's scale: that of a token there, if they stand evenly apart as far. */
+/* Of a token's scale, where that of the token a chunk later stands if all are evenly apart. */
 static void fetch_ahead(const struct sa_stored *run, const char *at) {
     __builtin_prefetch((const char *)((uintptr_t)at + (uintptr_t)(SA_CHUNK_KEYS * run->stride)), 0, 2);
 }

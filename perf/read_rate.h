@@ -22,8 +22,8 @@ double read_rate(int n_threads, struct read_way *fastest);
 enum { READ_RATE_BYTES = 2048 };
 uint64_t read_once(const char *at, size_t bytes, struct read_way way);
 
-/* Touches a line of each huge page, untimed. Hosts of virtual machines take pages away every second or two to see
- * whether they are used: the next access to 2 MiB then takes 0.12 ms, as long as reading all of it. */
+/* Touches a line of each huge page, untimed. On a virtual machine the first access to 2 MiB that nobody had used for a
+ * second or two took 0.06 to 0.25 ms, as long as reading all of it: what its host does, not what is measured. */
 void wake_pages(const char *at, size_t bytes);
 
 /* What is to come from memory must be that many times larger than the largest cache. */

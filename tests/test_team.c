@@ -32,16 +32,19 @@ static void count_row(const float *row) {
             __atomic_fetch_add(&finished[i].times[row - finished[i].o], 1, __ATOMIC_RELAXED);
 }
 
-static void finish_and_count(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]) {
-    real_kernels->finish(state, n_rows, d, rows);
+static void count_rows(int n_rows, float *const *rows) {
     for (int r = 0; r < n_rows; r++)
         count_row(rows[r]);
 }
 
+static void finish_and_count(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]) {
+    real_kernels->finish(state, n_rows, d, rows);
+    count_rows(n_rows, rows);
+}
+
 static void few_finish_and_count(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]) {
     real_kernels->few_finish(state, n_rows, d, rows);
-    for (int r = 0; r < n_rows; r++)
-        count_row(rows[r]);
+    count_rows(n_rows, rows);
 }
 
 struct caller {

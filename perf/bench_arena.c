@@ -54,13 +54,15 @@ struct bench_extent bench_extent_add(struct bench_extent a, struct bench_extent 
 
 /* ---------------------------------------------------------------- memory */
 
+/* Whole huge pages, but for what is small beside one. */
 char *bench_new_bytes(size_t bytes) {
-    const size_t huge = (size_t)2 << 20;
+    static const size_t huge = (size_t)2 << 20, small = (size_t)64 << 10;
+    const size_t whole = bytes < small ? bytes : (bytes + huge - 1) / huge * huge;
     void *memory = NULL;
-    if (posix_memalign(&memory, bytes < huge ? 64 : huge, bytes) != 0)
+    if (posix_memalign(&memory, bytes < small ? 64 : huge, whole) != 0)
         return NULL;
-    if (bytes >= huge)
-        madvise(memory, bytes, MADV_HUGEPAGE);
+    if (bytes >= small)
+        madvise(memory, whole, MADV_HUGEPAGE);
     return memory;
 }
 

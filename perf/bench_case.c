@@ -123,6 +123,17 @@ static double seen_pairs(const struct bench_case *c) {
     return pairs * c->shape->heads;
 }
 
+/* Each is of one type. */
+static void find_tensors(struct bench_case *c, const struct bench_arena *arena, const struct bench_extent *at,
+                         const struct bench_extent *extent) {
+    for (int i = 0; i < BENCH_TENSORS * BENCH_TYPES; i++) {
+        const int tensor = i / BENCH_TYPES, type = i % BENCH_TYPES;
+        const size_t bytes = extent->bytes[tensor][type];
+        if (bytes)
+            c->tensors[tensor] = (struct bench_block){arena->at[tensor][type] + at->bytes[tensor][type], bytes};
+    }
+}
+
 bool bench_case_open(struct bench_case *c, const struct bench_shape *shape, const struct bench_arena *arena,
                      struct bench_extent *at, double logit_scale) {
     *c = (struct bench_case){.shape = shape, .seqs = calloc((size_t)shape->n_seqs, sizeof *c->seqs)};
@@ -131,11 +142,7 @@ bool bench_case_open(struct bench_case *c, const struct bench_shape *shape, cons
     if (!c->seqs || !place_seqs(c, &p))
         return false;
     const struct bench_extent extent = bench_shape_extent(shape);
-    for (int i = 0; i < 2; i++) {
-        const enum bench_tensor tensor = i ? BENCH_V : BENCH_K;
-        c->kv[i] = (struct bench_block){arena->at[tensor][shape->kv_type] + at->bytes[tensor][shape->kv_type],
-                                        extent.bytes[tensor][shape->kv_type]};
-    }
+    find_tensors(c, arena, at, &extent);
     *at = bench_extent_add(*at, extent);
     c->batch = make_batch(shape, c->seqs, logit_scale);
     if (!bench_kinds_open(&shape->kinds, &c->batch, c->seqs, &c->memory))

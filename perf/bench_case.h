@@ -10,7 +10,7 @@
 #include "bench_arena.h"
 #include "bench_shape.h"
 
-/* Memory that all k, or all v, of a case stand in. */
+/* Memory that a tensor of all sequences of a case stands in. */
 struct bench_block {
     const char *at;
     size_t bytes;
@@ -23,7 +23,7 @@ struct bench_case {
     void **memory;  /* of what the shape's kinds ask for */
     sa_batch batch;
     double flops, pairs, kv_bytes;
-    struct bench_block kv[2];
+    struct bench_block tensors[BENCH_TENSORS];
 };
 
 /* Places a shape at *at and moves *at behind it. The scores get the standard deviation logit_scale. */

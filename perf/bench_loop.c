@@ -37,8 +37,9 @@ static void read_piece(void *argument, int64_t item, int32_t worker) {
 
 double bench_loop_rate(const struct bench_config *config, const struct bench_case *c) {
     static const double likely_rate = 10e9;
-    const size_t bytes = c->kv[0].bytes + c->kv[1].bytes;
-    struct loop loop = {{c->kv[0], c->kv[1]}, config->way, piece_of(bytes, config->info.n_threads), 0};
+    const size_t bytes = c->tensors[BENCH_K].bytes + c->tensors[BENCH_V].bytes;
+    struct loop loop = {
+        {c->tensors[BENCH_K], c->tensors[BENCH_V]}, config->way, piece_of(bytes, config->info.n_threads), 0};
     const double begin = bench_now();
     if (sa_engine_run(config->engine, n_pieces(&loop, 0) + n_pieces(&loop, 1), (double)bytes / likely_rate, read_piece,
                       &loop) == SA_OK)
@@ -48,6 +49,6 @@ double bench_loop_rate(const struct bench_config *config, const struct bench_cas
 }
 
 void bench_wake_pages(const struct bench_case *c) {
-    for (int i = 0; i < 2; i++)
-        wake_pages(c->kv[i].at, c->kv[i].bytes);
+    for (int i = 0; i < BENCH_TENSORS; i++)
+        wake_pages(c->tensors[i].at, c->tensors[i].bytes);
 }

@@ -43,38 +43,58 @@ static int64_t first_block(const struct sa_problem *problem, struct sa_item item
     return sa_viewer_next(&viewer, begin, N_BLOCKS);
 }
 
-/* The keys and values that an item begins with, unless the one before it goes through the same. */
-static void add_first_keys(struct sa_tile *t, const struct sa_splits *splits, struct sa_item item,
-                           struct sa_item before) {
-    const struct sa_problem *problem = t->problem;
+/* The keys that an item begins with, unless the one before it goes through the same: its first block's, then those that
+ * follow. */
+static struct sa_first_keys find_first_keys(const struct sa_problem *problem, const struct sa_splits *splits,
+                                            struct sa_item item, struct sa_item before) {
     const struct sa_seq *seq = &problem->seqs[item.seq];
     const bool whole = item.split == SA_WHOLE;
     const struct sa_range keys =
         whole ? (struct sa_range){seq->first_key, seq->n_k} : sa_part_keys(&splits->at[item.split], item.part);
     const int64_t begin = sa_clamp(first_block(problem, item, keys.begin), keys.begin, keys.end);
-    if (whole && item.seq == before.seq && item.kv_head == before.kv_head &&
-        begin == first_block(problem, before, keys.begin))
+    const bool same = whole && item.seq == before.seq && item.kv_head == before.kv_head &&
+                      begin == first_block(problem, before, keys.begin);
+    if (same || begin < seq->first_key)
+        return (struct sa_first_keys){.begin = 0, .end = 0};
+    return (struct sa_first_keys){sa_cache_of_head(&seq->k, item.kv_head), begin, keys.end};
+}
+
+/* The first block's, and its values. */
+static void add_first_block(struct sa_tile *t, const struct sa_splits *splits, struct sa_item item,
+                            struct sa_item before) {
+    const struct sa_first_keys first = find_first_keys(t->problem, splits, item, before);
+    if (first.begin == first.end)
         return;
-    if (begin < seq->first_key || begin == keys.end)
-        return;
-    const struct sa_cache k = sa_cache_of_head(&seq->k, item.kv_head), v = sa_cache_of_head(&seq->v, item.kv_head);
-    const int64_t block_end = begin - begin % SA_BLOCK_KEYS + SA_BLOCK_KEYS;
-    t->after_end = block_end < keys.end ? block_end : keys.end;
-    sa_ahead_add_tokens(t->after, &k, begin, t->after_end);
-    sa_ahead_add_tokens(t->after, &v, begin, t->after_end);
+    const struct sa_cache v = sa_cache_of_head(&t->problem->seqs[item.seq].v, item.kv_head);
+    const int64_t block_end = first.begin - first.begin % SA_BLOCK_KEYS + SA_BLOCK_KEYS;
+    t->after_end = block_end < first.end ? block_end : first.end;
+    sa_ahead_add_tokens(t->after, &first.k, first.begin, t->after_end);
+    sa_ahead_add_tokens(t->after, &v, first.begin, t->after_end);
+}
+
+static bool is_few(const struct sa_problem *problem, struct sa_item item) {
+    return sa_tile_rows(problem, &problem->seqs[item.seq], item.tile) <= SA_FEW_ROWS;
+}
+
+/* Of all heads that go abreast. */
+static void add_each(void (*add)(struct sa_ahead *, const struct sa_problem *, struct sa_item), struct sa_ahead *after,
+                     const struct sa_problem *problem, struct sa_item item) {
+    for (int i = sa_abreast(&problem->seqs[item.seq]); i > 0; i--, item.kv_head++)
+        add(after, problem, item);
 }
 
 void sa_ahead_of_item(struct sa_tile *t, const struct sa_splits *splits, struct sa_item item,
                       const struct sa_item *next) {
+    const bool few = is_few(t->problem, item), few_next = next && is_few(t->problem, *next);
     t->fetched_end = t->space->fetched_end;
     t->space->fetched_end = 0;
     sa_ahead_open(t->after);
-    if (sa_tile_rows(t->problem, t->seq, item.tile) <= SA_FEW_ROWS)
-        return; /* these have a way of their own */
     if (item.split == SA_WHOLE && !t->seq->kept)
-        add_outputs(t->after, t->problem, item);
-    if (next) {
-        add_queries(t->after, t->problem, *next);
-        add_first_keys(t, splits, *next, item);
-    }
+        add_each(add_outputs, t->after, t->problem, item);
+    if (next && (few_next || !few))
+        add_each(add_queries, t->after, t->problem, *next);
+    if (few_next && few)
+        t->next_keys = find_first_keys(t->problem, splits, *next, item);
+    else if (next && !few)
+        add_first_block(t, splits, *next, item);
 }

@@ -9,7 +9,8 @@
 #include "plan.h"
 #include "problem.h"
 
-/* Sets `after` of a tile, whose problem, space and seq are set; `next` may be NULL. */
+/* Sets `after` of a tile, whose problem, space and seq are set, and of one of few rows `next_keys`; `next` may be NULL.
+ */
 void sa_ahead_of_item(struct sa_tile *tile, const struct sa_splits *splits, struct sa_item item,
                       const struct sa_item *next);
 

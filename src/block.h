@@ -9,6 +9,12 @@
 #include "view.h"
 #include "workspace.h"
 
+/* Keys begin .. end - 1 of a kv head; none if these are equal. */
+struct sa_first_keys {
+    struct sa_cache k;
+    int64_t begin, end;
+};
+
 /* Rows of a (sequence, kv head) under way. Its groups are handled in passes of as many as the kernels take at once. */
 struct sa_tile {
     const struct sa_kernels *kernels;
@@ -27,6 +33,7 @@ struct sa_tile {
     struct sa_ahead *after;         /* o, and what will be needed when the tile is done: see ahead.h */
     int64_t after_end;              /* the values in it are of keys below this; 0: there are none */
     int64_t fetched_end;            /* the same of what the tile before has fetched */
+    struct sa_first_keys next_keys; /* of a tile of few rows: what the item behind it, also of few, begins with */
     struct sa_viewer viewer;        /* of a sequence with any struct sa_sight, or a bias and dots */
 };
 

@@ -198,6 +198,17 @@ static int find_next(const struct sa_tile *t, int64_t at, int most, const char *
     return (int)(end - at);
 }
 
+/* The same of block i of what the next item begins with. */
+static int find_first(const struct sa_tile *t, int i, int most, const char **row) {
+    const struct sa_first_keys *next = &t->next_keys;
+    const int64_t at = i ? next->begin - next->begin % SA_BLOCK_KEYS + i * SA_BLOCK_KEYS : next->begin,
+                  end = at + most < next->end ? at + most : next->end;
+    if (at >= end)
+        return 0;
+    sa_point_rows(&next->k, at, end, row);
+    return (int)(end - at);
+}
+
 /* Words of parts are those of elements of two bytes. */
 static int key_tile(const struct sa_tile *t) {
     return sa_few_tile(t->kernels->lanes, t->dots && t->dots->parts > 1 ? 2 : t->k.d_bytes / t->k.d);
@@ -254,6 +265,17 @@ static struct sa_heads_run run_of(const struct side *side, const struct sa_cache
     return side->blocks[0].begin % run.tokens ? line : run;
 }
 
+/* Does the item end with this side? Then what stands behind it is fetched. */
+static bool is_last(const struct side *side, int64_t next) {
+    const struct sa_tile *t = side->tile;
+    const int64_t at = sa_tile_next(t, next);
+    if (at < t->seq->n_k && sa_tile_sees_any(t, at, t->seq->n_k))
+        return false;
+    if (t->after)
+        sa_ahead_fetch(t->after);
+    return true;
+}
+
 /* Keys, values, and the first window of the next keys. */
 static void find_lists_abreast(struct side *side, int64_t next) {
     const struct sa_tile *t = side->tile;
@@ -264,7 +286,9 @@ static void find_lists_abreast(struct side *side, int64_t next) {
         find_rows(b, &b->tile->k, b->row);
         find_rows(b, &b->tile->v, b->row + side->n_keys);
     }
-    side->n_next = find_next(t, sa_tile_next(t, next), side->turn, side->blocks[0].row + 2 * side->n_keys);
+    const char **end = side->blocks[0].row + 2 * side->n_keys;
+    side->n_next =
+        is_last(side, next) ? find_first(t, 0, side->turn, end) : find_next(t, sa_tile_next(t, next), side->turn, end);
     side->ahead[0] = find_windows(side, false, side->n_keys, run_of(side, &t->seq->k));
     side->ahead[1] = find_windows(side, true, side->n_next, run_of(side, &t->seq->v));
 }
@@ -278,11 +302,13 @@ static void find_lists(struct side *side, int64_t next) {
     side->n_next = 0;
     const int beyond = (SA_FETCH_PLACES - 1) * side->lead;
     const int most = side->n == SA_FETCH_PLACES ? side->turn + beyond : SA_BLOCK_KEYS;
+    const bool last = is_last(side, next);
     for (int i = 0; i < side->n; i++) {
         const char **row = side->blocks[i].row, **end = row + 2 * side->n_keys;
         find_rows(&side->blocks[i], &t->k, row);
         find_rows(&side->blocks[i], &t->v, row + side->n_keys);
-        const int n = find_next(t, sa_tile_next(t, next + i * SA_BLOCK_KEYS), most, end);
+        const int n =
+            last ? find_first(t, i, most, end) : find_next(t, sa_tile_next(t, next + i * SA_BLOCK_KEYS), most, end);
         for (int j = n; j < most + beyond; j++)
             end[j] = end[n - 1];
         side->n_next = n > side->n_next ? n : side->n_next;

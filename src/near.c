@@ -47,6 +47,18 @@ void sa_ahead_add_tokens(struct sa_ahead *ahead, const struct sa_cache *cache, i
     }
 }
 
+static void fetch_lines(const struct sa_lines *lines) {
+    for (int i = 0; i < lines->n; i++)
+        for (int j = 0; j < lines->columns; j++)
+            __builtin_prefetch(lines->data + i * lines->stride + j * SA_LINE_BYTES, 0, 2);
+}
+
+void sa_ahead_fetch(struct sa_ahead *ahead) {
+    for (int i = 0; i < ahead->n_sets; i++)
+        fetch_lines(&ahead->sets[i]);
+    sa_ahead_open(ahead);
+}
+
 /* So many that also a copy of rows that share a quarter of the sets pays. */
 enum { MANY_READS = 8 };
 

@@ -24,6 +24,9 @@ struct sa_lines sa_lines_of_rows(const char *data, ptrdiff_t stride, int n, int 
 /* Adds the tokens begin .. end - 1, page after page, as far as there is room for so many pages. */
 void sa_ahead_add_tokens(struct sa_ahead *ahead, const struct sa_cache *cache, int64_t begin, int64_t end);
 
+/* Fetches all of it at once, which is little where rows are few. */
+void sa_ahead_fetch(struct sa_ahead *ahead);
+
 /* Can they be used where they stand, as floats and as int8? Those which are read more than once may stand so that they
  * are worth a copy. */
 bool sa_stand_well(const struct sa_cache *cache, int64_t n_reads);

@@ -6,14 +6,14 @@
 #include "parts.h"
 
 /* Of the heads' rows of a token: more is read no faster, but takes room in the second-level cache. */
-enum { MOST_BYTES = 4096 };
+enum { MOST_BYTES = 4096, MOST_WINDOW_BYTES = SA_LEAST_WINDOW * MOST_BYTES };
 
 /* Do things of `bytes` follow each other, or nearly so? */
 static bool are_near(ptrdiff_t stride, ptrdiff_t bytes) { return stride >= bytes && stride < 2 * bytes; }
 
 /* Kernels want keys evenly apart, sixteen by sixteen; a longer page is run enough by itself. */
 static bool is_small_page(const struct sa_cache *cache) {
-    return cache->table && cache->page_tokens % SA_SUM_KEYS == 0 && SA_WINDOW_TOKENS % cache->page_tokens == 0;
+    return cache->table && cache->page_tokens % SA_SUM_KEYS == 0 && SA_LEAST_WINDOW % cache->page_tokens == 0;
 }
 
 struct sa_heads_run sa_heads_run_of(const struct sa_cache *cache, int n) {
@@ -49,6 +49,11 @@ int sa_choose_abreast(const struct sa_problem *problem, const struct sa_seq *seq
             token_bytes(&seq->v, n) <= MOST_BYTES)
             return n;
     return 1;
+}
+
+int sa_window_of(const struct sa_seq *seq) {
+    const int bytes = token_bytes(&seq->k, sa_abreast(seq));
+    return SA_MOST_WINDOW * bytes <= MOST_WINDOW_BYTES ? SA_MOST_WINDOW : SA_LEAST_WINDOW;
 }
 
 /* ---------------------------------------------------------------- with threads to be kept busy */

@@ -17,7 +17,9 @@ struct sa_heads_run {
     int bytes;
 };
 
-enum { SA_WINDOW_TOKENS = 32 }; /* that are read of each head in turn, or more; whole runs of them */
+/* That are read of each head in turn: whole runs. The windows that are read and that are fetched share the second-level
+ * cache with all else. */
+enum { SA_LEAST_WINDOW = 32, SA_MOST_WINDOW = 64 };
 
 /* Of the n kv heads from the one on that the cache stands for. */
 struct sa_heads_run sa_heads_run_of(const struct sa_cache *cache, int n);
@@ -25,6 +27,9 @@ struct sa_heads_run sa_heads_run_of(const struct sa_cache *cache, int n);
 /* How many kv heads of the sequence go abreast: a divisor of their number, 1 if nothing would be gained, or if its rows
  * are more than a tile of few, or have anything to do that is done head by head. Everything else of it is resolved. */
 int sa_choose_abreast(const struct sa_problem *problem, const struct sa_seq *seq);
+
+/* Tokens of a window of those that go abreast. */
+int sa_window_of(const struct sa_seq *seq);
 
 /* Lets fewer go abreast where there would be too few items for so many threads. */
 void sa_limit_abreast(struct sa_problem *problem, int n_threads);

@@ -240,6 +240,7 @@ static const char *run_ahead(const struct side *side, const char *const *row, in
 /* Behind the lists of blocks and the next keys: where what is fetched stands, while keys, while values are read. */
 enum { WINDOW_ROWS = SA_BLOCK_KEYS / SA_FETCH_PLACES, FIRST_WINDOW = 2 * SA_BLOCK_KEYS + SA_RUN_KEYS };
 _Static_assert(FIRST_WINDOW + 2 * WINDOW_ROWS <= SA_LIST_ROWS, "windows have room behind the lists");
+_Static_assert((int)SA_MOST_WINDOW <= (int)SA_RUN_KEYS, "and the next keys between them");
 
 /* While keys or values are read, those a window later, then the n_then rows behind: each place has a quarter of the
  * runs of a window, or where there are fewer than four of them a piece of one. */
@@ -279,8 +280,8 @@ static bool is_last(const struct side *side, int64_t next) {
 /* Keys, values, and the first window of the next keys. */
 static void find_lists_abreast(struct side *side, int64_t next) {
     const struct sa_tile *t = side->tile;
-    const int tile = key_tile(t);
-    side->turn = tile > SA_WINDOW_TOKENS ? tile : SA_WINDOW_TOKENS;
+    const int tile = key_tile(t), window = sa_window_of(t->seq);
+    side->turn = tile > window ? tile : window;
     for (int i = 0; i < side->n; i++) {
         const struct block *b = &side->blocks[i];
         find_rows(b, &b->tile->k, b->row);

@@ -5,9 +5,14 @@
  * rate. So the items of few rows take several heads abreast: all go through the same keys, some tokens at a time, so
  * that their rows together are read in the order of memory. Heads have tiles of their own, whose bits know nothing of
  * each other.
+ *
+ * Elsewhere a head's blocks are read in turns, four of a chunk. Of short caches much is in chunks that have no four
+ * whole ones: there the same block of four heads goes abreast, or of two.
  */
 #ifndef SA_ABREAST_H
 #define SA_ABREAST_H
+
+#include <stdbool.h>
 
 #include "problem.h"
 
@@ -27,6 +32,9 @@ struct sa_heads_run sa_heads_run_of(const struct sa_cache *cache, int n);
 /* How many kv heads of the sequence go abreast: a divisor of their number, 1 if nothing would be gained, or if its rows
  * are more than a tile of few, or have anything to do that is done head by head. Everything else of it is resolved. */
 int sa_choose_abreast(const struct sa_problem *problem, const struct sa_seq *seq);
+
+/* Do those that go abreast read the rows of all heads in turn, a window of tokens after the other? */
+bool sa_in_windows(const struct sa_seq *seq);
 
 /* Tokens of a window of those that go abreast. */
 int sa_window_of(const struct sa_seq *seq);

@@ -56,7 +56,7 @@ static struct sa_first_keys find_first_keys(const struct sa_problem *problem, co
                       begin == first_block(problem, before, keys.begin);
     if (same || begin < seq->first_key)
         return (struct sa_first_keys){.begin = 0, .end = 0};
-    return (struct sa_first_keys){sa_cache_of_head(&seq->k, item.kv_head), begin, keys.end};
+    return (struct sa_first_keys){sa_cache_of_head(&seq->k, item.kv_head), begin, keys.end, sa_abreast(seq)};
 }
 
 /* The first block's, and its values. */

@@ -9,10 +9,11 @@
 #include "view.h"
 #include "workspace.h"
 
-/* Keys begin .. end - 1 of a kv head; none if these are equal. */
+/* Keys begin .. end - 1 of a kv head; none if these are equal. Those of so many heads are begun with side by side. */
 struct sa_first_keys {
     struct sa_cache k;
     int64_t begin, end;
+    int n_heads;
 };
 
 /* Rows of a (sequence, kv head) under way. Its groups are handled in passes of as many as the kernels take at once. */

@@ -72,10 +72,12 @@ START_TEST(as_many_as_make_a_run_of_memory) {
         {{80, 16, 64, 64, SA_BF16, 1, 0, 0, 0, 0}, 8},  /* 5 that of 8 */
         {{32, 8, 128, 128, SA_BF16, 2, 0, 0, 0, 0}, 8},
         {{32, 8, 128, 128, SA_BF16, 3, 0, 0, 0, 0}, 1},             /* 12 rows are no tile of few */
-        {{8, 8, 64, 64, SA_F32, 1, 64, 64 * 300, 64, 64 * 300}, 1}, /* heads first */
-        {{8, 8, 64, 64, SA_F32, 1, 0, 0, 64, 64 * 300}, 1},         /* one of the two */
+        {{8, 8, 64, 64, SA_F32, 1, 64, 64 * 300, 64, 64 * 300}, 4}, /* heads first: blocks */
+        {{6, 6, 64, 64, SA_F32, 1, 64, 64 * 300, 64, 64 * 300}, 2},
+        {{9, 9, 64, 64, SA_F32, 1, 64, 64 * 300, 64, 64 * 300}, 1}, /* not three */
+        {{8, 8, 64, 64, SA_F32, 1, 0, 0, 64, 64 * 300}, 4},         /* one of the two */
         {{8, 8, 64, 64, SA_F32, 1, 80 * 8, 80, 80 * 8, 80}, 8},     /* gaps between heads */
-        {{8, 8, 64, 64, SA_F32, 1, 128 * 8, 128, 0, 0}, 1},         /* larger ones */
+        {{8, 8, 64, 64, SA_F32, 1, 128 * 8, 128, 0, 0}, 4},         /* larger ones */
         {{8, 8, 64, 64, SA_F32, 1, -64 * 8, 64, 0, 0}, 8},          /* the last token first */
     };
     const sa_batch batch = {.flags = 0};
@@ -103,6 +105,43 @@ START_TEST(not_where_each_head_has_more_to_do) {
     ck_assert_int_eq(abreast_of(&shape, &plain, &nothing), 8);
     for (size_t i = 0; i < sizeof sequences / sizeof sequences[0]; i++)
         must(abreast_of(&shape, &plain, &sequences[i]) == 1, "sequence %zu", i);
+}
+END_TEST
+
+/* Blocks of several heads, if chunks that are not whole have a sixth of what is seen or more. */
+START_TEST(blocks_where_chunks_are_not_whole) {
+    static const struct {
+        int64_t n_k, left, first_key;
+        int abreast;
+    } cases[] = {
+        {63, 0, 0, 1},
+        {64, 0, 0, 4},
+        {1023, 0, 0, 4},
+        {1024, 0, 0, 1},
+        {1024 + 204, 0, 0, 1},
+        {1024 + 205, 0, 0, 4},
+        {5 * 1024, 0, 0, 1},
+        {4 * 1024 + 1000, 0, 0, 4},
+        {6 * 1024 + 1000, 0, 0, 1},
+        {65536, 1023, 0, 1},
+        {65536, 511, 0, 4},
+        {65536 + 30, 1023, 0, 4},
+        {8 * 1024, 0, 7 * 1024, 1},
+        {8 * 1024, 0, 7 * 1024 + 256, 4},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct sa_problem problem = {.n_kv_heads = 4, .group = 1};
+        problem.rule = (struct sa_rule){cases[i].left ? cases[i].left : SA_UNLIMITED, 0, 0};
+        const struct sa_cache cache = {.token = 64, .head = 64 * 70000, .d = 16, .d_bytes = 64};
+        const struct sa_seq seq = {.n_q = 1,
+                                   .n_k = cases[i].n_k,
+                                   .q_offset = cases[i].n_k - 1,
+                                   .first_key = cases[i].first_key,
+                                   .k = cache,
+                                   .v = cache};
+        must(sa_choose_abreast(&problem, &seq) == cases[i].abreast, "case %zu: %d", i,
+             sa_choose_abreast(&problem, &seq));
+    }
 }
 END_TEST
 
@@ -147,11 +186,10 @@ END_TEST
 
 /* ---------------------------------------------------------------- what comes out of it */
 
-enum storage { CONTIGUOUS, PAGES, SMALL_PAGES, PAGES_OF_A_HEAD };
+enum storage { CONTIGUOUS, PAGES, SMALL_PAGES, PAGES_OF_A_HEAD, N_STORAGES };
 
-static const char *const names[] = {"contiguous", "in pages", "in pages, heads first"};
+static const char *const names[] = {"contiguous", "in pages", "in pages, heads first", "in pages of a head"};
 
-/* Pages of a head have it go alone, the others not, but for some sizes of pages. */
 static void page(struct drawn *drawn, struct dice *dice, enum storage storage, int n_seqs, int layout) {
     static const int of_any[] = {16, 48, 256, 17}, small[] = {16, 32, 16, 64};
     struct paging how = paging_of(dice, storage == SMALL_PAGES ? small[roll(dice) % 4] : of_any[roll(dice) % 4]);
@@ -189,9 +227,19 @@ static struct drawn draw(int i, int isa, int64_t most, enum storage storage) {
     return drawn;
 }
 
-static float *compute(int i, int isa, sa_engine *engine, int64_t most, enum storage storage, size_t *n, int *abreast) {
+/* What documents hide is looked up head by head; these are all one. */
+static void keep_heads_apart(struct drawn *drawn) {
+    static const int32_t zeros[2000];
+    for (int64_t s = 0; s < drawn->batch.n_sequences; s++)
+        drawn->seqs[s].q_documents = drawn->seqs[s].k_documents = zeros;
+}
+
+static float *compute(int i, int isa, sa_engine *engine, int64_t most, enum storage storage, bool alone, size_t *n,
+                      int *abreast) {
     struct sa_seq seqs[DRAWN_SEQS];
     struct drawn drawn = draw(i, isa, most, storage);
+    if (alone)
+        keep_heads_apart(&drawn);
     float *outputs = drawn_compute(&drawn, engine, n);
     *abreast = problem_of(&drawn.batch, seqs).most_abreast;
     if (storage == PAGES_OF_A_HEAD && i % 4 == 0)
@@ -203,21 +251,21 @@ static float *compute(int i, int isa, sa_engine *engine, int64_t most, enum stor
 START_TEST(bits_are_those_of_each_head_alone) {
     const int64_t most = _i == SA_ISA_GENERIC ? 300 : 1100;
     sa_engine *engines[2] = {engine_with(_i, 1), engine_with(_i, 4)};
-    int n_abreast[PAGES_OF_A_HEAD] = {0}, n_cases = engines[0] ? isa_cases(_i, 42) : 0;
+    int n_abreast[N_STORAGES] = {0}, n_cases = engines[0] ? isa_cases(_i, 42) : 0;
     for (int i = 0; i < n_cases; i++) {
         int abreast;
         size_t n;
-        float *wanted = compute(i, _i, engines[0], most, PAGES_OF_A_HEAD, &n, &abreast);
+        float *wanted = compute(i, _i, engines[0], most, PAGES_OF_A_HEAD, true, &n, &abreast);
         ck_assert_int_eq(abreast, 1);
-        for (int storage = CONTIGUOUS; storage < PAGES_OF_A_HEAD; storage++) {
-            float *got = compute(i, _i, engines[i % 2], most, (enum storage)storage, &n, &abreast);
+        for (int storage = CONTIGUOUS; storage < N_STORAGES; storage++) {
+            float *got = compute(i, _i, engines[i % 2], most, (enum storage)storage, false, &n, &abreast);
             drawn_must_equal(got, wanted, n, names[storage]);
             n_abreast[storage] += abreast > 1;
             free(got);
         }
         free(wanted);
     }
-    for (int i = 0; i < PAGES_OF_A_HEAD; i++)
+    for (int i = 0; i < N_STORAGES; i++)
         must(3 * n_abreast[i] >= n_cases, "%s, only %d of %d cases had heads abreast", names[i], n_abreast[i], n_cases);
     for (int i = 0; i < 2; i++)
         sa_engine_destroy(engines[i]);
@@ -297,6 +345,7 @@ int main(void) {
     TCase *tcase = add_case(suite, "abreast");
     tcase_add_test(tcase, as_many_as_make_a_run_of_memory);
     tcase_add_test(tcase, not_where_each_head_has_more_to_do);
+    tcase_add_test(tcase, blocks_where_chunks_are_not_whole);
     tcase_add_test(tcase, threads_are_kept_busy);
     tcase_add_test(tcase, what_follows_in_memory);
     tcase_add_loop_test(tcase, bits_are_those_of_each_head_alone, ISA_FIRST, ISA_END);

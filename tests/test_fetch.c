@@ -274,6 +274,59 @@ START_TEST(all_heads_of_later_tokens_are_fetched) {
 }
 END_TEST
 
+/* ---------------------------------------------------------------- from item to item */
+
+static int n_cold; /* calls that began with keys that nobody had asked for */
+
+static bool is_cold(const char *row) {
+    const uintptr_t at = (uintptr_t)row - (uintptr_t)k_cache;
+    return at < sizeof k_cache && lines_of[0][at / SA_LINE_BYTES] == 0; /* elsewhere: a copy */
+}
+
+static void counting_few_scores(const float *qt, int n_rows, struct sa_pointed keys, float *s) {
+    bool cold = false;
+    for (int p = 0; p < keys.places; p++)
+        for (int j = 0; j < keys.turn && j < keys.n; j++)
+            cold = cold || is_cold(keys.row[p * keys.apart + j]);
+    n_cold += cold;
+    watching_few_scores(qt, n_rows, keys, s);
+}
+
+/* Sequences behind each other, of n tokens each. */
+static void attend_some(sa_engine *engine, int n_seqs, int64_t n, bool tokens) {
+    sa_sequence seqs[2];
+    for (int64_t i = 0, at = 0; i < n_seqs; i++, at += n * HEADS * HEAD_D)
+        seqs[i] = (sa_sequence){.n_q = 1,
+                                .n_k = n,
+                                .q = {q, 0, 0},
+                                .k = {k_cache + at, tokens ? 0 : HEAD_D, tokens ? 0 : n * HEAD_D},
+                                .v = {v_cache + at, tokens ? 0 : HEAD_D, tokens ? 0 : n * HEAD_D},
+                                .o = {o, 0, 0}};
+    const sa_batch batch = {SA_BATCH_HEAD,       .n_sequences = n_seqs, .sequences = seqs, .n_query_heads = HEADS,
+                            .n_kv_heads = HEADS, .d_qk = HEAD_D,        .d_v = HEAD_D};
+    memset(lines_of, 0, sizeof lines_of);
+    n_cold = 0;
+    must(sa_batch_forward(engine, &batch) == SA_OK, "%s", sa_last_reason());
+}
+
+/* Of a head, of blocks of all heads, of windows of all heads. */
+START_TEST(what_the_next_item_begins_with_is_fetched) {
+    struct sa_kernels watching;
+    sa_engine *engine = watched_engine(&watching);
+    watching.floats.few_scores = counting_few_scores;
+    watching.floats.few_values = watching_few_values;
+    static const struct {
+        int n_seqs, n;
+        bool tokens;
+    } cases[] = {{1, 1024, false}, {2, 512, false}, {2, 576, false}, {2, 576, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        attend_some(engine, cases[i].n_seqs, cases[i].n, cases[i].tokens);
+        must(n_cold == 1, "case %zu: %d calls began with keys that were not asked for", i, n_cold);
+    }
+    free_watched(engine);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("fetch");
     tcase_add_test(add_case(suite, "runs"), runs_go_through_all_lines_once);
@@ -281,5 +334,6 @@ int main(void) {
     tcase_add_test(add_case(suite, "guesses"), a_wrong_guess_costs_one_block);
     tcase_add_test(add_case(suite, "guesses"), windows_are_fetched_before_they_are_read);
     tcase_add_test(add_case(suite, "abreast"), all_heads_of_later_tokens_are_fetched);
+    tcase_add_test(add_case(suite, "items"), what_the_next_item_begins_with_is_fetched);
     return run_suite(suite);
 }

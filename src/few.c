@@ -221,15 +221,16 @@ static bool side_is_even(const struct sa_side *side) {
 }
 
 /* n rows, at most SA_RUN_KEYS of them, by way of copies where sums will stand; the last one repeated as often as it
- * takes to fill register tiles. */
+ * takes. */
 static void score_copies(const struct sa_side *side, const struct sa_few_block *b, int at, int n) {
     const struct sa_tile *t = b->tile;
-    const int tile = sa_side_key_tile(t), stride = sa_near_stride(t->k.d) * (int)sizeof(float);
+    const int step = t->products->few_step, n_copies = (n + step - 1) / step * step,
+              stride = sa_near_stride(t->k.d) * (int)sizeof(float);
     char *to = (char *)t->space->near;
     const char *row[SA_RUN_KEYS];
-    for (int j = 0; j < (n + tile - 1) / tile * tile; j++, to += stride)
+    for (int j = 0; j < n_copies; j++, to += stride)
         row[j] = memcpy(to, b->row[at + (j < n ? j : n - 1)], (size_t)t->k.d_bytes);
-    struct sa_pointed keys = sa_side_rows(side, &side->tile->k, row, 1, (n + tile - 1) / tile * tile);
+    struct sa_pointed keys = sa_side_rows(side, &side->tile->k, row, 1, n_copies);
     keys.stride = stride;
     keys.ahead = sa_side_rest(keys.ahead, at, side->n_keys);
     t->products->few_scores(t->space->qt, t->n_rows, keys, s_of(b, 0) + b->begin + at);
@@ -237,7 +238,7 @@ static void score_copies(const struct sa_side *side, const struct sa_few_block *
 
 static void score(struct sa_side *side) {
     const struct sa_tile *t = side->tile;
-    const int whole = side_is_even(side) ? side->n_keys - side->n_keys % sa_side_key_tile(t) : 0;
+    const int whole = side_is_even(side) ? side->n_keys - side->n_keys % t->products->few_step : 0;
     if (whole)
         t->products->few_scores(t->space->qt, t->n_rows, sa_side_rows_of_all(side, &t->k, side->blocks[0].row, whole),
                                 s_of(&side->blocks[0], 0) + side->blocks[0].begin);

@@ -52,14 +52,14 @@ static int find_first(const struct sa_tile *t, int i, int most, const char **row
 }
 
 /* Words of parts are those of elements of two bytes. */
-int sa_side_key_tile(const struct sa_tile *t) {
+static int key_tile(const struct sa_tile *t) {
     return sa_few_tile(t->kernels->lanes, t->dots && t->dots->parts > 1 ? 2 : t->k.d_bytes / t->k.d);
 }
 
 /* Keys that are some KiB, whole register tiles of them. */
 static int turn_keys(const struct sa_tile *t) {
     enum { SOME_KIB = 4096 };
-    const int least = sa_side_key_tile(t), n = SOME_KIB / t->k.d_bytes / least * least;
+    const int least = key_tile(t), n = SOME_KIB / t->k.d_bytes / least * least;
     return n < least ? least : n > SA_RUN_KEYS ? SA_RUN_KEYS : n;
 }
 
@@ -122,7 +122,7 @@ static bool is_last(const struct sa_side *side, int64_t next) {
 /* Keys, values, and the first window of the next keys. */
 static void find_lists_in_windows(struct sa_side *side, int64_t next) {
     const struct sa_tile *t = side->tile;
-    const int tile = sa_side_key_tile(t), window = sa_window_of(t->seq);
+    const int tile = key_tile(t), window = sa_window_of(t->seq);
     side->turn = tile > window ? tile : window;
     for (int i = 0; i < side->n; i++)
         find_both(side, &side->blocks[i]);

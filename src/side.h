@@ -41,9 +41,6 @@ struct sa_side {
 /* Of the block's keys from `begin` on those that follow each other: how many, and the first one's token. */
 int sa_side_stretch(const struct sa_few_block *b, int begin, int64_t *token);
 
-/* Keys of a register tile. */
-int sa_side_key_tile(const struct sa_tile *t);
-
 /* Sets the lists of all blocks, and what they say of them; `next` is the key that follows the last block. Behind an
  * item's last keys its rows of o are fetched, and what the next item begins with stands in the lists. */
 void sa_side_find_lists(struct sa_side *side, int64_t next);

@@ -327,7 +327,7 @@ START_TEST(scores_of_few_rows) {
     static struct few few;
     for (int round = 0; kernels && round < 200; round++) {
         const int d = dims[round % N_DIMS], n_rows = 1 + round % SA_FEW_ROWS, places = (int)roll_between(&dice, 1, 4);
-        const int n = 64 * (int)roll_between(&dice, 1, 4);
+        const int step = kernels->bytes->products.few_step, n = step * (int)roll_between(&dice, 1, KEYS / step);
         place_few(&dice, &few, &keys, places, n, 64, d);
         few.pointed.q_rows = round % 3 ? SA_FEW_ROWS : 0;
         pack_rows(&dice, kernels->bytes, W, d, 0.2f);

@@ -709,11 +709,11 @@ START_TEST(few_rows) {
                       .list = fenced_map(SA_RUN_KEYS * sizeof(char *) / sizeof(float))};
     for (int i = 0; kernels && i < N_DIMS; i++)
         for (int n_rows = 1; n_rows <= SA_FEW_ROWS; n_rows++) {
-            const int tile = sa_few_tile(kernels->lanes, 4 / parts),
-                      tiles = (int)roll_between(&dice, 1, SA_RUN_KEYS / tile);
+            const int tile = sa_few_tile(kernels->lanes, 4 / parts), step = dots->pairs.few_step,
+                      n_keys = step * (int)roll_between(&dice, 1, SA_RUN_KEYS / step);
             const int n = 2 * (int)roll_between(&dice, 1, SA_RUN_KEYS / 2);
             roll_queries(&dice, dims[i]);
-            make_few(&few, &dice, few_places(tiles * tile), tiles * tile, (int)roll_between(&dice, 1, tiles) * tile,
+            make_few(&few, &dice, few_places(n_keys), n_keys, (int)roll_between(&dice, 1, SA_RUN_KEYS / tile) * tile,
                      dims[i], SA_F32);
             check_few_scores(&few, n_rows);
             few.rows.q_rows = sa_rows_abreast(n_rows);

@@ -99,11 +99,12 @@ START_TEST(scores_and_values) {
     for (EACH_KERNEL(kernel))
         for (int i = 0; i < N_DIMS; i++)
             for (int n_rows = 1; n_rows <= SA_FEW_ROWS; n_rows++) {
-                const int tile = sa_few_tile(kernel->lanes, types[_i] == SA_F32 ? 4 : 1);
-                const int n_tiles = n_rows == 1 ? SA_RUN_KEYS / tile : (int)roll_between(&dice, 1, SA_RUN_KEYS / tile);
+                const int tile = sa_few_tile(kernel->lanes, types[_i] == SA_F32 ? 4 : 1),
+                          step = kernel->floats.few_step;
+                const int n_steps = n_rows == 1 ? SA_RUN_KEYS / step : (int)roll_between(&dice, 1, SA_RUN_KEYS / step);
                 const int n = n_rows == 1 ? SA_RUN_KEYS : (int)roll_between(&dice, 1, SA_RUN_KEYS);
-                make_few(&few, &dice, kernel, few_places(n_tiles * tile), n_tiles * tile,
-                         (int)roll_between(&dice, 1, n_tiles) * tile, dims[i], types[_i]);
+                make_few(&few, &dice, kernel, few_places(n_steps * step), n_steps * step,
+                         (int)roll_between(&dice, 1, SA_RUN_KEYS / tile) * tile, dims[i], types[_i]);
                 check_scores(&few, kernel, n_rows);
                 few.rows.q_rows = sa_rows_abreast(n_rows);
                 check_scores(&few, kernel, n_rows);

@@ -531,6 +531,7 @@ static void amx_values_masked(const float *p, int g, struct sa_rows v, int first
             .values = amx_values,                                                                                      \
             .finite = amx_finite,                                                                                      \
             .values_masked = amx_values_masked,                                                                        \
+            .few_step = PARTS == 1 ? SIDE : 4 * SIDE,                                                                  \
             .few_scores = amx_few_scores,                                                                              \
             .few_values = amx_few_values                                                                               \
         }                                                                                                              \

@@ -539,5 +539,6 @@ const struct sa_bytes sa_bytes_amx_int8 = {.enter = amx_enter,
                                                         .values = amx_values,
                                                         .finite = amx_finite,
                                                         .values_masked = amx_values_masked,
+                                                        .few_step = 2 * SIDE,
                                                         .few_scores = few_scores,
                                                         .few_values = few_values}};

@@ -17,5 +17,6 @@ const struct sa_dots sa_dots_avx512_bf16 = {.parts = 1,
                                                       .values = lanes_values,
                                                       .finite = dots_finite,
                                                       .values_masked = dots_values_masked,
+                                                      .few_step = SA_SUM_KEYS,
                                                       .few_scores = lanes_few_scores,
                                                       .few_values = dots_few_values}};

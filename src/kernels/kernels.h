@@ -121,7 +121,7 @@ struct sa_pointed {
     bool goes_on; /* behind its n rows the list of each place goes on with what is read later */
 };
 
-/* Keys that few_scores() takes at once, of a kernel with so many lanes. */
+/* Keys of a register tile of few_scores(), of a kernel with so many lanes. */
 static inline int sa_few_tile(int lanes, int type_bytes) { return lanes * (type_bytes == 4 ? 2 : 4); }
 
 /* Floats from one row brought near to the next: an odd number of cache lines, so that rows share no sets of a cache. */
@@ -200,8 +200,9 @@ struct sa_products {
 
     /* Tiles of few rows, see sa_kernels. */
 
-    /* Scores of k.n keys of each place, a multiple of sa_few_tile(), as is k.turn; the rows of scores of a place follow
-     * those of the one before. */
+    /* Scores of k.n keys of each place, a multiple of few_step, and k.turn one of sa_few_tile(); the rows of scores of
+     * a place follow those of the one before. */
+    int few_step;
     void (*few_scores)(const float *qt, int n_rows, struct sa_pointed k, float *s);
 
     /* sums[r][c] = sums[r][c] + p[r][j] v[j][c] over the v.n keys of each place; sa_near_stride(d_v) floats a row,

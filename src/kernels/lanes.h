@@ -92,6 +92,7 @@
                                                 .values = lanes_values,                                                \
                                                 .finite = lanes_finite,                                                \
                                                 .values_masked = lanes_values_masked,                                  \
+                                                .few_step = SA_SUM_KEYS,                                               \
                                                 .few_scores = lanes_few_scores,                                        \
                                                 .few_values = lanes_few_values},                                       \
                                      .dots = its_dots,                                                                 \

@@ -252,10 +252,16 @@ INLINE void few_score_places(const int type, const int n_rows, const float *qt, 
     for (int at = 0; at < k->n; at += k->turn) {
         const int end = at + k->turn < k->n ? at + k->turn : k->n;
         for (int p = 0; p < k->places; p++)
-            for (int j = at; j < end; j += n) {
-                set_near(k, p, at, j, n, &cursor);
-                few_score_tile(type, n_rows, n_units, qt + of_row(p * k->q_rows, k->d), k, k->row + p * k->apart + j,
-                               s + p * SA_FEW_ROWS * FEW_STRIDE + j, &cursor);
+            for (int j = at, step; j < end; j += step) {
+                const float *own = qt + of_row(p * k->q_rows, k->d);
+                const char *const *row = k->row + p * k->apart + j;
+                float *to = s + p * SA_FEW_ROWS * FEW_STRIDE + j;
+                step = end - j < n ? LANES : n; /* what is left: one vector of keys after the other */
+                set_near(k, p, at, j, step, &cursor);
+                if (n_units > 1 && step < n)
+                    few_score_tile(type, n_rows, 1, own, k, row, to, &cursor);
+                else
+                    few_score_tile(type, n_rows, n_units, own, k, row, to, &cursor);
             }
     }
 }

@@ -51,8 +51,8 @@ static int most_in_windows(const struct sa_problem *problem, const struct sa_seq
     return 1;
 }
 
-/* Is much of what is seen in chunks that are not whole? Those of 1,000 keys take 9 % less abreast, whole ones 2 % more;
- * less than a register tile of keys is copied, which has no order of memory. */
+/* Is much of what is seen, sink keys aside, in chunks that are not whole? Those of 1,000 keys take 9 % less abreast,
+ * whole ones 2 % more; less than a register tile of keys is copied, which has no order of memory. */
 static bool is_much_in_pieces(const struct sa_problem *problem, const struct sa_seq *seq) {
     enum { LEAST_KEYS = 64, TIMES = 5 };
     const struct sa_span span = sa_tile_span(problem, seq, 0);
@@ -78,7 +78,8 @@ int sa_choose_abreast(const struct sa_problem *problem, const struct sa_seq *seq
 }
 
 int sa_window_of(const struct sa_seq *seq) {
-    const int bytes = token_bytes(&seq->k, sa_abreast(seq));
+    const int k = token_bytes(&seq->k, sa_abreast(seq)), v = token_bytes(&seq->v, sa_abreast(seq)),
+              bytes = k > v ? k : v;
     return SA_MOST_WINDOW * bytes <= MOST_WINDOW_BYTES ? SA_MOST_WINDOW : SA_LEAST_WINDOW;
 }
 
@@ -101,20 +102,18 @@ static int64_t count_chunks(const struct sa_problem *problem, const struct sa_se
     return end > begin ? end - begin : 1;
 }
 
-/* Items of the sequences with several heads abreast if these are `most` at most, each of a chunk. */
-static int64_t count_items(const struct sa_problem *problem, int most) {
-    int64_t n = 0;
+/* What the thread with the most items of sequences with several heads abreast has to do, in chunks of a head, if `most`
+ * of them go abreast at most and each item is a chunk of as many as do on average. */
+static int64_t longest(const struct sa_problem *problem, int most, int n_threads) {
+    int64_t n_items = 0, n_chunks = 0;
     for (int64_t i = 0; i < problem->n_seqs; i++) {
         const struct sa_seq *seq = &problem->seqs[i];
-        if (seq->beside)
-            n += problem->n_kv_heads / at_most(problem, seq, most) * count_chunks(problem, seq);
+        const int64_t chunks = seq->beside ? count_chunks(problem, seq) * problem->n_kv_heads : 0;
+        n_chunks += chunks;
+        n_items += chunks / at_most(problem, seq, most);
     }
-    return n;
-}
-
-/* What the thread with the most of them has to do, in chunks of a head. */
-static int64_t longest(const struct sa_problem *problem, int most, int n_threads) {
-    return (count_items(problem, most) + n_threads - 1) / n_threads * most;
+    const int64_t items = (n_items + n_threads - 1) / n_threads;
+    return n_items ? (items * n_chunks + n_items - 1) / n_items : 0;
 }
 
 /* A seventh more is less than what few heads abreast lose. */

@@ -29,14 +29,18 @@ static void add_queries(struct sa_ahead *after, const struct sa_problem *problem
     add_rows(after, problem, item, q->data, q->token, q->head, problem->d_qk * sa_type_bytes(problem->q_type));
 }
 
-/* Where the first block begins that an item has to look at, or `begin` within it. */
+static bool is_few(const struct sa_problem *problem, struct sa_item item) {
+    return sa_tile_rows(problem, &problem->seqs[item.seq], item.tile) <= SA_FEW_ROWS;
+}
+
+/* Where the first block begins that an item has to look at, or `begin` within it; of few rows the first strip. */
 static int64_t first_block(const struct sa_problem *problem, struct sa_item item, int64_t begin) {
     enum { N_BLOCKS = 16 };
     const struct sa_seq *seq = &problem->seqs[item.seq];
     if (!seq->sight.any) {
         const struct sa_span span = sa_tile_span(problem, seq, item.tile);
-        const int64_t block = span.lo - span.lo % SA_BLOCK_KEYS;
-        return span.sink > begin || block < begin ? begin : block;
+        const int64_t first = span.lo - span.lo % (is_few(problem, item) ? SA_SUM_KEYS : SA_BLOCK_KEYS);
+        return span.sink > begin || first < begin ? begin : first;
     }
     const struct sa_viewer viewer =
         sa_viewer_of(problem, seq, item.kv_head, item.tile * SA_TILE_ROWS, sa_tile_rows(problem, seq, item.tile));
@@ -70,10 +74,6 @@ static void add_first_block(struct sa_tile *t, const struct sa_splits *splits, s
     t->after_end = block_end < first.end ? block_end : first.end;
     sa_ahead_add_tokens(t->after, &first.k, first.begin, t->after_end);
     sa_ahead_add_tokens(t->after, &v, first.begin, t->after_end);
-}
-
-static bool is_few(const struct sa_problem *problem, struct sa_item item) {
-    return sa_tile_rows(problem, &problem->seqs[item.seq], item.tile) <= SA_FEW_ROWS;
 }
 
 /* Of all heads that go abreast. */

@@ -9,7 +9,7 @@
  *
  * Where the rows of several heads stand side by side, it is the same block of each of these heads that are worked on
  * side by side, a window of tokens after the other, so that what is fetched is all of their rows of the next window. So
- * it is, but without windows, with four heads where a chunk has no four blocks.
+ * it is, but without windows, with four heads, or two, where a chunk has no four blocks.
  */
 #include "few.h"
 

@@ -212,10 +212,11 @@ static sa_status resolve(const sa_batch *b, int64_t i, const sa_sequence *s, con
     seq->q_offset = s->flags & SA_SEQ_Q_OFFSET ? s->q_offset : s->first_key + s->n_k - s->n_q;
     seq->kept = s->partial;
     status = sa_resolve_kinds(b, i, s, problem, seq);
-    if (status == SA_OK)
-        shift_keys(seq, s->first_key);
+    if (status != SA_OK)
+        return status;
+    shift_keys(seq, s->first_key);
     seq->beside = sa_choose_abreast(problem, seq) - 1;
-    return status != SA_OK ? status : check_pages(problem, i, seq);
+    return check_pages(problem, i, seq);
 }
 
 /* Limits that no position can reach count as none, which keeps sums of positions far from overflow. */

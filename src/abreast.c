@@ -116,11 +116,19 @@ static int64_t longest(const struct sa_problem *problem, int most, int n_threads
     return n_items ? (items * n_chunks + n_items - 1) / n_items : 0;
 }
 
-/* A seventh more is less than what few heads abreast lose. */
+static bool any_in_windows(const struct sa_problem *problem) {
+    bool any = false;
+    for (int64_t i = 0; i < problem->n_seqs && !any; i++)
+        any = problem->seqs[i].beside && sa_in_windows(&problem->seqs[i]);
+    return any;
+}
+
+/* A seventh more is less than what few heads abreast lose in windows; in blocks they lose a tenth. */
 void sa_limit_abreast(struct sa_problem *problem, int n_threads) {
+    const int part = any_in_windows(problem) ? 7 : 20;
     const int64_t alone = n_threads > 1 ? longest(problem, 1, n_threads) : 0;
     int most = problem->most_abreast;
-    while (n_threads > 1 && most > 1 && 7 * longest(problem, most, n_threads) > 8 * alone)
+    while (n_threads > 1 && most > 1 && part * longest(problem, most, n_threads) > (part + 1) * alone)
         most--;
     if (most == problem->most_abreast)
         return;

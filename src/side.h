@@ -11,6 +11,7 @@ struct sa_few_seen {
     int sink, lo, hi;
 };
 
+/* A block under way. */
 struct sa_few_block {
     const struct sa_tile *tile;
     const struct sa_state *state;

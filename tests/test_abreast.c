@@ -152,30 +152,40 @@ START_TEST(threads_are_kept_busy) {
         int64_t n_k[2];
         int n_threads, abreast[2];
         int64_t left, first_key; /* left: 0: no window */
+        bool blocks;
     } cases[] = {
-        {{1000, 1000}, 1, {8, 8}, 0, 0},
-        {{1000, 1000}, 2, {8, 8}, 0, 0},
-        {{1000, 1000}, 4, {4, 4}, 0, 0},
-        {{1000, 1000}, 3, {2, 2}, 0, 0},
-        {{5000, 1000}, 3, {8, 8}, 0, 0}, /* six chunks */
-        {{65536, 65536}, 48, {8, 8}, 0, 0},
-        {{65536, 65536}, 200, {2, 2}, 0, 0},
-        {{1, 1}, 1000, {1, 1}, 0, 0},
-        {{65536, 0}, 64, {8, 1}, 0, 0},                   /* without keys there is nothing to go through */
-        {{65536, 65536}, 4, {4, 4}, 1023, 0},             /* a chunk each in the window */
-        {{65536, 65536}, 4, {4, 4}, 0, 64 * 1024 - 1024}, /* or of the whole */
-        {{65536, 65536}, 16, {1, 1}, 900, 0},
+        {{1000, 1000}, 1, {8, 8}, 0, 0, false},
+        {{1000, 1000}, 2, {8, 8}, 0, 0, false},
+        {{1000, 1000}, 4, {4, 4}, 0, 0, false},
+        {{1000, 1000}, 3, {2, 2}, 0, 0, false},
+        {{5000, 1000}, 3, {8, 8}, 0, 0, false}, /* six chunks */
+        {{65536, 65536}, 48, {8, 8}, 0, 0, false},
+        {{65536, 65536}, 200, {2, 2}, 0, 0, false},
+        {{1, 1}, 1000, {1, 1}, 0, 0, false},
+        {{65536, 0}, 64, {8, 1}, 0, 0, false},                   /* without keys there is nothing to go through */
+        {{65536, 65536}, 4, {4, 4}, 1023, 0, false},             /* a chunk each in the window */
+        {{65536, 65536}, 4, {4, 4}, 0, 64 * 1024 - 1024, false}, /* or of the whole */
+        {{65536, 65536}, 16, {1, 1}, 900, 0, false},
+        {{1000, 1000}, 4, {4, 4}, 0, 0, true},
+        {{1000, 1000}, 3, {2, 2}, 0, 0, true},
+        {{9100, 0}, 11, {8, 1}, 0, 0, false}, /* 8 chunks of a head in place of 7: too much for blocks */
+        {{9100, 0}, 11, {1, 1}, 0, 0, true},
     };
+    const struct sa_cache near = {.token = 512, .head = 64, .d_bytes = 64},
+                          apart = {.token = 64, .head = 64 * 70000, .d_bytes = 64};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct sa_seq seqs[2];
-        struct sa_problem problem = {.seqs = seqs, .n_seqs = 2, .n_kv_heads = 8, .group = 1, .most_abreast = 8};
+        struct sa_problem problem = {.seqs = seqs, .n_seqs = 2, .n_kv_heads = 8, .group = 1};
+        problem.most_abreast = cases[i].blocks ? 4 : 8;
         problem.rule = (struct sa_rule){cases[i].left ? cases[i].left : SA_UNLIMITED, SA_UNLIMITED, 4};
         for (int s = 0; s < 2; s++)
             seqs[s] = (struct sa_seq){.n_q = 1,
                                       .n_k = cases[i].n_k[s],
                                       .q_offset = cases[i].n_k[s] - 1,
                                       .first_key = cases[i].first_key,
-                                      .beside = cases[i].n_k[s] ? 7 : 0};
+                                      .k = cases[i].blocks ? apart : near,
+                                      .v = cases[i].blocks ? apart : near,
+                                      .beside = cases[i].n_k[s] ? cases[i].blocks ? 3 : 7 : 0};
         sa_limit_abreast(&problem, cases[i].n_threads);
         for (int s = 0; s < 2; s++)
             must(sa_abreast(&seqs[s]) == cases[i].abreast[s], "case %zu: %d abreast", i, sa_abreast(&seqs[s]));

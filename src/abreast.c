@@ -52,9 +52,9 @@ static int most_in_windows(const struct sa_problem *problem, const struct sa_seq
 }
 
 /* Is much of what is seen, sink keys aside, in chunks that are not whole? Those of 1,000 keys take 9 % less abreast,
- * whole ones 2 % more; less than a register tile of keys is copied, which has no order of memory. */
+ * whole ones 2 % more; less than two sixteens of keys are mostly copied, which has no order of memory. */
 static bool is_much_in_pieces(const struct sa_problem *problem, const struct sa_seq *seq) {
-    enum { LEAST_KEYS = 64, TIMES = 5 };
+    enum { LEAST_KEYS = 32, TIMES = 5 };
     const struct sa_span span = sa_tile_span(problem, seq, 0);
     const int64_t begin = span.lo > seq->first_key ? span.lo : seq->first_key;
     const int64_t first = (begin + SA_CHUNK_KEYS - 1) / SA_CHUNK_KEYS, end = span.hi / SA_CHUNK_KEYS;

@@ -114,8 +114,8 @@ START_TEST(blocks_where_chunks_are_not_whole) {
         int64_t n_k, left, first_key;
         int abreast;
     } cases[] = {
-        {63, 0, 0, 1},
-        {64, 0, 0, 4},
+        {31, 0, 0, 1},
+        {32, 0, 0, 4},
         {1023, 0, 0, 4},
         {1024, 0, 0, 1},
         {1024 + 204, 0, 0, 1},

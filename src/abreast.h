@@ -36,7 +36,7 @@ int sa_choose_abreast(const struct sa_problem *problem, const struct sa_seq *seq
 /* Do those that go abreast read the rows of all heads in turn, a window of tokens after the other? */
 bool sa_in_windows(const struct sa_seq *seq);
 
-/* Tokens of a window of those that go abreast. */
+/* Tokens of a window of those that go abreast, if it is filled. */
 int sa_window_of(const struct sa_seq *seq);
 
 /* Lets fewer go abreast where there would be too few items for so many threads. */

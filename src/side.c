@@ -122,7 +122,8 @@ static bool is_last(const struct sa_side *side, int64_t next) {
 /* Keys, values, and the first window of the next keys. */
 static void find_lists_in_windows(struct sa_side *side, int64_t next) {
     const struct sa_tile *t = side->tile;
-    const int tile = key_tile(t), window = sa_window_of(t->seq);
+    const int tile = key_tile(t), most = sa_window_of(t->seq);
+    const int window = side->n_keys % most ? SA_LEAST_WINDOW : most; /* or much of the last one would be nothing */
     side->turn = tile > window ? tile : window;
     for (int i = 0; i < side->n; i++)
         find_both(side, &side->blocks[i]);

@@ -244,7 +244,7 @@ static void check_far(int n_keys, const char *what) {
     }
     must(missing == 0, "%s: %d of %d lines were never asked for", what, missing, 2 * n_keys * TOKEN_LINES);
     must(late == 0, "%s: %d lines were asked for that are read meanwhile", what, late);
-    must(asked < 11 * n_keys * TOKEN_LINES / 4, "%s: %d lines were asked for", what, asked);
+    must(asked < 9 * n_keys * TOKEN_LINES / 4, "%s: %d lines were asked for", what, asked);
 }
 
 START_TEST(all_heads_of_later_tokens_are_fetched) {

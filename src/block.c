@@ -360,38 +360,38 @@ static void fill_up(const struct block *b, const struct pass *p, int g) {
     b->tile->kernels->scores_none(g, z->end - z->seen_end, s_of(b, p, z->seen_end));
 }
 
-/* A part of what a group sees; its edges are seen by some rows only. */
-static bool apply_terms(const struct block *b, const struct pass *p, int g, int begin, int end, bool edge) {
+/* A part of what a group sees, from products to scores; its edges are seen by some rows only. True: some bias hides
+ * some key. */
+static bool finish_part(const struct block *b, const struct pass *p, int g, int begin, int end, bool edge) {
     _Alignas(64) float unmasked[SA_TILE_ROWS] = {0};
     const struct sa_tile *t = b->tile;
-    float *mb = t->space->mb + p->row;
+    const bool terms = sa_has_terms(t);
+    float *mb = t->space->mb + p->row, *best = edge ? unmasked : mb;
     bool hides = false;
     int64_t token;
-    for (int at = begin, n; at < end; at += n) {
+    if (begin >= end)
+        return false;
+    if (b->k.scale && !t->bytes)
+        t->kernels->scale(g, end - begin, b->k.scale + begin, s_of(b, p, begin), terms ? unmasked : best);
+    for (int at = begin, n; terms && at < end; at += n) {
         n = stretch_of(b, at, end, &token);
-        hides |= sa_apply_terms(t, token, n, p->row, g, s_of(b, p, at), edge ? unmasked : mb);
+        hides |= sa_apply_terms(t, token, n, p->row, g, s_of(b, p, at), best);
     }
-    if (edge && begin < end)
+    if (edge)
         t->kernels->mask(g, end - begin, name_of(b, begin), keys_of(b, p, g), s_of(b, p, begin), mb);
     return hides;
 }
 
-/* From products to scores. A row's maximum is one of scores: it is looked for again. */
+/* A row's maximum is one of scores, not of products: it is looked for again. */
 static void finish_scores(struct block *b, const struct pass *p, int g) {
     const struct sa_zones *z = &p->zones[g];
-    const int n = z->seen_end - z->seen_begin;
-    float *s = s_of(b, p, z->seen_begin), *mb = b->tile->space->mb + p->row;
+    float *mb = b->tile->space->mb + p->row;
     for (int r = g * SA_GROUP_ROWS; r < (g + 1) * SA_GROUP_ROWS; r++)
         mb[r] = -INFINITY;
-    if (b->k.scale && !b->tile->bytes)
-        b->tile->kernels->scale(g, n, b->k.scale + z->seen_begin, s);
-    if (sa_has_terms(b->tile)) {
-        const bool hides[3] = {apply_terms(b, p, g, z->seen_begin, z->full_begin, true),
-                               apply_terms(b, p, g, z->full_begin, z->full_end, false),
-                               apply_terms(b, p, g, z->full_end, z->seen_end, true)};
-        b->hides = !b->view && (b->hides || hides[0] || hides[1] || hides[2]);
-    } else
-        b->tile->kernels->mask(g, n, name_of(b, z->seen_begin), keys_of(b, p, g), s, mb);
+    const bool hides[3] = {finish_part(b, p, g, z->seen_begin, z->full_begin, true),
+                           finish_part(b, p, g, z->full_begin, z->full_end, false),
+                           finish_part(b, p, g, z->full_end, z->seen_end, true)};
+    b->hides = !b->view && (b->hides || hides[0] || hides[1] || hides[2]);
 }
 
 static void score_block(struct block *b) {
@@ -548,7 +548,7 @@ static void scale_weights(const struct block *b) {
         for (int g = b->passes[i].g0; g < b->passes[i].g1; g++) {
             const struct sa_zones *z = &b->passes[i].zones[g];
             b->tile->kernels->scale(g, z->seen_end - z->seen_begin, b->v.scale + z->seen_begin,
-                                    s_of(b, &b->passes[i], z->seen_begin));
+                                    s_of(b, &b->passes[i], z->seen_begin), NULL);
         }
 }
 

@@ -93,10 +93,13 @@ static void weights(int g, int n_keys, float *s, const float *mb, float *m, floa
     }
 }
 
-static void scale(int g, int n_keys, const float *factor, float *s) {
+static void scale(int g, int n_keys, const float *factor, float *s, float *mb) {
     for (int j = 0; j < n_keys; j++)
-        for (int r = 16 * g; r < 16 * g + 16; r++)
+        for (int r = 16 * g; r < 16 * g + 16; r++) {
             s[j * ROW + r] *= factor[j];
+            if (mb)
+                mb[r] = max_of(mb[r], s[j * ROW + r]);
+        }
 }
 
 /* A chain of multiply-adds, the constant last. */

@@ -110,14 +110,18 @@ static inline void tile_weights(const struct sa_kernels *kernel, int g, int n_ke
     }
 }
 
-static inline void tile_scale(const struct sa_kernels *kernel, int g0, int g1, int n_keys, const float *scale,
-                              float *s) {
+static inline void tile_scale(const struct sa_kernels *kernel, int g0, int g1, int n_keys, const float *scale, float *s,
+                              float *mb) {
     struct pass_of_tile p;
     for (EACH_PASS(p, kernel, g0, g1)) {
         into_pass(p, pass_s, s, n_keys + 1);
+        if (mb)
+            into_pass(p, pass_vectors[0], mb, 1);
         for (int g = p.g0; g < p.g1; g++)
-            kernel->scale(g, n_keys, scale, pass_s);
+            kernel->scale(g, n_keys, scale, pass_s, mb ? pass_vectors[0] : NULL);
         out_of_pass(p, s, pass_s, n_keys + 1);
+        if (mb)
+            out_of_pass(p, mb, pass_vectors[0], 1);
     }
 }
 

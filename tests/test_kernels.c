@@ -100,7 +100,13 @@ static void run_first_values(const struct sa_kernels *kernel, struct frame *fram
 static void run_scale(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
                       int first_key) {
     (void)first_key;
-    tile_scale(kernel, g0, g1, rows.n, scales, frame->s[0]);
+    tile_scale(kernel, g0, g1, rows.n, scales, frame->s[0], frame->mb);
+}
+
+static void run_scale_weights(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
+                              int first_key) {
+    (void)first_key;
+    tile_scale(kernel, g0, g1, rows.n, scales, frame->s[0], NULL);
 }
 
 static void run_values_masked(const struct sa_kernels *kernel, struct frame *frame, int g0, int g1, struct sa_rows rows,
@@ -155,6 +161,7 @@ static const struct {
 } kinds[] = {{"scores", run_scores, false},
              {"scores_masked", run_scores_masked, true},
              {"scale", run_scale, false},
+             {"scale_weights", run_scale_weights, false},
              {"values", run_values, false},
              {"first_values", run_first_values, false},
              {"values_masked", run_values_masked, true}};

@@ -405,8 +405,9 @@ struct sa_kernels {
      * l = l alpha + sum of the new s. A row with m' = -inf gets weights 0. */
     void (*weights)(int g, int n_keys, float *s, const float *mb, float *m, float *l, float *alpha);
 
-    /* s[j][r] = s[j][r] * scale[j] for n_keys keys of one group: scores of keys, or weights of values, with scales. */
-    void (*scale)(int g, int n_keys, const float *scale, float *s);
+    /* s[j][r] = s[j][r] * scale[j] for n_keys keys of one group: scores of keys, or weights of values, with scales; of
+     * scores mb[r] = max(mb[r], s[j][r]) besides, mb is NULL of weights. */
+    void (*scale)(int g, int n_keys, const float *scale, float *s, float *mb);
 
     /* What the terms say, for n_keys keys of one group; mb[r] = max(mb[r], s[j][r]) of the new scores. True: some bias
      * is -inf. */

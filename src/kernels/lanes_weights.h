@@ -41,10 +41,32 @@ static void lanes_weights(int g, int n_keys, float *s, const float *mb, float *m
     }
 }
 
-static void lanes_scale(int g, int n_keys, const float *scale, float *s) {
-    for (int j = 0; j < n_keys; j++)
-        for (int lane = g * SA_GROUP_ROWS; lane < (g + 1) * SA_GROUP_ROWS; lane += LANES)
-            v_store(s + j * W + lane, v_load(s + j * W + lane) * v_set1(scale[j]));
+INLINE void scale_each(const bool maxima, int n_keys, const float *scale, float *s, float *mb) {
+    vf best[GROUP_VECTORS];
+    UNROLL
+    for (int v = 0; v < GROUP_VECTORS; v++)
+        best[v] = maxima ? v_load(mb + v * LANES) : v_set1(0.0f);
+    UNROLL_4
+    for (int j = 0; j < n_keys; j++, s += W) {
+        const vf factor = v_set1(scale[j]);
+        UNROLL
+        for (int v = 0; v < GROUP_VECTORS; v++) {
+            const vf x = v_load(s + v * LANES) * factor;
+            v_store(s + v * LANES, x);
+            best[v] = v_max(best[v], x);
+        }
+    }
+    UNROLL
+    for (int v = 0; maxima && v < GROUP_VECTORS; v++)
+        v_store(mb + v * LANES, best[v]);
+}
+
+static void lanes_scale(int g, int n_keys, const float *scale, float *s, float *mb) {
+    const int lane = g * SA_GROUP_ROWS;
+    if (mb)
+        scale_each(true, n_keys, scale, s + lane, mb + lane);
+    else
+        scale_each(false, n_keys, scale, s + lane, NULL);
 }
 
 static void lanes_few_scale(int n_rows, int n_keys, const float *scale, float *s) {

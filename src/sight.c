@@ -396,27 +396,35 @@ static struct sa_key_set unmasked(const struct look *l, const unsigned char *mas
     return set;
 }
 
-/* Lines of a mask lie far apart: nobody but us sees to the next block. */
-static void fetch_next(const struct look *l, const char *line) {
-    const int64_t left = l->viewer->seq->n_k - l->at - SA_BLOCK_KEYS, key = l->viewer->seq->sight.mask.key;
-    const int64_t n = left < SA_BLOCK_KEYS ? left : SA_BLOCK_KEYS;
-    for (int64_t j = 0; j < n && key; j += SA_LINE_BYTES)
-        __builtin_prefetch(line + (l->at + SA_BLOCK_KEYS + j) * key);
+static const char *mask_of(const struct sa_viewer *v, int r) {
+    const struct sa_field *field = &v->seq->sight.mask;
+    return field->data + v->head[r] * field->head + token_of(v, r) * field->query;
 }
 
-/* Rows that share a line of the mask share its bits. */
+/* A block's keys from `at` on. Lines of a mask lie far apart: nobody but us sees to them. */
+static void fetch_mask(const struct look *l, const char *line, int64_t at) {
+    const int64_t left = l->viewer->seq->n_k - at, key = l->viewer->seq->sight.mask.key;
+    const int64_t n = left < SA_BLOCK_KEYS ? left : SA_BLOCK_KEYS;
+    for (int64_t j = 0; j < n && key; j += SA_LINE_BYTES)
+        __builtin_prefetch(line + (at + j) * key);
+}
+
+/* Rows that share a line of the mask share its bits. The next block's are fetched, and since they will have left the
+ * first-level cache by then, or are a tile's first ones, those of some rows further on. */
 static void keep_masked(const struct look *l, struct sa_key_set *seen) {
+    enum { ROWS_AHEAD = 8 };
     const struct sa_viewer *v = l->viewer;
-    const struct sa_field *field = &v->seq->sight.mask;
     const char *before = NULL;
     struct sa_key_set line = {{0}};
     for (int r = 0; r < v->n_rows; r++) {
-        const char *at = field->data + v->head[r] * field->head + token_of(v, r) * field->query;
+        const char *at = mask_of(v, r);
+        if (r + ROWS_AHEAD < v->n_rows)
+            fetch_mask(l, mask_of(v, r + ROWS_AHEAD), l->at);
         if (sa_key_set_is_empty(&seen[r]))
             continue;
         if (at != before) {
-            line = unmasked(l, (const unsigned char *)at + l->at * field->key);
-            fetch_next(l, at);
+            line = unmasked(l, (const unsigned char *)at + l->at * v->seq->sight.mask.key);
+            fetch_mask(l, at, l->at + SA_BLOCK_KEYS);
         }
         before = at;
         keep(&seen[r], &line);

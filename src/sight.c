@@ -414,12 +414,13 @@ static void fetch_mask(const struct look *l, const char *line, int64_t at) {
 static void keep_masked(const struct look *l, struct sa_key_set *seen) {
     enum { ROWS_AHEAD = 8 };
     const struct sa_viewer *v = l->viewer;
-    const char *before = NULL;
+    const char *before = NULL, *fetched = NULL;
     struct sa_key_set line = {{0}};
     for (int r = 0; r < v->n_rows; r++) {
-        const char *at = mask_of(v, r);
-        if (r + ROWS_AHEAD < v->n_rows)
-            fetch_mask(l, mask_of(v, r + ROWS_AHEAD), l->at);
+        const char *at = mask_of(v, r), *ahead = r + ROWS_AHEAD < v->n_rows ? mask_of(v, r + ROWS_AHEAD) : fetched;
+        if (ahead != fetched)
+            fetch_mask(l, ahead, l->at);
+        fetched = ahead;
         if (sa_key_set_is_empty(&seen[r]))
             continue;
         if (at != before) {

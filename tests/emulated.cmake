@@ -21,7 +21,7 @@ add_library(sa_emulated OBJECT ${emulated_kernels} emulated_cpu.c)
 set_source_files_properties(${emulated_kernels} PROPERTIES COMPILE_OPTIONS "${emulation}")
 target_include_directories(sa_emulated PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
 target_include_directories(sa_emulated SYSTEM PRIVATE ${SIMDE_INCLUDE_DIR})
-target_compile_options(sa_emulated PRIVATE $<$<NOT:$<CONFIG:Debug>>:-O3>)
+target_compile_options(sa_emulated PRIVATE $<$<NOT:$<CONFIG:Debug>>:-O2>)
 target_link_libraries(sa_emulated PRIVATE sa_flags)
 
 # sa_emulated_test(NAME [SOURCES ...]) builds NAME.c once more, around the emulated kernels.

@@ -48,9 +48,9 @@ INLINE void few_value_key(const int type, const int n_rows, const int n_vectors,
         few_value_step(type, n_rows, n_vectors, p, v, sum);
 }
 
-/* A register tile: all keys of the job, from dimension c on. */
-INLINE void few_value_tile(const int type, const int n_rows, const int n_vectors, const struct few_job *job, int c,
-                           struct cursor *cursor) {
+/* A register tile: all keys of the job, from dimension c on; of the tiles that read a row one fetches. */
+INLINE void few_value_tile(const int type, const int n_rows, const int n_vectors, const bool fetches,
+                           const struct few_job *job, int c, struct cursor *cursor) {
     enum { KEYS = 4 };
     const bool pairs = in_pairs(type, n_vectors);
     const bool near = n_rows > 1 || job->d > n_vectors * LANES; /* else a row is read at once */
@@ -69,11 +69,12 @@ INLINE void few_value_tile(const int type, const int n_rows, const int n_vectors
         if (pairs)
             v_part(&sum[i], &sum[i + 1]);
     for (; j + KEYS <= n; j += KEYS) {
-        if (KEYS * bytes < FETCH_BYTES && j % (FETCH_BYTES / bytes) == 0)
+        if (fetches && KEYS * bytes < FETCH_BYTES && j % (FETCH_BYTES / bytes) == 0)
             fetch_each(near, cursor);
         UNROLL
         for (int i = 0; i < KEYS; i++) {
-            fetch(near, i * bytes, bytes, cursor);
+            if (fetches)
+                fetch(near, i * bytes, bytes, cursor);
             few_value_key(type, n_rows, n_vectors, p + j + i, row[j + i] + c, sum);
         }
     }
@@ -108,7 +109,7 @@ INLINE void few_value_rest(const int type, const int n_rows, const struct few_jo
                                        .ahead = {{row, row, row, row}, 1, SA_LINE_BYTES}};
     struct cursor cursor = cursor_of(&nothing);
     set_near(&nothing, 0, 0, 0, 1, &cursor);
-    few_value_tile(SA_F32, n_rows, 1, &floats, 0, &cursor);
+    few_value_tile(SA_F32, n_rows, 1, true, &floats, 0, &cursor);
 }
 
 #define REST_FEW(name, any, n)                                                                                         \
@@ -116,14 +117,28 @@ INLINE void few_value_rest(const int type, const int n_rows, const struct few_jo
 EACH_FEW_SIZE(REST_FEW, any, SA_F32)
 #undef REST_FEW
 
+/* A whole vector of sums a row would read a weight for each multiply-add: half of the rows at a time, two vectors wide.
+ */
+INLINE int few_value_halves(const int type, const int n_rows, const struct few_job *job, struct cursor *cursor) {
+    const int half = n_rows / 2;
+    const struct few_job other = {job->p + half * FEW_STRIDE,    job->row,  job->n, job->d,
+                                  job->sums + half * job->width, job->width};
+    int c = 0;
+    for (; c + 2 * LANES <= job->d; c += 2 * LANES) {
+        few_value_tile(type, half, 2, true, job, c, cursor);
+        few_value_tile(type, half, 2, false, &other, c, cursor);
+    }
+    return c;
+}
+
 /* Tiles as large as the registers allow, then single vectors. */
 INLINE int few_value_tiles(const int type, const int n_rows, const struct few_job *job, struct cursor *cursor) {
     const int n_vectors = FEW_SUMS / n_rows < 8 ? FEW_SUMS / n_rows : 8;
-    int c = 0;
+    int c = n_vectors == 1 ? few_value_halves(type, n_rows, job, cursor) : 0;
     for (; c + n_vectors * LANES <= job->d; c += n_vectors * LANES)
-        few_value_tile(type, n_rows, n_vectors, job, c, cursor);
+        few_value_tile(type, n_rows, n_vectors, true, job, c, cursor);
     for (; n_vectors > 1 && c + LANES <= job->d; c += LANES)
-        few_value_tile(type, n_rows, 1, job, c, cursor);
+        few_value_tile(type, n_rows, 1, true, job, c, cursor);
     return c;
 }
 

@@ -220,22 +220,35 @@ static void open_ahead(const struct block *b) {
  * register tiles, 6 and 4 keys. */
 enum { RUN_KEYS = 48 };
 
+/* Has a group, which is the only one of g0 .. g1 - 1, no rows in its second half? */
+static bool is_half(const struct block *b, const struct pass *p, int g0, int g1) {
+    return g1 - g0 == 1 && b->tile->products->half_scores &&
+           b->tile->n_rows - p->row - g0 * SA_GROUP_ROWS <= SA_GROUP_ROWS / 2;
+}
+
+/* Of the keys begin .. end - 1, for the groups g0 .. g1 - 1. */
+static void score(const struct block *b, const struct pass *p, int g0, int g1, int begin, int end, float *mb) {
+    const struct sa_products *products = b->tile->products;
+    const struct sa_rows k = part_of(&b->k, begin, end);
+    if (is_half(b, p, g0, g1))
+        products->half_scores(qt_of(b, p), g0, k, s_of(b, p, begin), mb, b->ahead);
+    else
+        products->scores(qt_of(b, p), g0, g1, k, s_of(b, p, begin), mb, b->ahead);
+}
+
 static void score_common(const struct block *b, const struct pass *p, int begin, int end) {
-    float *mb = b->tile->space->mb + p->row;
     begin = begin > p->common_begin ? begin : p->common_begin;
     end = end < p->common_end ? end : p->common_end;
     if (begin < end)
-        b->tile->products->scores(qt_of(b, p), p->g0, p->g1, part_of(&b->k, begin, end), s_of(b, p, begin), mb,
-                                  b->ahead);
+        score(b, p, p->g0, p->g1, begin, end, b->tile->space->mb + p->row);
 }
 
 /* Keys that some rows of a group see. */
 static void score_edge(const struct block *b, const struct pass *p, int g, int begin, int end) {
     _Alignas(64) float unmasked[SA_TILE_ROWS] = {0}; /* a maximum over more than each row sees: of no use */
     const struct sa_tile *t = b->tile;
-    float *s = s_of(b, p, begin);
-    t->products->scores(qt_of(b, p), g, g + 1, part_of(&b->k, begin, end), s, unmasked, b->ahead);
-    t->kernels->mask(g, end - begin, name_of(b, begin), keys_of(b, p, g), s, t->space->mb + p->row);
+    score(b, p, g, g + 1, begin, end, unmasked);
+    t->kernels->mask(g, end - begin, name_of(b, begin), keys_of(b, p, g), s_of(b, p, begin), t->space->mb + p->row);
 }
 
 /* The keys begin .. end - 1 of one group, from where some row sees them to where none does. */
@@ -247,8 +260,7 @@ static void score_keys(const struct block *b, const struct pass *p, int g, int b
         if (from >= to)
             continue;
         if (part == 1)
-            b->tile->products->scores(qt_of(b, p), g, g + 1, part_of(&b->k, from, to), s_of(b, p, from),
-                                      b->tile->space->mb + p->row, b->ahead);
+            score(b, p, g, g + 1, from, to, b->tile->space->mb + p->row);
         else
             score_edge(b, p, g, from, to);
     }
@@ -277,7 +289,7 @@ static void score_stairs(const struct block *b, const struct pass *p) {
         while (p->zones[g].seen_end <= at)
             g++;
         memcpy(best + g * SA_GROUP_ROWS, mb + g * SA_GROUP_ROWS, (size_t)(p->g1 - g) * SA_GROUP_ROWS * sizeof *mb);
-        t->products->scores(qt_of(b, p), g, p->g1, part_of(&b->k, at, at + n), s_of(b, p, at), best, b->ahead);
+        score(b, p, g, p->g1, at, at + n, best);
         for (int i = g; i < p->g1; i++)
             if (at + n <= p->zones[i].full_end)
                 memcpy(mb + i * SA_GROUP_ROWS, best + i * SA_GROUP_ROWS, SA_GROUP_ROWS * sizeof *mb);
@@ -315,8 +327,7 @@ static void score_alike(const struct block *b, const struct pass *p, int g0, int
     const struct sa_kernels *kernels = b->tile->kernels;
     float *s = s_of(b, p, begin), *mb = b->tile->space->mb + p->row;
     if (who != NOBODY)
-        b->tile->products->scores(qt_of(b, p), g0, g1, part_of(&b->k, begin, end), s, who == EVERYBODY ? mb : unmasked,
-                                  b->ahead);
+        score(b, p, g0, g1, begin, end, who == EVERYBODY ? mb : unmasked);
     for (int g = g0; g < g1; g++)
         if (who == NOBODY)
             kernels->scores_none(g, end - begin, s);
@@ -504,6 +515,15 @@ static bool form_stairs(const struct block *b, const struct pass *p, struct sa_s
     return fit;
 }
 
+static void add_values(const struct block *b, const struct pass *p, int g0, int g1, const struct sa_stairs *keys,
+                       const float *alpha, float *o) {
+    const struct sa_products *products = b->tile->products;
+    if (is_half(b, p, g0, g1))
+        products->half_values(s_of(b, p, 0), g0, keys, b->v, alpha, o, b->ahead);
+    else
+        products->values(s_of(b, p, 0), g0, g1, keys, b->v, alpha, o, b->ahead);
+}
+
 static void add_group(const struct block *b, const struct pass *p, int g, const struct sa_stairs *keys, float *o) {
     const struct sa_tile *t = b->tile;
     const float *alpha = t->space->alpha + p->row;
@@ -512,7 +532,7 @@ static void add_group(const struct block *b, const struct pass *p, int g, const 
     if (is_empty(&p->zones[g]))
         return;
     if (edges_are_finite(b, p, g))
-        t->products->values(s_of(b, p, 0), g, g + 1, keys, b->v, alpha, o, b->ahead);
+        add_values(b, p, g, g + 1, keys, alpha, o);
     else if (b->shown)
         t->products->values_masked(s_of(b, p, begin), g, part_of(&b->v, begin, end), 2 * begin,
                                    keys_by(b->shown, b, p, g), alpha, o);
@@ -536,8 +556,7 @@ static void add_pass(const struct block *b, const struct pass *p, float *o) {
     if (b->fresh && !begins)
         clear_pass(t, o);
     if (stairs)
-        t->products->values(s_of(b, p, 0), p->g0, p->g1, &keys, b->v, begins ? NULL : t->space->alpha + p->row, o,
-                            b->ahead);
+        add_values(b, p, p->g0, p->g1, &keys, begins ? NULL : t->space->alpha + p->row, o);
     else
         for (int g = p->g0; g < p->g1; g++)
             add_group(b, p, g, &keys, o);

@@ -193,6 +193,64 @@ START_TEST(every_alignment_has_the_contracts_bits) {
 }
 END_TEST
 
+/* ---------------------------------------------------------------- half of a group */
+
+static const struct sa_kernels *halved;
+
+static void scores_of_halves(const float *lanes, int g0, int g1, struct sa_rows k, float *s, float *mb,
+                             struct sa_ahead *ahead) {
+    for (int g = g0; g < g1; g++)
+        halved->floats.half_scores(lanes, g, k, s, mb, ahead);
+}
+
+static void values_of_halves(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v,
+                             const float *alpha, float *o, struct sa_ahead *ahead) {
+    for (int g = g0; g < g1; g++)
+        halved->floats.half_values(p, g, keys, v, alpha, o, ahead);
+}
+
+/* What becomes of the rows that there are not. */
+static void expect_halves(bool scores, int g0, int g1, struct sa_rows rows) {
+    for (int r = g0 * SA_GROUP_ROWS; r < g1 * SA_GROUP_ROWS; r++) {
+        if (r % SA_GROUP_ROWS < SA_GROUP_ROWS / 2)
+            continue;
+        for (int j = 0; scores && j < rows.n; j++)
+            wanted.s[j][r] = -INFINITY;
+        wanted.mb[r] = before.mb[r];
+        for (int c = 0; c < rows.d; c++)
+            wanted.o[c][r] = before.o[c][r];
+    }
+}
+
+static void compare_halves(int kind, int g0, int g1, struct sa_rows rows, int first_key) {
+    struct sa_kernels kernel = *halved;
+    kernel.floats.scores = scores_of_halves;
+    kernel.floats.values = values_of_halves;
+    frame_copy(&wanted, &before, rows.n, rows.d);
+    kinds[kind].run(&kernel_scalar, &wanted, g0, g1, rows, first_key);
+    expect_halves(kinds[kind].run == run_scores, g0, g1, rows);
+    frame_copy(&got, &before, rows.n, rows.d);
+    kinds[kind].run(&kernel, &got, g0, g1, rows, first_key);
+    frame_check(kernel.name, rows.n, rows.d);
+}
+
+static bool has_halves(run_kernel *run) { return run == run_scores || run == run_values || run == run_first_values; }
+
+/* Nothing to be seen where no kernel has it. */
+START_TEST(half_of_a_group_has_the_same_bits) {
+    struct dice dice = {25};
+    fill(&dice);
+    for (EACH_KERNEL(halved))
+        for (int kind = 0; halved->floats.half_scores && kind < N_KINDS; kind++)
+            for (int n = 0; n < N_COUNTS && has_halves(kinds[kind].run); n++)
+                for (int d = 0; d < N_DIMS; d++)
+                    for (int g = 0; g < SA_TILE_GROUPS; g++)
+                        compare_halves(kind, g, g + 1, roll_rows(&dice, counts[n], dims[d]),
+                                       (int)roll_between(&dice, 0, 1));
+    fenced_unmap(&fenced);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- values that spread */
 
 /* Puts NaNs and infinities into some rows: whoever sees them is lost, and nobody else. */
@@ -320,6 +378,7 @@ int main(void) {
     tcase_add_test(add_case(suite, "table"), the_table_names_every_kernel_once);
     tcase_add_loop_test(add_case(suite, "sizes"), every_size_has_the_contracts_bits, 0, N_KINDS);
     tcase_add_test(add_case(suite, "alignment"), every_alignment_has_the_contracts_bits);
+    tcase_add_test(add_case(suite, "half"), half_of_a_group_has_the_same_bits);
     TCase *bad = add_case(suite, "bad values");
     tcase_add_test(bad, bad_values_reach_those_who_see_them);
     tcase_add_test(bad, a_lane_is_its_own);

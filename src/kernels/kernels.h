@@ -191,6 +191,12 @@ struct sa_products {
     void (*values)(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v, const float *alpha,
                    float *o, struct sa_ahead *ahead);
 
+    /* The same of a group without rows from SA_GROUP_ROWS / 2 on: scores of those are -inf, their mb and o stay as they
+     * are. NULL where it would save nothing. */
+    void (*half_scores)(const float *qt, int g, struct sa_rows k, float *s, float *mb, struct sa_ahead *ahead);
+    void (*half_values)(const float *p, int g, const struct sa_stairs *keys, struct sa_rows v, const float *alpha,
+                        float *o, struct sa_ahead *ahead);
+
     /* Is every element and scale finite, so that values() may pass keys that a row does not see? */
     bool (*finite)(struct sa_rows rows);
 

@@ -13,6 +13,7 @@
  *                                   v vectors
  *     TILE_SIZE(v)                  the largest of these n
  *     SCORE_STEPS                   dimensions a turn of the score loop takes
+ *     HALF_GROUPS                   defined if there are register tiles for half of a group
  *     v_load v_store v_set1 v_fma   aligned memory, broadcast, fused multiply-add
  *     v_fma_few                     the same, or a function that does it
  *     v_fma_onto                    the same, c being a sum that stays in its register
@@ -64,6 +65,12 @@
 #include "kernels/lanes_masks.h"
 #include "kernels/lanes_terms.h"
 
+#ifdef HALF_GROUPS
+#define LANES_HALF(function) function
+#else
+#define LANES_HALF(function) NULL
+#endif
+
 #define LANES_TABLE(table, its_name, its_isa, its_dots, its_dots_f16, its_bytes)                                       \
     const struct sa_kernels table = {.name = its_name,                                                                 \
                                      .isa = its_isa,                                                                   \
@@ -90,6 +97,8 @@
                                      .finish = lanes_finish,                                                           \
                                      .floats = {.scores = lanes_scores,                                                \
                                                 .values = lanes_values,                                                \
+                                                .half_scores = LANES_HALF(lanes_half_scores),                          \
+                                                .half_values = LANES_HALF(lanes_half_values),                          \
                                                 .finite = lanes_finite,                                                \
                                                 .values_masked = lanes_values_masked,                                  \
                                                 .few_step = SA_SUM_KEYS,                                               \

@@ -100,14 +100,29 @@ INLINE void score_tiles(const struct score_job *job, int n_vectors, int n_keys, 
         }
 }
 
-static void lanes_scores(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb,
-                         struct sa_ahead *ahead) {
-    const int lane = g0 * SA_GROUP_ROWS, n_vectors = (g1 - g0) * GROUP_VECTORS;
+static void score_vectors(const float *qt, int lane, int n_vectors, struct sa_rows k, float *s, float *mb,
+                          struct sa_ahead *ahead) {
     const struct score_job job = {qt + lane, k, s + lane, mb + lane, ahead};
     const struct tiling tiling = tiling_of(k.n, TILE_SIZE(n_vectors));
     const int middle = tiling.n_large * tiling.size;
     score_tiles(&job, n_vectors, tiling.size, 0, middle);
     score_tiles(&job, n_vectors, tiling.size - 1, middle, k.n);
 }
+
+static void lanes_scores(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb,
+                         struct sa_ahead *ahead) {
+    score_vectors(qt, g0 * SA_GROUP_ROWS, (g1 - g0) * GROUP_VECTORS, k, s, mb, ahead);
+}
+
+#ifdef HALF_GROUPS
+static void lanes_half_scores(const float *qt, int g, struct sa_rows k, float *s, float *mb, struct sa_ahead *ahead) {
+    enum { HALF = GROUP_VECTORS / 2 };
+    const int lane = g * SA_GROUP_ROWS;
+    score_vectors(qt, lane, HALF, k, s, mb, ahead);
+    for (int j = 0; j < k.n; j++)
+        for (int v = HALF; v < GROUP_VECTORS; v++)
+            v_store(s + j * W + lane + v * LANES, v_set1(-INFINITY));
+}
+#endif
 
 #endif

@@ -115,9 +115,9 @@ INLINE int lines_a_tile(const struct sa_ahead *ahead, int n_keys, int n_tiles) {
     return n < n_keys ? n : n_keys;
 }
 
-static void lanes_values(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v,
-                         const float *alpha, float *o, struct sa_ahead *ahead) {
-    const int lane = g0 * SA_GROUP_ROWS, n_vectors = (g1 - g0) * GROUP_VECTORS;
+static void value_vectors(const float *p, int g0, int g1, int n_vectors, const struct sa_stairs *keys, struct sa_rows v,
+                          const float *alpha, float *o, struct sa_ahead *ahead) {
+    const int lane = g0 * SA_GROUP_ROWS;
     const struct tiling tiling = tiling_of(v.d, TILE_SIZE(n_vectors));
     const int middle = tiling.n_large * tiling.size;
     const int n_tiles = (v.d + tiling.size - 1) / tiling.size, n_keys = keys->end[g0] - keys->begin[g1 - 1];
@@ -133,5 +133,17 @@ static void lanes_values(const float *p, int g0, int g1, const struct sa_stairs 
     value_tiles(&job, n_vectors, tiling.size - 1, middle, v.d);
     ahead->calls--;
 }
+
+static void lanes_values(const float *p, int g0, int g1, const struct sa_stairs *keys, struct sa_rows v,
+                         const float *alpha, float *o, struct sa_ahead *ahead) {
+    value_vectors(p, g0, g1, (g1 - g0) * GROUP_VECTORS, keys, v, alpha, o, ahead);
+}
+
+#ifdef HALF_GROUPS
+static void lanes_half_values(const float *p, int g, const struct sa_stairs *keys, struct sa_rows v, const float *alpha,
+                              float *o, struct sa_ahead *ahead) {
+    value_vectors(p, g, g + 1, GROUP_VECTORS / 2, keys, v, alpha, o, ahead);
+}
+#endif
 
 #endif

@@ -8,8 +8,9 @@
 enum { LANES = 8, PASS_GROUPS = 1, SCORE_STEPS = 4 };
 
 /* 16 registers: 12 sums. */
-#define TILE_SIZE(v) 6
-#define EACH_TILE(X) EACH_SIZE_6(X, 2)
+#define TILE_SIZE(v) ((v) == 1 ? 12 : 6)
+#define EACH_TILE(X) EACH_SIZE_12(X, 1) EACH_SIZE_6(X, 2)
+#define HALF_GROUPS
 
 typedef __m256 vf;
 typedef __m256i vi;

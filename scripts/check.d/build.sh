@@ -144,3 +144,14 @@ check_sanitize_tests() { # the test suite passes under the address, leak and und
     ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
         run_tests sanitize
 }
+
+check_races() { # calls from many threads, teams that come and go, forks: no data race that the thread sanitizer finds
+    local archer tests=(team fork options splits abreast attend decode merge append_calls layer_calls layer_fork)
+    tests=("${tests[@]/#/test_}")
+    # Archer tells it what waits for what in clang's OpenMP runtime, which was not built for it.
+    archer=$(realpath "$(clang-14 -print-resource-dir)/../../libarcher.so")
+    [ -e "$archer" ] || die "no libarcher.so where clang-14 has its libraries"
+    setup_build races "${tests[@]}"
+    OMP_TOOL_LIBRARIES=$archer TSAN_OPTIONS=ignore_noninstrumented_modules=1:die_after_fork=0 \
+        ctest --preset races --no-tests=error -j "$(nproc)" -R "^($(tr ' ' '|' <<<"${tests[*]}"))\$" </dev/null
+}

@@ -716,6 +716,16 @@ static bool attend_squares(struct block *b, const struct sa_state *state) {
     return true;
 }
 
+/* Do keys come from memory, whole lines one after the other, and hardly slower than so few rows can be computed? Those
+ * of a smaller cache may be near. */
+static bool come_from_afar(const struct block *b) {
+    enum { LEAST_BYTES = 4 << 20 };
+    const struct sa_tile *t = b->tile;
+    const int64_t floats = t->seq->n_k * t->problem->n_kv_heads * (t->k.d + t->v.d);
+    return t->n_rows <= SA_GROUP_ROWS && !t->dots && !t->bytes && b->k.data != t->space->near &&
+           b->k.stride == b->k.d && b->k.d % SA_LINE_FLOATS == 0 && floats * (int64_t)sizeof(float) >= LEAST_BYTES;
+}
+
 /* k is done with when v needs its place. */
 bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_state *state, bool fresh) {
     struct block b;
@@ -730,6 +740,7 @@ bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_sta
     if (attend_squares(&b, state))
         return true;
     b.k = rows_of(&b, &tile->k);
+    ahead.afar = come_from_afar(&b);
     score_block(&b);
     weigh_block(&b, state, tile->dots != NULL);
     b.v = tile->dots ? pairs_of(&b) : rows_of(&b, &tile->v);

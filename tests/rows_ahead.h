@@ -12,6 +12,7 @@ static inline struct sa_ahead ahead_of(struct sa_rows rows) {
     struct sa_ahead ahead;
     sa_ahead_open(&ahead);
     ahead.calls = rows.n % 3;
+    ahead.afar = rows.n % 4 > 1;
     if (rows.n % 2)
         sa_ahead_add(&ahead, (struct sa_lines){data, rows.stride * (ptrdiff_t)sizeof(float), rows.n, columns});
     sa_ahead_add(&ahead, (struct sa_lines){data, SA_LINE_BYTES, rows.n * columns, 1});

@@ -205,6 +205,51 @@ START_TEST(windows_are_fetched_before_they_are_read) {
 }
 END_TEST
 
+/* ---------------------------------------------------------------- keys from afar */
+
+enum { FAR_D = 64, FAR_Q = SA_GROUP_ROWS, FAR_K = 8192 }; /* keys and values of 4 MiB */
+
+static float far_q[2 * FAR_Q * FAR_D], far_k[2 * FAR_K * FAR_D], far_v[FAR_K * FAR_D], far_o[2 * FAR_Q * FAR_D];
+static int n_afar, n_near;
+
+static void counting_afar(const float *qt, int g0, int g1, struct sa_rows rows, float *s, float *mb,
+                          struct sa_ahead *ahead) {
+    n_afar += ahead->afar;
+    n_near += !ahead->afar;
+    true_kernels->floats.scores(qt, g0, g1, rows, s, mb, ahead);
+}
+
+static void attend_afar(sa_engine *engine, int n_q, int n_k, int64_t token_stride, bool afar) {
+    sa_sequence seq = {.n_q = n_q,
+                       .n_k = n_k,
+                       .q = {far_q, 0, 0},
+                       .k = {.data = far_k, .token_stride = token_stride},
+                       .v = {far_v, 0, 0},
+                       .o = {far_o, 0, 0}};
+    const sa_batch batch = {SA_BATCH_HEAD,   .n_sequences = 1, .sequences = &seq, .n_query_heads = 1,
+                            .n_kv_heads = 1, .d_qk = FAR_D,    .d_v = FAR_D};
+    n_afar = n_near = 0;
+    must(sa_batch_forward(engine, &batch) == SA_OK, "%s", sa_last_reason());
+    must(afar ? n_near == 0 && n_afar > 0 : n_afar == 0 && n_near > 0,
+         "%d queries, %d keys %d floats apart: fetched %d times of %d", n_q, n_k, (int)token_stride, n_afar,
+         n_afar + n_near);
+}
+
+/* One group of rows, and much that follows each other. */
+START_TEST(keys_from_afar_are_fetched_besides) {
+    struct sa_kernels counting;
+    sa_engine *engine = watched_engine(&counting);
+    counting.floats.scores = counting_afar;
+    counting.floats.half_scores = NULL;
+    attend_afar(engine, FAR_Q, FAR_K, 0, true);
+    attend_afar(engine, SA_FEW_ROWS + 1, FAR_K, FAR_D, true);
+    attend_afar(engine, FAR_Q + 1, FAR_K, 0, false);
+    attend_afar(engine, FAR_Q, FAR_K - 1, 0, false);
+    attend_afar(engine, FAR_Q, FAR_K, 2 * FAR_D, false);
+    free_watched(engine);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- heads abreast */
 
 enum { HEADS = 4, HEAD_D = 16, PAGE = 16, TOKENS = 1168, TOKEN_LINES = HEADS * HEAD_D / SA_LINE_FLOATS };
@@ -333,6 +378,7 @@ int main(void) {
     tcase_add_test(add_case(suite, "turns"), turns_leave_no_line_out);
     tcase_add_test(add_case(suite, "guesses"), a_wrong_guess_costs_one_block);
     tcase_add_test(add_case(suite, "guesses"), windows_are_fetched_before_they_are_read);
+    tcase_add_test(add_case(suite, "afar"), keys_from_afar_are_fetched_besides);
     tcase_add_test(add_case(suite, "abreast"), all_heads_of_later_tokens_are_fetched);
     tcase_add_test(add_case(suite, "items"), what_the_next_item_begins_with_is_fetched);
     return run_suite(suite);

@@ -55,9 +55,4 @@ static void copy_square(const float *from, ptrdiff_t stride, int n, __mmask16 wo
         v_store(to[i], i < n ? load_words(words, from + i * stride) : v_set1(0.0f));
 }
 
-INLINE void fetch_run(struct run run) {
-    for (int i = 0; i < run.n; i++, run.at += run.step)
-        __builtin_prefetch(run.at, 0, 2);
-}
-
 #endif

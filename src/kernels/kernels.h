@@ -160,11 +160,13 @@ struct sa_ahead {
     int set, column, line; /* what is fetched next */
     int left;              /* lines */
     int calls;             /* of values(), which share what is left */
+    bool afar;             /* scores() fetches its own keys besides, which come from memory for one group */
 };
 
 /* Nothing. */
 static inline void sa_ahead_open(struct sa_ahead *ahead) {
     ahead->n_sets = ahead->set = ahead->column = ahead->line = ahead->left = ahead->calls = 0;
+    ahead->afar = false;
 }
 
 /* As long as there is room. */

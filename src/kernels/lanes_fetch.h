@@ -34,6 +34,11 @@ INLINE struct run next_run(struct sa_ahead *ahead, int n) {
     return run;
 }
 
+INLINE void fetch_run(struct run run) {
+    for (int i = 0; i < run.n; i++, run.at += run.step)
+        __builtin_prefetch(run.at, 0, 2);
+}
+
 /* For a loop of so many turns, each of which fetches a line: n lines that end with the last of a column if there are no
  * more of it. Where a column is shorter than that, one that is near all the time. */
 INLINE struct run next_turns(struct sa_ahead *ahead, int n, const void *near) {

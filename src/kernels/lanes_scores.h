@@ -9,6 +9,7 @@ struct score_job {
     struct sa_rows k;
     float *s, *mb;
     struct sa_ahead *ahead;
+    int n_beside; /* lines fetched before each tile, besides those that it fetches itself */
 };
 
 /* One dimension of a register tile. row: bytes from its first key to each. */
@@ -63,6 +64,24 @@ INLINE void score_tile(const int n_keys, const int n_vectors, const int steps, c
         v_store(mb + v * LANES, best[v]);
 }
 
+/* With a line a turn the tiles of one pass over a block would come too late with its values: what is left are those,
+ * and as many keys, which have the time of the values. */
+INLINE int lines_beside(const struct sa_ahead *ahead, int n_turns, int n_tiles) {
+    const int rest = ahead->left / 2 - n_turns * n_tiles;
+    return ahead->afar && rest > 0 ? (rest + n_tiles - 1) / n_tiles : 0;
+}
+
+/* The keys of the next tile, in the order of memory: it reads some bytes of each in turn, and what it misses so comes
+ * slowly. */
+static __attribute__((noinline)) void fetch_beside(const struct score_job *job, const char *next, ptrdiff_t stride,
+                                                   int n_keys) {
+    const int bytes = job->k.d * (int)sizeof(float);
+    for (int i = 0; i < n_keys; i++, next += stride)
+        for (int at = 0; at < bytes; at += SA_LINE_BYTES)
+            v_fetch_near(next, at);
+    fetch_run(next_run(job->ahead, job->n_beside));
+}
+
 /* Tiles of one size over keys j .. end - 1. One function for each shape of tile: gcc allocates registers well for one
  * such loop in a function, badly for several. It would also add what each step adds to an address to every key's place,
  * for as many registers, if it knew where these come from. All dimensions in whole turns or one by one: what is between
@@ -81,8 +100,11 @@ INLINE void score_tile(const int n_keys, const int n_vectors, const int steps, c
                 keep_address(row[i]);                                                                                  \
         }                                                                                                              \
         if (own.k.d % SCORE_STEPS == 0)                                                                                \
-            for (; j < end; j += n_keys, k += n_keys * stride, s += n_keys * W)                                        \
+            for (; j < end; j += n_keys, k += n_keys * stride, s += n_keys * W) {                                      \
+                if (own.ahead->afar)                                                                                   \
+                    fetch_beside(job, k + n_keys * stride, stride, n_keys);                                            \
                 score_tile(n_keys, n_vectors, SCORE_STEPS, own.qt, k, row, own.k.d, s, own.mb, own.ahead);             \
+            }                                                                                                          \
         else                                                                                                           \
             for (; j < end; j += n_keys, k += n_keys * stride, s += n_keys * W)                                        \
                 score_tile(n_keys, n_vectors, 1, own.qt, k, row, own.k.d, s, own.mb, own.ahead);                       \
@@ -102,8 +124,14 @@ INLINE void score_tiles(const struct score_job *job, int n_vectors, int n_keys, 
 
 static void score_vectors(const float *qt, int lane, int n_vectors, struct sa_rows k, float *s, float *mb,
                           struct sa_ahead *ahead) {
-    const struct score_job job = {qt + lane, k, s + lane, mb + lane, ahead};
     const struct tiling tiling = tiling_of(k.n, TILE_SIZE(n_vectors));
+    const int n_tiles = tiling.size ? (k.n + tiling.size - 1) / tiling.size : 1;
+    const struct score_job job = {.qt = qt + lane,
+                                  .k = k,
+                                  .s = s + lane,
+                                  .mb = mb + lane,
+                                  .ahead = ahead,
+                                  .n_beside = lines_beside(ahead, k.d / SCORE_STEPS, n_tiles)};
     const int middle = tiling.n_large * tiling.size;
     score_tiles(&job, n_vectors, tiling.size, 0, middle);
     score_tiles(&job, n_vectors, tiling.size - 1, middle, k.n);

@@ -52,12 +52,12 @@ INLINE ptrdiff_t of_row(int r, int n) { return (ptrdiff_t)(r / W) * n * W + r % 
 /* Register tiles of n keys or dimensions: as few as the largest size allows, of two sizes that differ by one, the
  * larger first. A tile far below the largest size waits for its own sums. */
 struct tiling {
-    int size, n_large; /* n_large tiles of `size`, the others of size - 1 */
+    int size, n_large, n_tiles; /* n_large tiles of `size`, the others of size - 1 */
 };
 
 INLINE struct tiling tiling_of(int n, int largest) {
     int tiles = (n + largest - 1) / largest, size = tiles ? (n + tiles - 1) / tiles : 0;
-    return (struct tiling){size, n - tiles * (size - 1)};
+    return (struct tiling){size, n - tiles * (size - 1), tiles};
 }
 
 #define EACH_SIZE_4(X, v)  X(1, v) X(2, v) X(3, v) X(4, v)

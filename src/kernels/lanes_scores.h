@@ -68,7 +68,7 @@ INLINE void score_tile(const int n_keys, const int n_vectors, const int steps, c
  * and as many keys, which have the time of the values. */
 INLINE int lines_beside(const struct sa_ahead *ahead, int n_turns, int n_tiles) {
     const int rest = ahead->left / 2 - n_turns * n_tiles;
-    return ahead->afar && rest > 0 ? (rest + n_tiles - 1) / n_tiles : 0;
+    return ahead->afar && n_tiles > 0 && rest > 0 ? (rest + n_tiles - 1) / n_tiles : 0;
 }
 
 /* The keys of the next tile, in the order of memory: it reads some bytes of each in turn, and what it misses so comes
@@ -125,13 +125,12 @@ INLINE void score_tiles(const struct score_job *job, int n_vectors, int n_keys, 
 static void score_vectors(const float *qt, int lane, int n_vectors, struct sa_rows k, float *s, float *mb,
                           struct sa_ahead *ahead) {
     const struct tiling tiling = tiling_of(k.n, TILE_SIZE(n_vectors));
-    const int n_tiles = tiling.size ? (k.n + tiling.size - 1) / tiling.size : 1;
     const struct score_job job = {.qt = qt + lane,
                                   .k = k,
                                   .s = s + lane,
                                   .mb = mb + lane,
                                   .ahead = ahead,
-                                  .n_beside = lines_beside(ahead, k.d / SCORE_STEPS, n_tiles)};
+                                  .n_beside = lines_beside(ahead, k.d / SCORE_STEPS, tiling.n_tiles)};
     const int middle = tiling.n_large * tiling.size;
     score_tiles(&job, n_vectors, tiling.size, 0, middle);
     score_tiles(&job, n_vectors, tiling.size - 1, middle, k.n);

@@ -120,7 +120,7 @@ static void value_vectors(const float *p, int g0, int g1, int n_vectors, const s
     const int lane = g0 * SA_GROUP_ROWS;
     const struct tiling tiling = tiling_of(v.d, TILE_SIZE(n_vectors));
     const int middle = tiling.n_large * tiling.size;
-    const int n_tiles = (v.d + tiling.size - 1) / tiling.size, n_keys = keys->end[g0] - keys->begin[g1 - 1];
+    const int n_keys = keys->end[g0] - keys->begin[g1 - 1];
     const struct value_job job = {.p = p + lane,
                                   .alpha = alpha ? alpha + lane : NULL,
                                   .o = o + lane,
@@ -128,7 +128,7 @@ static void value_vectors(const float *p, int g0, int g1, int n_vectors, const s
                                   .begin = keys->begin + g0,
                                   .end = keys->end + g0,
                                   .ahead = ahead,
-                                  .n_fetched = lines_a_tile(ahead, n_keys, n_tiles)};
+                                  .n_fetched = lines_a_tile(ahead, n_keys, tiling.n_tiles)};
     value_tiles(&job, n_vectors, tiling.size, 0, middle);
     value_tiles(&job, n_vectors, tiling.size - 1, middle, v.d);
     ahead->calls--;

@@ -22,9 +22,8 @@ struct sa_heads_run {
     int bytes;
 };
 
-/* That are read of each head in turn: whole runs. The windows that are read and that are fetched share the second-level
- * cache with all else. */
-enum { SA_LEAST_WINDOW = 32, SA_MOST_WINDOW = 64 };
+/* That are read of each head in turn. */
+enum { SA_LEAST_WINDOW = 16, SA_MOST_WINDOW = 64 };
 
 /* Of the n kv heads from the one on that the cache stands for. */
 struct sa_heads_run sa_heads_run_of(const struct sa_cache *cache, int n);
@@ -36,8 +35,11 @@ int sa_choose_abreast(const struct sa_problem *problem, const struct sa_seq *seq
 /* Do those that go abreast read the rows of all heads in turn, a window of tokens after the other? */
 bool sa_in_windows(const struct sa_seq *seq);
 
-/* Tokens of a window of those that go abreast, if it is filled. */
-int sa_window_of(const struct sa_seq *seq);
+/* And do a head's rows follow each other there, in small pages? */
+bool sa_in_pages(const struct sa_seq *seq);
+
+/* Tokens of a window of those that go abreast, at an end of n_keys of them. */
+int sa_window_of(const struct sa_seq *seq, int n_keys);
 
 /* Lets fewer go abreast where there would be too few items for so many threads. */
 void sa_limit_abreast(struct sa_problem *problem, int n_threads);

@@ -205,43 +205,37 @@ struct sa_rows sa_strip_rows_of(const struct sa_kernels *kernels, struct sa_work
     return (struct sa_rows){space->near, stride, n, cache->d, cache->scales ? space->scale : NULL};
 }
 
-/* Of a token's scale, where that of the token a chunk later stands if all are evenly apart. */
-static void fetch_ahead(const struct sa_stored *run, const char *at) {
-    __builtin_prefetch((const char *)((uintptr_t)at + (uintptr_t)(SA_CHUNK_KEYS * run->stride)), 0, 2);
-}
-
-/* One a token, among those of other heads: a cache line holds few of them, so that reading them takes as long as
- * reading the int8 rows unless they are asked for in time. */
-static void gather_scales(struct sa_stored run, float *scale) {
-    for (int i = 0; i < run.n; i++) {
-        const char *at = run.data + i * run.stride;
-        memcpy(&scale[i], at, sizeof *scale);
-        fetch_ahead(&run, at);
+/* One a token, maybe among those of other heads, where a cache line holds few of them and reading them would take as
+ * long as reading the int8 rows. */
+void sa_fetch_scales(const struct sa_cache *cache, int64_t begin, int64_t end) {
+    for (int64_t token = begin, n; token < end && cache->scales; token += n) {
+        n = sa_stored_of(cache, token, end).n;
+        const struct sa_stored run = sa_scales_of(cache, token, (int)n);
+        const bool near = 0 < run.stride && run.stride < SA_LINE_BYTES;
+        const int step = run.stride == 0 ? run.n : near ? (int)(SA_LINE_BYTES / run.stride) : 1;
+        for (int i = 0; i < run.n && exists(cache, token); i += step)
+            __builtin_prefetch(run.data + i * run.stride, 0, 2);
     }
 }
 
 static void copy_scales(const struct sa_kernels *kernels, struct sa_stored run, float *scale) {
-    const bool near = 0 < run.stride && run.stride < SA_LINE_BYTES;
-    const int step = run.stride == 0 ? run.n : near ? (int)(SA_LINE_BYTES / run.stride) : 1;
-    if (run.type == SA_F32)
+    if (run.type != SA_F32)
+        kernels->widen(run, scale, 1);
+    else if (run.stride == sizeof *scale)
         memcpy(scale, run.data, (size_t)run.n * sizeof *scale);
     else
-        kernels->widen(run, scale, 1);
-    for (int i = 0; i < run.n; i += step)
-        fetch_ahead(&run, run.data + i * run.stride);
+        for (int i = 0; i < run.n; i++)
+            memcpy(&scale[i], run.data + i * run.stride, sizeof *scale);
 }
 
 void sa_bring_scales(const struct sa_kernels *kernels, const struct sa_cache *cache, int64_t begin, int64_t end,
                      float *scale) {
     for (int64_t token = begin; token < end;) {
         const int n = sa_stored_of(cache, token, end).n;
-        const struct sa_stored run = sa_scales_of(cache, token, n);
-        if (!exists(cache, token))
-            memset(scale, 0, (size_t)n * sizeof *scale);
-        else if (run.type == SA_F32 && run.stride != sizeof *scale)
-            gather_scales(run, scale);
+        if (exists(cache, token))
+            copy_scales(kernels, sa_scales_of(cache, token, n), scale);
         else
-            copy_scales(kernels, run, scale);
+            memset(scale, 0, (size_t)n * sizeof *scale);
         token += n;
         scale += n;
     }

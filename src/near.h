@@ -72,7 +72,10 @@ const char *sa_zero_row(void);
 /* row[i] = where token begin + i stands, for all of begin .. end - 1; sa_zero_row() where nobody sees the page. */
 void sa_point_rows(const struct sa_cache *cache, int64_t begin, int64_t end, const char **row);
 
-/* Their scales as floats. Pages that nobody sees have 0. */
+/* Fetches the scales of the tokens begin .. end - 1, if they have any. */
+void sa_fetch_scales(const struct sa_cache *cache, int64_t begin, int64_t end);
+
+/* Scales as floats. Pages that nobody sees have 0. */
 void sa_bring_scales(const struct sa_kernels *kernels, const struct sa_cache *cache, int64_t begin, int64_t end,
                      float *scale);
 

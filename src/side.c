@@ -69,43 +69,70 @@ static int lead_rows(const struct sa_tile *t) {
     return n < SA_MOST_LEAD ? n : SA_MOST_LEAD;
 }
 
-/* Where the run `number` of the window w + 1 of some rows begins, or of the first window of the n_then rows that follow
+/* Behind the lists of blocks and the next keys: where what is fetched stands. */
+enum { FIRST_FETCHED = 2 * SA_BLOCK_KEYS + SA_RUN_KEYS, MOST_FETCHED = SA_LIST_ROWS - FIRST_FETCHED };
+_Static_assert((int)SA_MOST_WINDOW <= (int)SA_RUN_KEYS, "the next keys have room before it");
+
+static const char **fetched_of(const struct sa_side *side, int place) {
+    return side->tile->space->rows + place * SA_LIST_ROWS + FIRST_FETCHED;
+}
+
+/* Where token `at` of the window w + 1 of some rows stands, or of the first window of the n_then rows that follow
  * these; the first row if there is none. */
-static const char *run_ahead(const struct sa_side *side, const char *const *row, int n_then, int w, int number,
-                             const struct sa_heads_run *run) {
-    const int next = (w + 1) * side->turn, at = number * run->tokens;
+static const char *token_ahead(const struct sa_side *side, const char *const *row, int n_then, int w, int at) {
+    const int next = (w + 1) * side->turn;
     if (next < side->n_keys)
         return row[next + at < side->n_keys ? next + at : 0];
     return row[at < n_then ? side->n_keys + at : 0];
 }
 
-/* Behind the lists of blocks and the next keys: where what is fetched stands, while keys, while values are read. */
-enum { WINDOW_ROWS = SA_BLOCK_KEYS / SA_FETCH_PLACES, FIRST_WINDOW = 2 * SA_BLOCK_KEYS + SA_RUN_KEYS };
-_Static_assert(FIRST_WINDOW + 2 * WINDOW_ROWS <= SA_LIST_ROWS, "windows have room behind the lists");
-_Static_assert((int)SA_MOST_WINDOW <= (int)SA_RUN_KEYS, "and the next keys between them");
+enum { WINDOW_ROWS = SA_BLOCK_KEYS / SA_FETCH_PLACES };
+_Static_assert(2 * WINDOW_ROWS <= MOST_FETCHED, "windows have room");
 
-/* While keys or values are read, those a window later, then the n_then rows behind: each place has a quarter of the
- * runs of a window, or where there are fewer than four of them a piece of one. */
-static struct sa_fetched find_windows(const struct sa_side *side, bool values, int n_then, struct sa_heads_run run) {
+/* Where the rows of all heads of a token stand side by side: while keys or values are read, those a window later, then
+ * the n_then rows behind. Each place has a quarter of the tokens of a window. */
+static struct sa_fetched find_tokens(const struct sa_side *side, bool values, int n_then) {
+    const struct sa_cache *cache = values ? &side->tile->seq->v : &side->tile->seq->k;
     const char *const *row = side->blocks[0].row + (values ? side->n_keys : 0);
-    const int runs = side->turn / run.tokens, pieces = runs < SA_FETCH_PLACES ? SA_FETCH_PLACES / runs : 1;
-    const int share = runs * pieces / SA_FETCH_PLACES, n = (side->n_keys + side->turn - 1) / side->turn * share;
-    struct sa_fetched ahead = {.n = n, .bytes = run.bytes / pieces};
+    const int share = side->turn / SA_FETCH_PLACES, n = (side->n_keys + side->turn - 1) / side->turn * share;
+    struct sa_fetched ahead = {.n = n, .bytes = sa_heads_run_of(cache, side->n).bytes};
     for (int p = 0; p < SA_FETCH_PLACES; p++) {
-        const char **window = side->tile->space->rows + p * SA_LIST_ROWS + FIRST_WINDOW + values * WINDOW_ROWS;
-        ahead.row[p] = window;
-        for (int j = 0; j < n; j++) {
-            const int piece = p * share + j % share;
-            window[j] = run_ahead(side, row, n_then, j / share, piece / pieces, &run) + piece % pieces * ahead.bytes;
-        }
+        const char **fetched = fetched_of(side, p) + values * WINDOW_ROWS;
+        ahead.row[p] = fetched;
+        for (int j = 0; j < n; j++)
+            fetched[j] = token_ahead(side, row, n_then, j / share, p * share + j % share);
     }
     return ahead;
 }
 
-/* Of keys or values; at the edge of a query's window, within a page, one head's row. */
-static struct sa_heads_run run_of(const struct sa_side *side, const struct sa_cache *cache) {
-    const struct sa_heads_run run = sa_heads_run_of(cache, side->n), line = {1, SA_LINE_BYTES};
-    return side->blocks[0].begin % run.tokens ? line : run;
+/* Of small pages a window has four strips of tokens, each in one page, where a head's rows follow each other. */
+enum { STRIP_TOKENS = SA_MOST_WINDOW / SA_FETCH_PLACES, MOST_TURNS = SA_BLOCK_KEYS / SA_MOST_WINDOW * SA_MOST_ABREAST };
+_Static_assert(SA_SUM_KEYS % STRIP_TOKENS == 0, "a strip is in one page");
+_Static_assert(2 * MOST_TURNS + 1 <= MOST_FETCHED, "strips have room");
+
+/* Row `first` of the lists on, of a turn: a window of a head. */
+static const char *strip_of(const struct sa_side *side, int first, int turn, int place) {
+    const int at = turn / side->n * side->turn + place * STRIP_TOKENS;
+    return side->blocks[turn % side->n].row[first + (at < side->n_keys ? at : 0)];
+}
+
+/* There each place has a strip of each head in turn, keys, then values, then the first head's next keys: while a head's
+ * strips are read those of the next one are fetched. */
+static void find_strips(struct sa_side *side, const char *const *next) {
+    const struct sa_tile *t = side->tile;
+    const int n = (side->n_keys + side->turn - 1) / side->turn * side->n;
+    side->ahead[0] = (struct sa_fetched){.n = n, .bytes = STRIP_TOKENS * (int)t->k.token};
+    side->ahead[1] = (struct sa_fetched){.n = n, .bytes = STRIP_TOKENS * (int)t->v.token};
+    for (int p = 0; p < SA_FETCH_PLACES; p++) {
+        const char **strip = fetched_of(side, p);
+        for (int i = 0; i < n; i++) {
+            strip[i] = strip_of(side, 0, i, p);
+            strip[n + i] = strip_of(side, side->n_keys, i, p);
+        }
+        strip[2 * n] = next[p * STRIP_TOKENS < side->n_next ? p * STRIP_TOKENS : 0];
+        side->ahead[0].row[p] = strip + 1;
+        side->ahead[1].row[p] = strip + n + 1;
+    }
 }
 
 /* Does the item end with this side? Then what stands behind it is fetched. */
@@ -122,16 +149,19 @@ static bool is_last(const struct sa_side *side, int64_t next) {
 /* Keys, values, and the first window of the next keys. */
 static void find_lists_in_windows(struct sa_side *side, int64_t next) {
     const struct sa_tile *t = side->tile;
-    const int tile = key_tile(t), most = sa_window_of(t->seq);
-    const int window = side->n_keys % most ? SA_LEAST_WINDOW : most; /* or much of the last one would be nothing */
+    const int tile = key_tile(t), window = sa_window_of(t->seq, side->n_keys);
     side->turn = tile > window ? tile : window;
     for (int i = 0; i < side->n; i++)
         find_both(side, &side->blocks[i]);
     const char **end = side->blocks[0].row + 2 * side->n_keys;
     side->n_next =
         is_last(side, next) ? find_first(t, 0, side->turn, end) : find_next(t, sa_tile_next(t, next), side->turn, end);
-    side->ahead[0] = find_windows(side, false, side->n_keys, run_of(side, &t->seq->k));
-    side->ahead[1] = find_windows(side, true, side->n_next, run_of(side, &t->seq->v));
+    if (sa_in_pages(t->seq))
+        find_strips(side, end);
+    else {
+        side->ahead[0] = find_tokens(side, false, side->n_keys);
+        side->ahead[1] = find_tokens(side, true, side->n_next);
+    }
 }
 
 /* Keys, values, and what is fetched while the last values are added: see ahead_of(). The last row stands in for those
@@ -156,7 +186,15 @@ static void find_lists_of_blocks(struct sa_side *side, int64_t next) {
     }
 }
 
+/* They are few, but stand apart from what they scale. */
+static void fetch_scales(const struct sa_few_block *b) {
+    sa_fetch_scales(&b->tile->k, b->at + b->begin, b->at + b->end);
+    sa_fetch_scales(&b->tile->v, b->at + b->begin, b->at + b->end);
+}
+
 void sa_side_find_lists(struct sa_side *side, int64_t next) {
+    for (int i = 0; i < side->n; i++)
+        fetch_scales(&side->blocks[i]);
     if (side->windows)
         find_lists_in_windows(side, next);
     else
@@ -213,6 +251,7 @@ struct sa_pointed sa_side_rows_of_all(const struct sa_side *side, const struct s
                                       int n) {
     struct sa_pointed rows = sa_side_rows(side, cache, row, side->n, n);
     rows.goes_on = !side->windows && n == side->n_keys;
+    rows.at_once = side->windows ? turn_keys(side->tile) : 0;
     return rows;
 }
 

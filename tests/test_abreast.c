@@ -313,6 +313,30 @@ START_TEST(what_follows_in_memory) {
 }
 END_TEST
 
+START_TEST(windows_are_of_tokens_or_of_pages) {
+    static const int32_t table[1] = {0};
+    const struct sa_cache tokens = {.token = 512, .head = 128, .d_bytes = 128},
+                          wide = {.token = 2048, .head = 512, .d_bytes = 512},
+                          heads = {.token = 128, .head = 128 * 50, .d_bytes = 128},
+                          pages = {.token = 128, .head = 2048, .d_bytes = 128, .table = table, .page_tokens = 16};
+    const struct {
+        const struct sa_cache *k, *v;
+        int n_keys, window; /* 0: none */
+        bool pages;
+    } cases[] = {
+        {&tokens, &tokens, 256, 64, false}, {&tokens, &tokens, 240, 16, false}, {&wide, &tokens, 256, 16, false},
+        {&tokens, &wide, 96, 16, false},    {&pages, &pages, 256, 64, true},    {&pages, &pages, 240, 64, true},
+        {&pages, &tokens, 256, 0, false},   {&tokens, &pages, 256, 0, false},   {&heads, &tokens, 256, 0, false},
+        {&pages, &heads, 256, 0, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct sa_seq seq = {.k = *cases[i].k, .v = *cases[i].v, .beside = 3};
+        const int window = sa_in_windows(&seq) ? sa_window_of(&seq, cases[i].n_keys) : 0;
+        must(window == cases[i].window && sa_in_pages(&seq) == cases[i].pages, "case %zu: %d tokens", i, window);
+    }
+}
+END_TEST
+
 /* Long enough for parts of a few chunks, each of several heads. */
 START_TEST(parts_are_merged_head_by_head) {
     sa_engine *engines[2] = {engine_with(_i, 1), engine_with(_i, 4)};
@@ -358,6 +382,7 @@ int main(void) {
     tcase_add_test(tcase, blocks_where_chunks_are_not_whole);
     tcase_add_test(tcase, threads_are_kept_busy);
     tcase_add_test(tcase, what_follows_in_memory);
+    tcase_add_test(add_case(suite, "windows"), windows_are_of_tokens_or_of_pages);
     tcase_add_loop_test(tcase, bits_are_those_of_each_head_alone, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, a_tile_is_filled, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, parts_are_merged_head_by_head, ISA_FIRST, ISA_END);

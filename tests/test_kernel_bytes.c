@@ -315,7 +315,7 @@ static void place_few(struct dice *dice, struct few *few, struct keys *keys, int
     for (int i = 0; i < places * n; i++)
         roll_bytes(dice, (signed char *)(uintptr_t)few->row[i], (size_t)d);
     few->pointed =
-        (struct sa_pointed){few->row, places, n, n, turn, d, SA_I8, stride, 0, {{NULL}, places * n, d}, false};
+        (struct sa_pointed){few->row, places, n, n, turn, d, SA_I8, stride, 0, {{NULL}, places * n, d}, false, 0};
     for (int p = 0; p < SA_FETCH_PLACES; p++)
         few->pointed.ahead.row[p] = few->row;
 }

@@ -649,7 +649,7 @@ static void make_few(struct few *few, struct dice *dice, int places, int n, int 
     for (int j = 0; j < all; j++)
         row[j] = first + j * bytes;
     few->rows =
-        (struct sa_pointed){row, places, n, n, turn, d, of_type, bytes, 0, {{row, row, row, row}, n, bytes}, false};
+        (struct sa_pointed){row, places, n, n, turn, d, of_type, bytes, 0, {{row, row, row, row}, n, bytes}, false, 0};
 }
 
 static void check_few_scores(const struct few *few, int n_rows) {

@@ -47,7 +47,7 @@ static void make_few(struct few *few, struct dice *dice, const struct sa_kernels
     if (goes_on)
         row[all] = first;
     few->rows =
-        (struct sa_pointed){row, places, n, n, turn, d, type, bytes, 0, {{row, row, row, row}, n, bytes}, goes_on};
+        (struct sa_pointed){row, places, n, n, turn, d, type, bytes, 0, {{row, row, row, row}, n, bytes}, goes_on, 0};
     kernel->widen((struct sa_stored){first, bytes, all, d, type}, few->near[0], MAX_D);
 }
 
@@ -109,6 +109,8 @@ START_TEST(scores_and_values) {
                 few.rows.q_rows = sa_rows_abreast(n_rows);
                 check_scores(&few, kernel, n_rows);
                 make_few(&few, &dice, kernel, few_places(n), n, (int)roll_between(&dice, 1, n), dims[i], types[_i]);
+                check_values(&few, kernel, &dice, n_rows);
+                few.rows.at_once = (int)roll_between(&dice, 1, n);
                 check_values(&few, kernel, &dice, n_rows);
             }
     fenced_unmap(&few.memory);

@@ -119,6 +119,7 @@ struct sa_pointed {
     int q_rows;       /* of keys: rows of qt from the first of a place to that of the next; 0: all have the same */
     struct sa_fetched ahead;
     bool goes_on; /* behind its n rows the list of each place goes on with what is read later */
+    int at_once;  /* of values in vectors: rows of a turn whose lines are near at the same time; 0: all of them */
 };
 
 /* Keys of a register tile of few_scores(), of a kernel with so many lanes. */

@@ -144,22 +144,24 @@ INLINE int few_value_tiles(const int type, const int n_rows, const struct few_jo
 
 INLINE void few_value_places(const int type, const int n_rows, void (*rest)(int, const struct few_job *, int),
                              const float *p, const struct sa_pointed *v, float *sums) {
-    const int width = sa_near_stride(v->d);
+    const int width = sa_near_stride(v->d), most = v->at_once ? v->at_once : v->turn;
     struct cursor cursor = cursor_of(v);
     for (int at = 0; at < v->n; at += v->turn) {
-        const int n = v->n - at < v->turn ? v->n - at : v->turn;
-        for (int i = 0; i < v->places; i++) {
-            const struct few_job job = {p + i * SA_FEW_ROWS * FEW_STRIDE + at,
-                                        v->row + i * v->apart + at,
-                                        n,
-                                        v->d,
-                                        sums + i * SA_FEW_ROWS * width,
-                                        width};
-            set_near(v, i, at, at, n, &cursor);
-            const int c = few_value_tiles(type, n_rows, &job, &cursor);
-            if (c < v->d)
-                rest(type, &job, c);
-        }
+        const int end = v->n - at < v->turn ? v->n : at + v->turn;
+        for (int i = 0; i < v->places; i++)
+            for (int j = at, n; j < end; j += n) {
+                n = end - j < most ? end - j : most;
+                const struct few_job job = {p + i * SA_FEW_ROWS * FEW_STRIDE + j,
+                                            v->row + i * v->apart + j,
+                                            n,
+                                            v->d,
+                                            sums + i * SA_FEW_ROWS * width,
+                                            width};
+                set_near(v, i, at, j, n, &cursor);
+                const int c = few_value_tiles(type, n_rows, &job, &cursor);
+                if (c < v->d)
+                    rest(type, &job, c);
+            }
     }
 }
 

@@ -104,37 +104,57 @@ static void find_queries(const struct sa_tile *t, int kv_head, int at, const cha
     }
 }
 
-static void pack_rows(const struct sa_tile *t, const char *const *rows, int n_rows) {
+static void pack_rows(const struct sa_tile *t, const char *const *rows, int n_rows, float *qt) {
     const struct sa_problem *problem = t->problem;
     const float *floats[SA_TILE_ROWS];
     if (t->dots) {
-        t->dots->pack(rows, n_rows, problem->d_qk, problem->factor, t->space->qt);
+        t->dots->pack(rows, n_rows, problem->d_qk, problem->factor, qt);
         return;
     }
     for (int r = 0; r < n_rows; r++)
         floats[r] = (const float *)(const void *)rows[r];
-    (t->bytes ? t->bytes->pack : t->kernels->pack)(floats, n_rows, problem->d_qk, problem->factor, t->space->qt);
+    (t->bytes ? t->bytes->pack : t->kernels->pack)(floats, n_rows, problem->d_qk, problem->factor, qt);
 }
 
-static void pack_queries(const struct sa_tile *t, int kv_head) {
-    const char *rows[SA_TILE_ROWS];
-    find_queries(t, kv_head, 0, rows);
-    pack_rows(t, rows, t->n_rows);
+/* Does q stand side by side, without lanes that no row has? */
+static bool is_dense(const struct sa_tile *t) {
+    return sa_is_few(t) && !t->dots && !t->bytes && t->kernels->few_queries;
 }
 
-/* Side by side in the lanes of the first tile's qt. */
-static void pack_abreast(const struct sa_tile *tiles, int kv_head) {
-    const int n = sa_abreast(tiles->seq), step = sa_rows_abreast(tiles->n_rows),
-              pass_rows = tiles->kernels->pass_groups * SA_GROUP_ROWS;
+/* Where the rows of a tile would stand, `step` a tile, if all were packed into the lanes of qt. */
+static ptrdiff_t lanes_of(const struct sa_tile *t, int i, int step) {
+    const int pass_rows = t->kernels->pass_groups * SA_GROUP_ROWS;
+    return i * step / pass_rows * pass_rows * t->problem->d_qk + i * step % pass_rows;
+}
+
+/* Of n tiles that go abreast, which share the first one's qt: dense or in its lanes. Rows brought near stand before
+ * lanes that are packed there. */
+static void pack_few(const struct sa_tile *tiles, int n, int kv_head) {
+    const int step = sa_rows_abreast(tiles->n_rows), d = tiles->problem->d_qk;
+    const bool dense = is_dense(tiles);
+    float *lanes = dense ? tiles->space->near + SA_TILE_ROWS * sa_near_stride(d) : tiles->space->qt;
     const char *rows[SA_TILE_ROWS];
     for (int i = 0; i < n; i++) {
         find_queries(&tiles[i], kv_head + i, i * step, rows + i * step);
         for (int r = tiles->n_rows; r < step; r++)
             rows[i * step + r] = rows[i * step];
-        tiles[i].space->qt =
-            tiles->space->qt + i * step / pass_rows * pass_rows * tiles->problem->d_qk + i * step % pass_rows;
     }
-    pack_rows(tiles, rows, n * step);
+    pack_rows(tiles, rows, n * step, lanes);
+    for (int i = 0; i < n; i++) {
+        tiles[i].space->qt = tiles->space->qt + (dense ? i * step * d : lanes_of(tiles, i, step));
+        if (dense)
+            tiles->kernels->few_queries(lanes + lanes_of(tiles, i, step), step, d, tiles[i].space->qt);
+    }
+}
+
+static void pack_queries(const struct sa_tile *tiles, int n, int kv_head) {
+    const char *rows[SA_TILE_ROWS];
+    if (sa_is_few(tiles)) {
+        pack_few(tiles, n, kv_head);
+        return;
+    }
+    find_queries(tiles, kv_head, 0, rows);
+    pack_rows(tiles, rows, tiles->n_rows, tiles->space->qt);
 }
 
 static void write_outputs(const struct sa_tile *t, struct sa_item item, const struct sa_state *state) {
@@ -229,7 +249,7 @@ static void open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_r
 
 void sa_open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_rows) {
     open_rows(t, kv_head, first_row, n_rows);
-    pack_queries(t, kv_head);
+    pack_queries(t, 1, kv_head);
 }
 
 /* That of the tile i of those that go abreast. */
@@ -242,10 +262,7 @@ static void open_tiles(struct sa_tile *tiles, struct sa_item item) {
     const int n_rows = sa_tile_rows(tiles->problem, tiles->seq, item.tile);
     for (int i = 0; i < sa_abreast(tiles->seq); i++)
         open_rows(&tiles[i], item.kv_head + i, item.tile * SA_TILE_ROWS, n_rows);
-    if (sa_abreast(tiles->seq) > 1)
-        pack_abreast(tiles, item.kv_head);
-    else
-        pack_queries(tiles, item.kv_head);
+    pack_queries(tiles, sa_abreast(tiles->seq), item.kv_head);
 }
 
 /* For what is reported afterwards. */

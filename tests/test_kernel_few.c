@@ -51,15 +51,23 @@ static void make_few(struct few *few, struct dice *dice, const struct sa_kernels
     kernel->widen((struct sa_stored){first, bytes, all, d, type}, few->near[0], MAX_D);
 }
 
+/* Dimension c of row first + r, of a place whose rows begin with the first. */
+static float query_of(const struct sa_kernels *kernel, const struct few *few, int n_rows, int first, int r, int c) {
+    const int width = kernel->pass_groups * SA_GROUP_ROWS, pass = first / width * width, d = few->rows.d;
+    if (kernel->few_queries)
+        return qt[first * d + c * sa_rows_abreast(n_rows) + r];
+    return qt[pass * d + c * width + first % width + r];
+}
+
 static void check_scores(const struct few *few, const struct sa_kernels *kernel, int n_rows) {
-    const int width = kernel->pass_groups * SA_GROUP_ROWS, n = few->rows.n;
+    const int n = few->rows.n;
     kernel->floats.few_scores(qt, n_rows, few->rows, s);
     for (int r = 0; r < n_rows; r++)
         for (int j = 0; j < few->rows.places * n; j++) {
             float sum = 0.0f;
-            const int first = j / n * few->rows.q_rows, pass = first / width * width, lane = first % width + r;
+            const int first = j / n * few->rows.q_rows;
             for (int c = 0; c < few->rows.d; c++)
-                sum = fmaf(qt[pass * few->rows.d + c * width + lane], few->near[j][c], sum);
+                sum = fmaf(query_of(kernel, few, n_rows, first, r, c), few->near[j][c], sum);
             must(same_float(s[j / n * PLACE_SCORES + r * SA_FEW_STRIDE + j % n], sum),
                  "%s, type %d, %d rows, %d x %d keys of %d: score %d of row %d", kernel->name, few->rows.type, n_rows,
                  few->rows.places, n, few->rows.d, j, r);
@@ -115,6 +123,24 @@ START_TEST(scores_and_values) {
             }
     fenced_unmap(&few.memory);
     fenced_unmap(&few.list);
+}
+END_TEST
+
+START_TEST(queries_side_by_side) {
+    static float dense[MAX_D * SA_FEW_ROWS];
+    const struct sa_kernels *kernel;
+    struct dice dice = {2};
+    for (int i = 0; i < MAX_D * SA_TILE_ROWS; i++)
+        qt[i] = roll_unit(&dice);
+    for (EACH_KERNEL(kernel))
+        for (int i = 0; i < N_DIMS && kernel->few_queries; i++)
+            for (int n = 1; n <= SA_FEW_ROWS; n *= 2) {
+                const int width = kernel->pass_groups * SA_GROUP_ROWS;
+                kernel->few_queries(qt + n, n, dims[i], dense);
+                for (int j = 0; j < dims[i] * n; j++)
+                    must(same_float(dense[j], qt[j / n * width + n + j % n]), "%s, %d rows of %d: element %d",
+                         kernel->name, n, dims[i], j);
+            }
 }
 END_TEST
 
@@ -216,6 +242,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("kernel few");
     tcase_add_loop_test(add_case(suite, "few"), scores_and_values, 0, N_TYPES);
+    tcase_add_test(add_case(suite, "queries"), queries_side_by_side);
     tcase_add_test(add_case(suite, "rows"), rows_are_kept_as_lanes_would_be);
     return run_suite(suite);
 }

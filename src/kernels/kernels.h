@@ -430,8 +430,13 @@ struct sa_kernels {
     void (*merge)(int n_groups, int d, const struct sa_state *a, const struct sa_state *b);
 
     /* Tiles of 1 .. SA_FEW_ROWS rows have kernels that read rows of k and v of any type where they stand, in the order
-     * of memory, while others are fetched. qt, m, l and bits are the same, but scores are s[r][j] with SA_FEW_STRIDE
+     * of memory, while others are fetched. m, l and bits are the same, but scores are s[r][j] with SA_FEW_STRIDE
      * floats a row, and a state's o is o[r][c] with sa_near_stride(d_v); rows beyond n_rows may hold anything. */
+
+    /* q of few rows of floats side by side, so that it takes little of the first-level cache: to[c][r] = qt[c][r] for
+     * r < n_rows = 1, 2, 4 or 8, at least those of the tile, which is what few_scores() of floats wants for qt then, a
+     * place behind the other. NULL: it wants qt as it is. */
+    void (*few_queries)(const float *qt, int n_rows, int d, float *to);
 
     /* s[r][j] = s[r][j] * scale[j], n_keys a multiple of 16. */
     void (*few_scale)(int n_rows, int n_keys, const float *scale, float *s);

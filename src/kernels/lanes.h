@@ -71,6 +71,12 @@
 #define LANES_HALF(function) NULL
 #endif
 
+#ifdef FEW_SIZES_1_8
+#define LANES_QUERIES NULL
+#else
+#define LANES_QUERIES lanes_few_queries
+#endif
+
 #define LANES_TABLE(table, its_name, its_isa, its_dots, its_dots_f16, its_bytes)                                       \
     const struct sa_kernels table = {.name = its_name,                                                                 \
                                      .isa = its_isa,                                                                   \
@@ -88,6 +94,7 @@
                                      .terms = lanes_terms,                                                             \
                                      .values_biased = lanes_values_biased,                                             \
                                      .merge = lanes_merge,                                                             \
+                                     .few_queries = LANES_QUERIES,                                                     \
                                      .few_scale = lanes_few_scale,                                                     \
                                      .few_terms = lanes_few_terms,                                                     \
                                      .few_weights = lanes_few_weights,                                                 \

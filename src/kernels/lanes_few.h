@@ -37,6 +37,13 @@ INLINE int few_size(int n_rows) {
 #endif
 }
 
+/* Floats from a dimension of the rows of q to the next, see few_queries(). */
+#ifdef FEW_SIZES_1_8
+INLINE int few_q_step(int n_rows) { return n_rows > 0 ? W : 0; }
+#else
+INLINE int few_q_step(int n_rows) { return OF_PAIRS ? W : n_rows; }
+#endif
+
 /* The values of some keys of a place, or of pairs of keys, and what they are added to. */
 struct few_job {
     const float *p;
@@ -87,6 +94,7 @@ INLINE bool few_in_words(const int type, const int n_rows) {
 
 /* 16 bytes of each row. Elements of many rows of q, kept for the next unit, would drive sums out of the registers. */
 INLINE void few_score_words(const int type, const int n_rows, struct unit *unit, const float *qt, vf *sum) {
+    const int step = few_q_step(n_rows);
     const char *row[LANES];
     vf word[4];
     if (n_rows > 2)
@@ -101,10 +109,10 @@ INLINE void few_score_words(const int type, const int n_rows, struct unit *unit,
     UNROLL
     for (int i = 0; i < 4; i++)
         if (type == SA_F32)
-            few_score_add(n_rows, qt + i * W, word[i], sum);
+            few_score_add(n_rows, qt + i * step, word[i], sum);
         else {
-            few_score_add(n_rows, qt + 2 * i * W, v_of_first(word[i]), sum);
-            few_score_add(n_rows, qt + (2 * i + 1) * W, v_of_second(word[i]), sum);
+            few_score_add(n_rows, qt + 2 * i * step, v_of_first(word[i]), sum);
+            few_score_add(n_rows, qt + (2 * i + 1) * step, v_of_second(word[i]), sum);
         }
     move_unit(16, unit);
 }
@@ -117,7 +125,7 @@ INLINE void few_score_in_words(const int type, const int n_rows, const int n_uni
         UNROLL
         for (int at = 0; at < n_bytes; at += 16) {
             fetch(true, (u * n_bytes + at) * LANES, 16 * LANES, cursor);
-            few_score_words(type, n_rows, &unit[u], qt + at / type_bytes(type) * W, sum + u * n_rows);
+            few_score_words(type, n_rows, &unit[u], qt + at / type_bytes(type) * few_q_step(n_rows), sum + u * n_rows);
         }
     }
 }
@@ -162,7 +170,7 @@ INLINE void few_score_turned(const int type, const int n_rows, const int n_units
             few_turn(type, &unit[c / share], next + c / share * FEW_TURNED);
         UNROLL
         for (int u = 0; u < n_units; u++)
-            few_score_add(n_rows, qt + c * W, v_of(type, few_turned(type, turned + u * FEW_TURNED, c)),
+            few_score_add(n_rows, qt + c * few_q_step(n_rows), v_of(type, few_turned(type, turned + u * FEW_TURNED, c)),
                           sum + u * n_rows);
     }
     if (more)
@@ -178,7 +186,7 @@ INLINE void few_score_in_turns(const int type, const int n_rows, const int n_uni
     char *turned = both[0], *next = both[1];
     if (ahead && n_steps)
         few_turn_each(type, n_units, unit, turned);
-    for (; n_steps; n_steps--, qt += 32 / type_bytes(type) * W) {
+    for (; n_steps; n_steps--, qt += 32 / type_bytes(type) * few_q_step(n_rows)) {
         if (!ahead)
             few_turn_each(type, n_units, unit, turned);
         few_score_turned(type, n_rows, n_units, unit, qt, turned, ahead && n_steps > 1, next, sum, cursor);
@@ -194,15 +202,15 @@ INLINE void few_score_in_turns(const int type, const int n_rows, const int n_uni
  * chains do not wait for themselves; those of f32 take a line at a time, since memory is what they wait for. */
 INLINE int few_score_steps(const int type, const int n_rows, const int n_units, int n_bytes, struct unit *unit,
                            const float *qt, vf *sum, struct cursor *cursor) {
-    const int bytes = type_bytes(type);
+    const int bytes = type_bytes(type), step = few_q_step(n_rows);
     int left = n_bytes;
     if (!few_in_words(type, n_rows)) {
         few_score_in_turns(type, n_rows, n_units, left / 32, unit, qt, sum, cursor);
         return left % 32;
     }
-    for (; type == SA_F32 && left >= SA_LINE_BYTES; left -= SA_LINE_BYTES, qt += SA_LINE_FLOATS * W)
+    for (; type == SA_F32 && left >= SA_LINE_BYTES; left -= SA_LINE_BYTES, qt += SA_LINE_FLOATS * step)
         few_score_in_words(type, n_rows, n_units, SA_LINE_BYTES, unit, qt, sum, cursor);
-    for (; left >= 16; left -= 16, qt += 16 / bytes * W)
+    for (; left >= 16; left -= 16, qt += 16 / bytes * step)
         few_score_in_words(type, n_rows, n_units, 16, unit, qt, sum, cursor);
     return left;
 }
@@ -228,9 +236,9 @@ INLINE void few_score_tile(const int type, const int n_rows, const int n_units, 
     for (int u = 0; u < n_units; u++)
         unit[u] = unit_of(row[u * LANES], k->stride);
     int left = few_score_steps(type, n_rows, n_units, k->d * bytes, unit, qt, sum, cursor);
-    qt += (k->d - left / bytes) * W;
+    qt += (k->d - left / bytes) * few_q_step(n_rows);
     ROLLED
-    for (; left; left -= bytes, qt += W)
+    for (; left; left -= bytes, qt += few_q_step(n_rows))
         UNROLL
     for (int u = 0; u < n_units; u++) {
         few_score_one(type, n_rows, &unit[u], qt, sum + u * n_rows);
@@ -253,7 +261,7 @@ INLINE void few_score_places(const int type, const int n_rows, const float *qt, 
         const int end = at + k->turn < k->n ? at + k->turn : k->n;
         for (int p = 0; p < k->places; p++)
             for (int j = at, step; j < end; j += step) {
-                const float *own = qt + of_row(p * k->q_rows, k->d);
+                const float *own = qt + (few_q_step(n_rows) == W ? of_row(p * k->q_rows, k->d) : p * k->q_rows * k->d);
                 const char *const *row = k->row + p * k->apart + j;
                 float *to = s + p * SA_FEW_ROWS * FEW_STRIDE + j;
                 step = end - j < n ? LANES : n; /* what is left: one vector of keys after the other */

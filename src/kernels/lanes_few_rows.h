@@ -1,7 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* What tiles of few rows keep: o row by row, as few_values() leaves its sums. Included by lanes.h. */
+/* What tiles of few rows keep: q side by side, o row by row, as few_values() leaves its sums. Included by lanes.h. */
 #ifndef SA_LANES_FEW_ROWS_H
 #define SA_LANES_FEW_ROWS_H
+
+#ifndef FEW_SIZES_1_8
+INLINE void few_queries_of(const int n_rows, const float *qt, int d, float *to) {
+    UNROLL_4
+    for (int c = 0; c < d; c++)
+        memcpy(to + c * n_rows, qt + c * W, (size_t)n_rows * sizeof *to);
+}
+
+static void lanes_few_queries(const float *qt, int n_rows, int d, float *to) {
+    switch (n_rows) {
+    case 1: few_queries_of(1, qt, d, to); break;
+    case 2: few_queries_of(2, qt, d, to); break;
+    case 4: few_queries_of(4, qt, d, to); break;
+    default: few_queries_of(8, qt, d, to);
+    }
+}
+#endif
 
 /* Rows have room for whole vectors. */
 static void lanes_few_add(int n_rows, int d, const float *sums, const float *alpha, float *o) {

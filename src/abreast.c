@@ -82,9 +82,8 @@ int sa_choose_abreast(const struct sa_problem *problem, const struct sa_seq *seq
                               : most_in_blocks(problem, seq);
 }
 
-/* While tokens of a window are read, those of the next one are fetched: with 128 KiB of either f32 took 3 to 19 %
- * longer, with 16 KiB as long. At an end that fills no window the smallest, or much of the last one would be nothing.
- */
+/* While a window is read the next one is fetched: with 128 KiB of either f32 took 3 to 19 % longer, with 16 KiB as
+ * long. At an end that fills no window the smallest, or much of the last one would be nothing. */
 int sa_window_of(const struct sa_seq *seq, int n_keys) {
     enum { MOST_WINDOW_BYTES = 32 << 10 };
     const int k = token_bytes(&seq->k, sa_abreast(seq)), v = token_bytes(&seq->v, sa_abreast(seq));

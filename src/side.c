@@ -129,7 +129,7 @@ static void find_strips(struct sa_side *side, const char *const *next) {
             strip[i] = strip_of(side, 0, i, p);
             strip[n + i] = strip_of(side, side->n_keys, i, p);
         }
-        strip[2 * n] = next[p * STRIP_TOKENS < side->n_next ? p * STRIP_TOKENS : 0];
+        strip[2 * n] = p * STRIP_TOKENS < side->n_next ? next[p * STRIP_TOKENS] : strip[0];
         side->ahead[0].row[p] = strip + 1;
         side->ahead[1].row[p] = strip + n + 1;
     }

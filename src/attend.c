@@ -133,7 +133,7 @@ static void pack_few(const struct sa_tile *tiles, int n, int kv_head) {
     const int step = sa_rows_abreast(tiles->n_rows), d = tiles->problem->d_qk;
     const bool dense = is_dense(tiles);
     float *lanes = dense ? tiles->space->near + SA_TILE_ROWS * sa_near_stride(d) : tiles->space->qt;
-    const char *rows[SA_TILE_ROWS];
+    const char *rows[SA_TILE_ROWS] = {NULL};
     for (int i = 0; i < n; i++) {
         find_queries(&tiles[i], kv_head + i, i * step, rows + i * step);
         for (int r = tiles->n_rows; r < step; r++)

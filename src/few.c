@@ -8,8 +8,9 @@
  * strips are read of which some row sees a key.
  *
  * Where the rows of several heads stand side by side, it is the same block of each of these heads that are worked on
- * side by side, a window of tokens after the other, so that what is fetched is all of their rows of the next window. So
- * it is, but without windows, with four heads, or two, where a chunk has no four blocks.
+ * side by side, a window of tokens after the other, so that what is fetched is all of their rows of the next window, or
+ * in small pages the next head's of four pages. So it is, but without windows, with four heads, or two, where a chunk
+ * has no four blocks.
  */
 #include "few.h"
 

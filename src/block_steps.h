@@ -40,10 +40,6 @@ static inline float *sa_s_of(const struct sa_block *b, const struct sa_pass *p, 
     return b->tile->space->s + p->row * SA_BLOCK_KEYS + key * b->tile->kernels->pass_groups * SA_GROUP_ROWS;
 }
 
-static inline const float *sa_qt_of(const struct sa_block *b, const struct sa_pass *p) {
-    return b->tile->space->qt + p->row * b->tile->problem->d_qk;
-}
-
 static inline struct sa_lane_keys sa_keys_by(const struct sa_view *view, const struct sa_block *b,
                                              const struct sa_pass *p, int g) {
     const struct sa_workspace *space = b->tile->space;

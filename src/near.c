@@ -207,14 +207,19 @@ struct sa_rows sa_strip_rows_of(const struct sa_kernels *kernels, struct sa_work
 
 /* One a token, maybe among those of other heads, where a cache line holds few of them and reading them would take as
  * long as reading the int8 rows. */
+static struct sa_lines lines_of_scales(struct sa_stored run) {
+    const bool near = 0 < run.stride && run.stride < SA_LINE_BYTES;
+    const int step = run.stride == 0 ? run.n : near ? (int)(SA_LINE_BYTES / run.stride) : 1;
+    return (struct sa_lines){run.data, step * run.stride, (run.n + step - 1) / step, 1};
+}
+
 void sa_fetch_scales(const struct sa_cache *cache, int64_t begin, int64_t end) {
     for (int64_t token = begin, n; token < end && cache->scales; token += n) {
         n = sa_stored_of(cache, token, end).n;
-        const struct sa_stored run = sa_scales_of(cache, token, (int)n);
-        const bool near = 0 < run.stride && run.stride < SA_LINE_BYTES;
-        const int step = run.stride == 0 ? run.n : near ? (int)(SA_LINE_BYTES / run.stride) : 1;
-        for (int i = 0; i < run.n && exists(cache, token); i += step)
-            __builtin_prefetch(run.data + i * run.stride, 0, 2);
+        if (!exists(cache, token))
+            continue;
+        const struct sa_lines lines = lines_of_scales(sa_scales_of(cache, token, (int)n));
+        fetch_lines(&lines);
     }
 }
 

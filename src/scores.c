@@ -12,14 +12,18 @@
  * register tiles, 6 and 4 keys. */
 enum { RUN_KEYS = 48 };
 
+static const float *qt_of(const struct sa_block *b, const struct sa_pass *p) {
+    return b->tile->space->qt + p->row * b->tile->problem->d_qk;
+}
+
 /* Of the keys begin .. end - 1, for the groups g0 .. g1 - 1. */
 static void score(const struct sa_block *b, const struct sa_pass *p, int g0, int g1, int begin, int end, float *mb) {
     const struct sa_products *products = b->tile->products;
     const struct sa_rows k = sa_part_of(&b->k, begin, end);
     if (sa_is_half(b, p, g0, g1))
-        products->half_scores(sa_qt_of(b, p), g0, k, sa_s_of(b, p, begin), mb, b->ahead);
+        products->half_scores(qt_of(b, p), g0, k, sa_s_of(b, p, begin), mb, b->ahead);
     else
-        products->scores(sa_qt_of(b, p), g0, g1, k, sa_s_of(b, p, begin), mb, b->ahead);
+        products->scores(qt_of(b, p), g0, g1, k, sa_s_of(b, p, begin), mb, b->ahead);
 }
 
 static void score_common(const struct sa_block *b, const struct sa_pass *p, int begin, int end) {

@@ -92,7 +92,6 @@ static struct sa_rows keys_of_squares(const struct sa_block *b) {
     return sa_copied_rows_of(t, &t->k, b->at, squares_begin(b), squares_end(b));
 }
 
-/* False: not possible. */
 bool sa_block_squares(struct sa_block *b, const struct sa_state *state) {
     const struct sa_tile *t = b->tile;
     const struct sa_workspace *space = t->space;

@@ -37,12 +37,15 @@ INLINE int few_size(int n_rows) {
 #endif
 }
 
-/* Floats from a dimension of the rows of q to the next, see few_queries(). */
+/* Does q of few rows stand in the lanes of qt as that of other tiles does, not side by side? See few_queries(). */
 #ifdef FEW_SIZES_1_8
-INLINE int few_q_step(int n_rows) { return n_rows > 0 ? W : 0; }
+enum { FEW_IN_LANES = 1 };
 #else
-INLINE int few_q_step(int n_rows) { return OF_PAIRS ? W : n_rows; }
+enum { FEW_IN_LANES = OF_PAIRS };
 #endif
+
+/* Floats from a dimension of its rows to the next. */
+INLINE int few_q_step(int n_rows) { return FEW_IN_LANES ? W : n_rows; }
 
 /* The values of some keys of a place, or of pairs of keys, and what they are added to. */
 struct few_job {
@@ -261,7 +264,7 @@ INLINE void few_score_places(const int type, const int n_rows, const float *qt, 
         const int end = at + k->turn < k->n ? at + k->turn : k->n;
         for (int p = 0; p < k->places; p++)
             for (int j = at, step; j < end; j += step) {
-                const float *own = qt + (few_q_step(n_rows) == W ? of_row(p * k->q_rows, k->d) : p * k->q_rows * k->d);
+                const float *own = qt + (FEW_IN_LANES ? of_row(p * k->q_rows, k->d) : p * k->q_rows * k->d);
                 const char *const *row = k->row + p * k->apart + j;
                 float *to = s + p * SA_FEW_ROWS * FEW_STRIDE + j;
                 step = end - j < n ? LANES : n; /* what is left: one vector of keys after the other */

@@ -22,7 +22,7 @@
  *     v_div
  *     v_max_abs(a, b)               the larger of |a| and b, which has no sign: inf above all numbers, NaN above inf
  *     v_keep(a)                     a, in a register of its own
- *     v_power_of_2(a)               2^(k/8) for the k / 8 that a was rounded to, see lanes_exp2.h
+ *     v_power_of_2(a)               2^(k/8) for the k / 8 that was added to a, see lanes_exp2.h
  *     v_beyond(a, eighths)          a - eighths, those being a rounded to the nearest 1/8, ties to even
  *     v_load_i v_set1_i v_less_i v_equal m_and m_or m_not m_any v_select(mask, a, b)
  *     v_fma_where(mask, a, b, c)    fma where mask, c elsewhere

@@ -1,46 +1,56 @@
 /* SPDX-License-Identifier: MIT */
-/* 2^x. Included by lanes.h. */
+/* 2^-y. Included by lanes.h. */
 #ifndef SA_LANES_EXP2_H
 #define SA_LANES_EXP2_H
 
-/* x = n + i/8 + f with n whole, i = 0 .. 7 and |f| <= 1/16. Adding 1.5 * 2^20 leaves no bits of x below 1/8, so that
- * 8 n + i stands in the low bits: the lowest three choose 2^(i/8) from a table, a shift makes the others the exponent.
- * 2^f - 1 is a cubic without a constant term (relative error of 2^f 2.6e-8), multiplied and added to 2^(n + i/8) in one
- * operation: at most 1.88 u off after all roundings (tried for all x), and 2^0 is exactly 1. Below -126 the exponent
- * field is empty, so that the result is anything below 2^-126; from -127 down it is 0. A NaN passes through the cubic.
+/* 2^-y in three steps, so that three numbers may be under way side by side: one's chain is 13 operations long, and the
+ * processor does not look far enough ahead to find the next ones by itself.
  *
- * Step by step for n numbers side by side: one number's chain is 13 operations long, and the processor does not look
- * far enough ahead to find the next ones by itself. Constants are kept in registers, or each operation would load its
- * own. */
-INLINE void exp2_each(const int n, vf *x) {
-    const vf magic = v_keep(v_set1(1572864.0f)), least = v_keep(v_set1(-127.0f));
-    vf power[4], p[4];
+ * -y = n + i/8 + f with n whole, i = 0 .. 7 and |f| <= 1/16. Taking y from 1.5 * 2^20 leaves no bits of it below 1/8,
+ * so that 8 n + i stands in the low bits: the lowest three choose 2^(i/8) from a table, a shift makes the others the
+ * exponent. 2^f - 1 is a cubic without a constant term (relative error of 2^f 2.6e-8) in -f, whose odd coefficients are
+ * negative; it is multiplied and added to 2^(n + i/8) in one operation: at most 1.88 u off after all roundings (tried
+ * for all y), and 2^0 is exactly 1. Beyond 126 the exponent field is empty, so that the result is anything below
+ * 2^-126; from 127 on it is 0. A NaN passes through the cubic. */
+struct exp2_begun {
+    vf y, eighths;
+};
+
+struct exp2_turned {
+    vf beyond, power;
+};
+
+#define EXP2_MAGIC 1572864.0f
+
+/* y = m - s, so that s may be taken from memory by the subtraction. */
+INLINE struct exp2_begun exp2_begin(vf s, vf m) {
+    const vf y = v_min(v_set1(127.0f), m - s);
+    return (struct exp2_begun){y, v_set1(EXP2_MAGIC) - y};
+}
+
+INLINE struct exp2_turned exp2_turn(struct exp2_begun x) {
+    return (struct exp2_turned){v_beyond(x.y, v_set1(EXP2_MAGIC) - x.eighths), v_power_of_2(x.eighths)};
+}
+
+INLINE vf exp2_end(struct exp2_turned x) {
+    vf p = v_fma(v_set1(-0x1.c690cep-5f), x.beyond, v_set1(0x1.ec0c22p-3f));
+    p = v_fma(p, x.beyond, v_set1(-0x1.62e432p-1f));
+    return v_fma(p * x.beyond, x.power, x.power);
+}
+
+/* n scores to 2^(s - m). */
+INLINE void exp2_each(const int n, vf *s, vf m) {
+    struct exp2_begun begun[4];
+    struct exp2_turned turned[4];
     UNROLL
     for (int i = 0; i < n; i++)
-        x[i] = v_max(least, x[i]);
+        begun[i] = exp2_begin(s[i], m);
     UNROLL
     for (int i = 0; i < n; i++)
-        power[i] = x[i] + magic;
+        turned[i] = exp2_turn(begun[i]);
     UNROLL
     for (int i = 0; i < n; i++)
-        x[i] = v_beyond(x[i], power[i] - magic);
-    UNROLL
-    for (int i = 0; i < n; i++)
-        power[i] = v_power_of_2(power[i]);
-    const vf c1 = v_keep(v_set1(0x1.62e432p-1f)), c2 = v_keep(v_set1(0x1.ec0c22p-3f)),
-             c3 = v_keep(v_set1(0x1.c690cep-5f));
-    UNROLL
-    for (int i = 0; i < n; i++)
-        p[i] = v_fma(c3, x[i], c2);
-    UNROLL
-    for (int i = 0; i < n; i++)
-        p[i] = v_fma(p[i], x[i], c1);
-    UNROLL
-    for (int i = 0; i < n; i++)
-        p[i] = p[i] * x[i];
-    UNROLL
-    for (int i = 0; i < n; i++)
-        x[i] = v_fma(p[i], power[i], power[i]);
+        s[i] = exp2_end(turned[i]);
 }
 
 /* That of weights. A vec_<isa>.h that chooses another also has v_begin_flushing() and v_end_flushing(), around it. */
@@ -52,10 +62,8 @@ INLINE void v_end_flushing(unsigned mode) { (void)mode; }
 #include "kernels/lanes_exp2_flushed.h"
 #endif
 
-INLINE vf exp2_nonpositive(vf x) {
-    exp2_each(1, &x);
-    return x;
-}
+/* 2^(a - b) where a <= b. */
+INLINE vf exp2_below(vf a, vf b) { return exp2_end(exp2_turn(exp2_begin(a, b))); }
 
 /* A maximum to subtract: -inf (no key seen yet) would give -inf - -inf. */
 INLINE vf finite_max(vf m) { return v_select(v_equal(m, v_set1(-INFINITY)), v_set1(0.0f), m); }

@@ -35,8 +35,8 @@ INLINE float few_weights_row(int n_keys, float *s, float shift) {
         vf p[AT_ONCE];
         UNROLL
         for (int i = 0; i < AT_ONCE; i++)
-            p[i] = v_load(s + j + i * LANES) - m;
-        exp2_of_weights(AT_ONCE, p);
+            p[i] = v_load(s + j + i * LANES);
+        exp2_of_weights(AT_ONCE, p, m);
         UNROLL
         for (int i = 0; i < AT_ONCE; i++)
             v_store(s + j + i * LANES, p[i]);
@@ -63,7 +63,7 @@ static void lanes_few_weights(int n_rows, int n_keys, float *s, float *m, float 
     for (int lane = 0; lane < SA_GROUP_ROWS; lane += LANES) {
         vf m_new = v_max(v_load(m + lane), v_load(mb + lane)), to = finite_max(m_new);
         v_store(shift + lane, to);
-        v_store(alpha + lane, exp2_nonpositive(v_load(m + lane) - to));
+        v_store(alpha + lane, exp2_below(v_load(m + lane), to));
         v_store(m + lane, m_new);
     }
     few_weights_rows(n_rows, n_keys, s, shift, sum);

@@ -23,16 +23,16 @@ INLINE vf scaled(vf s, const vf *scale) {
 
 /* Those of the keys 0, 8, 4 and 12 from s on, and their sum t4[0], see kernels.h. */
 INLINE vf weights_of_four(const float *s, const int s_step, const vf *scale, vf m, vf p[4]) {
-    p[0] = scaled(v_load(s), scale) - m;
-    p[1] = scaled(v_load(s + 8 * s_step), scale) - m;
-    p[2] = scaled(v_load(s + 4 * s_step), scale) - m;
-    p[3] = scaled(v_load(s + 12 * s_step), scale) - m;
-    exp2_of_weights(4, p);
+    p[0] = scaled(v_load(s), scale);
+    p[1] = scaled(v_load(s + 8 * s_step), scale);
+    p[2] = scaled(v_load(s + 4 * s_step), scale);
+    p[3] = scaled(v_load(s + 12 * s_step), scale);
+    exp2_of_weights(4, p, m);
     return (p[0] + p[1]) + (p[2] + p[3]);
 }
 
-/* Sixteen weights of each lane, as weights1() has them, and their pairs, which may be written where the first of them
- * stand: all are read before. scale: NULL, or what s is to be multiplied by. */
+/* Sixteen weights of each lane, as lanes_weights() has them, and their pairs, which may be written where the first of
+ * them stand: all are read before. scale: NULL, or what s is to be multiplied by. */
 INLINE vf pair_strip(const float *s, const int s_step, const vf *scale, vf m, float *to, const int step) {
     vf sum[4], pair[8];
     UNROLL
@@ -59,7 +59,7 @@ struct weighing {
 
 INLINE struct weighing begin_weights(const float *mb, const float *m) {
     const vf m_new = v_max(v_load(m), v_load(mb)), shift = finite_max(m_new);
-    return (struct weighing){m_new, shift, exp2_nonpositive(v_load(m) - shift), v_set1(0.0f)};
+    return (struct weighing){m_new, shift, exp2_below(v_load(m), shift), v_set1(0.0f)};
 }
 
 /* Keys j .. j + 15, s_step floats apart, to pairs `step` floats apart; both begin with key 0. */

@@ -33,9 +33,15 @@ static void set_lane(const struct sa_workspace *space, int r, struct sa_span spa
     space->sink[r] = (int32_t)span.sink;
 }
 
+static void fill(int32_t *lanes, int n_groups, int64_t value) {
+    for (int r = 0; r < n_groups * SA_GROUP_ROWS; r++)
+        lanes[r] = (int32_t)value;
+}
+
 static void set_all_lanes(struct sa_tile *t, struct sa_span span) {
-    for (int r = 0; r < t->n_groups * SA_GROUP_ROWS; r++)
-        set_lane(t->space, r, span);
+    fill(t->space->lo, t->n_groups, span.lo);
+    fill(t->space->hi, t->n_groups, span.hi);
+    fill(t->space->sink, t->n_groups, span.sink);
     for (int g = 0; g < t->n_groups; g++)
         t->group_first[g] = t->group_last[g] = span;
 }
@@ -86,19 +92,32 @@ static void take_pairs(struct sa_tile *t, const struct sa_dots *dots) {
     t->k = sa_words_of(&t->k);
 }
 
+/* rows[r]: where row r stands in a tensor whose first head of the kv head is at `data`. Not row by row by the product
+ * of its numbers: that takes as long as a tenth of a short sequence's products. */
+static void find_rows(const struct sa_tile *t, const char *data, ptrdiff_t token, ptrdiff_t head, const char **rows) {
+    const int group = t->problem->group, n_rows = t->n_rows;
+    struct row row = first_row(t);
+    const char *at = data + row.token * token + row.head * head;
+    for (int r = 0; r < n_rows; r++, at += head) {
+        if (row.head == group) {
+            row.head = 0;
+            at += token - group * head;
+        }
+        rows[r] = at;
+        row.head++;
+    }
+}
+
 /* rows[r] = row r: where it stands if it is used as it is, else brought near as floats, as row at + r there. */
 static void find_queries(const struct sa_tile *t, int kv_head, int at, const char **rows) {
     const struct sa_problem *problem = t->problem;
     const int stride = sa_near_stride(problem->d_qk);
-    const bool in_place = t->dots || problem->q_type == SA_F32;
     const struct sa_strided *q = &t->seq->q;
-    const char *data = q->data + kv_head * problem->group * q->head;
-    struct row row = first_row(t);
-    for (int r = 0; r < t->n_rows; r++, row = next_row(t, row)) {
+    find_rows(t, q->data + kv_head * problem->group * q->head, q->token, q->head, rows);
+    if (t->dots || problem->q_type == SA_F32)
+        return;
+    for (int r = 0; r < t->n_rows; r++) {
         float *near = t->space->near + (at + r) * stride;
-        rows[r] = data + row.token * q->token + row.head * q->head;
-        if (in_place)
-            continue;
         t->kernels->widen((struct sa_stored){rows[r], 0, 1, problem->d_qk, problem->q_type}, near, 0);
         rows[r] = (const char *)near;
     }
@@ -159,19 +178,17 @@ static void pack_queries(const struct sa_tile *tiles, int n, int kv_head) {
 
 static void write_outputs(const struct sa_tile *t, struct sa_item item, const struct sa_state *state) {
     const struct sa_problem *problem = t->problem;
-    const int stride = sa_near_stride(problem->d_v);
-    float *rows[SA_TILE_ROWS];
-    char *to[SA_TILE_ROWS];
+    const int stride = sa_near_stride(problem->d_v), n_rows = t->n_rows;
+    const bool in_place = problem->o_type == SA_F32;
     const struct sa_strided_out *o = &t->seq->o;
-    char *data = o->data + item.kv_head * problem->group * o->head;
-    struct row row = first_row(t);
-    for (int r = 0; r < t->n_rows; r++, row = next_row(t, row)) {
-        to[r] = data + row.token * o->token + row.head * o->head;
-        rows[r] = problem->o_type != SA_F32 ? t->space->near + r * stride : (float *)(void *)to[r];
-    }
+    const char *to[SA_TILE_ROWS];
+    float *rows[SA_TILE_ROWS];
+    find_rows(t, o->data + item.kv_head * problem->group * o->head, o->token, o->head, to);
+    for (int r = 0; r < n_rows; r++)
+        rows[r] = in_place ? (float *)(uintptr_t)to[r] : t->space->near + r * stride;
     sa_finish(t, state, rows);
-    for (int r = 0; r < t->n_rows && problem->o_type != SA_F32; r++)
-        t->kernels->narrow(rows[r], problem->d_v, problem->o_type, to[r]);
+    for (int r = 0; r < n_rows && !in_place; r++)
+        t->kernels->narrow(rows[r], problem->d_v, problem->o_type, (char *)(uintptr_t)to[r]);
 }
 
 /* One of them a row, laid out as `to` says. */

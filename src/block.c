@@ -139,7 +139,8 @@ static int first_value(const struct sa_block *b, int begin) { return b->tile->do
 static int end_of_values(const struct sa_block *b, int end) { return b->tile->dots ? (end + 1) / 2 : end; }
 
 static bool are_finite(const struct sa_block *b, int begin, int end) {
-    return b->tile->products->finite(sa_part_of(&b->v, first_value(b, begin), end_of_values(b, end)));
+    const int first = first_value(b, begin), last = end_of_values(b, end);
+    return first >= last || b->tile->products->finite(sa_part_of(&b->v, first, last));
 }
 
 /* Strips of a view among those that a group goes through of which some row does not see some key. */
@@ -275,9 +276,10 @@ static void add_block(const struct sa_block *b, const struct sa_state *state) {
 /* ---------------------------------------------------------------- the block */
 
 static void clear_sums(const struct sa_state *state) {
+    float *m = state->m, *l = state->l;
     for (int r = 0; r < SA_TILE_ROWS; r++) {
-        state->m[r] = -INFINITY;
-        state->l[r] = 0.0f;
+        m[r] = -INFINITY;
+        l[r] = 0.0f;
     }
 }
 

@@ -201,8 +201,9 @@ static void finish_scores(struct sa_block *b, const struct sa_pass *p, int g) {
 void sa_block_score(struct sa_block *b) {
     const bool finished = (!b->k.scale || b->tile->bytes) && !sa_has_terms(b->tile);
     const int step = b->n_passes > 1 ? RUN_KEYS : SA_BLOCK_KEYS;
+    float *mb = b->tile->space->mb;
     for (int r = 0; r < SA_TILE_ROWS; r++)
-        b->tile->space->mb[r] = -INFINITY;
+        mb[r] = -INFINITY;
     for (int begin = 0; begin < b->n_keys; begin += step)
         for (int i = 0; i < b->n_passes; i++)
             if (b->view)

@@ -58,12 +58,12 @@ static bool to_bytes(int64_t n, int64_t stride, int64_t fallback, int bytes, int
 static sa_status place(const struct shape *shape, const void *data, struct strides given, struct strides fallback,
                        struct placed *p) {
     *p = (struct placed){0};
+    if (is_empty(shape))
+        return SA_OK;
     int64_t low = 0, high = shape->d * shape->bytes;
     bool fits = to_bytes(shape->n_tokens, given.token, fallback.token, shape->bytes, &p->token) &&
                 to_bytes(shape->n_heads, given.head, fallback.head, shape->bytes, &p->head) &&
                 to_bytes(shape->n_pages, given.page, fallback.page, shape->bytes, &p->page);
-    if (is_empty(shape))
-        return SA_OK;
     if (!data)
         return bad_tensor(shape, "is NULL");
     if ((uintptr_t)data % (unsigned)shape->bytes != 0)
@@ -303,7 +303,7 @@ static sa_status check_all(struct tensors *t) {
 /* Two query tokens may share an output row of another kind, but nothing that is read may be written. */
 static sa_status check_overlaps(const struct tensors *t) {
     for (int out = O; out < N_TENSORS; out++)
-        for (int other = Q; other < out; other++)
+        for (int other = Q; other < out && !is_empty(&t->shape[out]); other++)
             if (overlap(&t->shape[out], &t->placed[out], &t->shape[other], &t->placed[other]))
                 return sa_fail(SA_INVALID, "sequence %lld: %s overlaps %s", (long long)t->shape[out].seq,
                                t->shape[out].name, t->shape[other].name);

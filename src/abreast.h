@@ -8,6 +8,8 @@
  *
  * Elsewhere a head's blocks are read in turns, four of a chunk. Of short caches much is in chunks that have no four
  * whole ones: there the same block of four heads goes abreast, or of two.
+ *
+ * Of many rows two tiles of the same head may go abreast, each with its own view of the keys.
  */
 #ifndef SA_ABREAST_H
 #define SA_ABREAST_H
@@ -31,6 +33,10 @@ struct sa_heads_run sa_heads_run_of(const struct sa_cache *cache, int n);
 /* How many kv heads of the sequence go abreast: a divisor of their number, 1 if nothing would be gained, or if its rows
  * are more than a tile of few, or have anything to do that is done head by head. Everything else of it is resolved. */
 int sa_choose_abreast(const struct sa_problem *problem, const struct sa_seq *seq);
+
+/* May tiles of a head go through its keys two by two? Those of a long head, whose keys and values come from afar for
+ * each of them. Not where a tile has anything of its own but rows. */
+bool sa_choose_together(const struct sa_problem *problem, const struct sa_seq *seq);
 
 /* Do those that go abreast read the rows of all heads in turn, a window of tokens after the other? */
 bool sa_in_windows(const struct sa_seq *seq);

@@ -91,6 +91,11 @@ void sa_ahead_of_item(struct sa_tile *t, const struct sa_splits *splits, struct 
     sa_ahead_open(t->after);
     if (item.split == SA_WHOLE && !t->seq->kept)
         add_each(add_outputs, t->after, t->problem, item);
+    if (t->n_abreast > sa_abreast(t->seq)) {
+        struct sa_item second = item;
+        second.tile++;
+        add_outputs(t->after, t->problem, second);
+    }
     if (next && (few_next || !few))
         add_each(add_queries, t->after, t->problem, *next);
     if (few_next && few)

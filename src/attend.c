@@ -269,17 +269,26 @@ void sa_open_rows(struct sa_tile *t, int kv_head, int64_t first_row, int n_rows)
     pack_queries(t, 1, kv_head);
 }
 
-/* That of the tile i of those that go abreast. */
-static struct sa_item item_of(struct sa_item item, int i) {
-    item.kv_head += i;
+/* That of the tile i of those that go abreast: of another kv head each, or the next one of the same. */
+static struct sa_item item_of(const struct sa_tile *tiles, struct sa_item item, int i) {
+    if (sa_abreast(tiles->seq) > 1)
+        item.kv_head += i;
+    else
+        item.tile += i;
     return item;
 }
 
-static void open_tiles(struct sa_tile *tiles, struct sa_item item) {
-    const int n_rows = sa_tile_rows(tiles->problem, tiles->seq, item.tile);
-    for (int i = 0; i < sa_abreast(tiles->seq); i++)
-        open_rows(&tiles[i], item.kv_head + i, item.tile * SA_TILE_ROWS, n_rows);
-    pack_queries(tiles, sa_abreast(tiles->seq), item.kv_head);
+static void open_tiles(struct sa_tile *tiles, struct sa_item first) {
+    const bool heads = sa_abreast(tiles->seq) > 1;
+    for (int i = 0; i < tiles->n_abreast; i++) {
+        const struct sa_item item = item_of(tiles, first, i);
+        open_rows(&tiles[i], item.kv_head, item.tile * SA_TILE_ROWS,
+                  sa_tile_rows(tiles->problem, tiles->seq, item.tile));
+        if (!heads)
+            pack_queries(&tiles[i], 1, item.kv_head);
+    }
+    if (heads)
+        pack_queries(tiles, tiles->n_abreast, first.kv_head);
 }
 
 /* For what is reported afterwards. */
@@ -320,15 +329,15 @@ static void attend_kept(struct sa_tile *t, struct sa_item item) {
 
 static void attend_all(const struct sa_tile *tiles, struct sa_item item) {
     struct sa_state result[SA_MOST_ABREAST];
-    for (int i = 0; i < sa_abreast(tiles->seq); i++)
+    for (int i = 0; i < tiles->n_abreast; i++)
         result[i] = tiles[i].space->result;
     sa_tree_attend(tiles, result);
-    for (int i = 0; i < sa_abreast(tiles->seq); i++)
-        write_tile(&tiles[i], item_of(item, i), &result[i]);
+    for (int i = 0; i < tiles->n_abreast; i++)
+        write_tile(&tiles[i], item_of(tiles, item, i), &result[i]);
 }
 
 static void add_progress_of_all(const struct sa_tile *tiles, int64_t begin) {
-    for (int i = 0; i < sa_abreast(tiles->seq); i++)
+    for (int i = 0; i < tiles->n_abreast; i++)
         add_progress(&tiles[i], begin);
 }
 
@@ -348,35 +357,58 @@ static void attend_part(struct sa_tile *tiles, struct sa_item item, const struct
     struct sa_seq shortened = *tiles->seq;
     struct sa_state result;
     shortened.n_k = keys.end;
-    for (int i = 0; i < sa_abreast(&shortened); i++)
+    for (int i = 0; i < tiles->n_abreast; i++)
         tiles[i].seq = &shortened;
     open_tiles(tiles, item);
     sa_tree_attend_part(tiles, split, item.kv_head, item.part, partials);
-    for (int i = 0; i < sa_abreast(&shortened); i++)
+    for (int i = 0; i < tiles->n_abreast; i++)
         if (sa_tree_merge_part(&tiles[i], split, item.kv_head + i, item.part, partials, &result))
-            write_tile(&tiles[i], item_of(item, i), &result);
+            write_tile(&tiles[i], item_of(tiles, item, i), &result);
     add_progress_of_all(tiles, keys.begin > tiles->seq->first_key ? keys.begin : tiles->seq->first_key);
 }
 
+bool sa_go_together(const struct sa_kernels *kernels, const struct sa_problem *problem, struct sa_item item,
+                    struct sa_item behind) {
+    const struct sa_seq *seq = &problem->seqs[item.seq];
+    return seq->together && item.split == SA_WHOLE && behind.split == SA_WHOLE && behind.seq == item.seq &&
+           behind.kv_head == item.kv_head && behind.tile + 1 == item.tile &&
+           sa_tile_rows(problem, seq, item.tile) > SA_FEW_ROWS && !sa_dots_of(kernels, problem, seq) &&
+           !sa_bytes_of(kernels, problem, seq);
+}
+
+/* Of two tiles of a head that go together the one that ends with more keys is the last, which fetches what follows. */
+static void share_space(struct sa_tile *tiles) {
+    tiles[1].space->qt = tiles[0].space->qt + sa_queries_floats(tiles->problem->d_qk);
+    tiles[1].space->fetched_end = 0;
+    tiles[1].after_end = tiles[0].after_end;
+    tiles[1].fetched_end = tiles[0].fetched_end;
+}
+
 void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *problem, const struct sa_splits *splits,
-               const struct sa_partials *partials, struct sa_item item, const struct sa_item *next,
+               const struct sa_partials *partials, struct sa_item item, int n_tiles, const struct sa_item *next,
                struct sa_workspace *space) {
     struct sa_ahead after;
     struct sa_tile tiles[SA_MOST_ABREAST];
     const struct sa_seq *seq = &problem->seqs[item.seq];
-    for (int i = 0; i < sa_abreast(seq); i++)
+    const int n = n_tiles > 1 ? n_tiles : sa_abreast(seq);
+    for (int i = 0; i < n; i++)
         tiles[i] = (struct sa_tile){.kernels = kernels,
                                     .problem = problem,
                                     .space = i ? &space->beside[i - 1] : space,
                                     .seq = seq,
+                                    .n_abreast = i ? 1 : n,
                                     .after = &after};
     const struct sa_dots *dots = sa_dots_of(kernels, problem, seq);
     const struct sa_bytes *bytes = sa_bytes_of(kernels, problem, seq);
     sa_ahead_of_item(tiles, splits, item, next);
+    if (n_tiles > 1)
+        share_space(tiles);
     sa_enter_products(dots, bytes);
     if (item.split == SA_WHOLE)
         attend_whole(tiles, item);
     else
         attend_part(tiles, item, &splits->at[item.split], partials);
     sa_leave_products(dots, bytes);
+    if (n_tiles > 1)
+        space->fetched_end = tiles[1].space->fetched_end;
 }

@@ -116,15 +116,18 @@ static bool is_fetched(const struct sa_block *b) {
     return b->at < end && end <= b->at + SA_BLOCK_KEYS;
 }
 
-/* The block's values, then the keys of the next one; from the last block on what comes after the tile. */
-static void open_ahead(const struct sa_block *b) {
+/* The block's values, then the keys of the next one; from the last block on what comes after the tile. Of tiles that go
+ * through the block one after the other the first fetches those, the last one these. */
+static void open_ahead(const struct sa_block *b, int turn) {
     const struct sa_tile *t = b->tile;
     const int64_t n_k = t->seq->n_k, at = sa_tile_next(t, b->at + SA_BLOCK_KEYS);
     const int64_t end = at + SA_BLOCK_KEYS < n_k ? at + SA_BLOCK_KEYS : n_k;
     sa_ahead_open(b->ahead);
-    if (!is_fetched(b) && !sa_turned_are_kept(t, b->at, sa_whole_squares(b)) && !(b->view && b->view->gaps) &&
-        !sa_are_copied(t, &t->v, b->at, b->seen_begin, b->seen_end))
+    if (turn & SA_FIRST_TURN && !is_fetched(b) && !sa_turned_are_kept(t, b->at, sa_whole_squares(b)) &&
+        !(b->view && b->view->gaps) && !sa_are_copied(t, &t->v, b->at, b->seen_begin, b->seen_end))
         sa_ahead_add_tokens(b->ahead, &t->v, b->at + b->seen_begin, b->at + b->seen_end);
+    if (!(turn & SA_LAST_TURN))
+        return;
     if (at < n_k && sa_tile_sees_any(t, at, end)) {
         if (!sa_are_copied(t, &t->k, at, 0, (int)(end - at)))
             sa_ahead_add_tokens(b->ahead, &t->k, at, end);
@@ -301,13 +304,13 @@ static bool come_from_afar(const struct sa_block *b) {
 }
 
 /* k is done with when v needs its place. */
-bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_state *state, bool fresh) {
+bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_state *state, bool fresh, int turn) {
     struct sa_block b;
     struct sa_ahead ahead;
     if (!open_block(&b, tile, at))
         return false;
     b.ahead = &ahead;
-    open_ahead(&b);
+    open_ahead(&b, turn);
     if (fresh)
         clear_sums(state);
     b.fresh = fresh;

@@ -22,7 +22,8 @@ struct sa_tile {
     const struct sa_problem *problem;
     struct sa_workspace *space;
     const struct sa_seq *seq;
-    struct sa_cache k, v;               /* of the kv head */
+    int n_abreast;        /* tiles from this one on, in an array, that go through their keys together: see abreast.h */
+    struct sa_cache k, v; /* of the kv head */
     const struct sa_products *products; /* of floats, or those of the dots, or of the bytes */
     const struct sa_dots *dots;         /* NULL, or q, k and v are multiplied in pairs; k is words of SA_F32 then */
     const struct sa_bytes *bytes;       /* NULL, or k and v are multiplied as int8 */
@@ -142,8 +143,11 @@ static inline void sa_finish(const struct sa_tile *t, const struct sa_state *sta
 /* The state of a tile that has met no key. */
 void sa_clear_state(const struct sa_tile *tile, const struct sa_state *state);
 
+/* The turn of a tile among those that go through a block one after the other. */
+enum { SA_FIRST_TURN = 1, SA_LAST_TURN = 2 };
+
 /* Adds the block that begins at key `at` to the state, of which nothing is kept if it is `fresh`. False, and nothing
  * done: no row sees any key. */
-bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_state *state, bool fresh);
+bool sa_attend_block(const struct sa_tile *tile, int64_t at, const struct sa_state *state, bool fresh, int turn);
 
 #endif

@@ -101,6 +101,7 @@ struct sa_seq {
     struct sa_kept *kept; /* NULL, or where the results go instead of o */
     bool unruled;         /* the batch's rule does not bound what the queries see */
     int beside;           /* kv heads that an item has beside its first one, see abreast.h */
+    bool together;        /* tiles of a head may go through its keys two by two, see abreast.h */
 };
 
 enum { SA_MOST_ABREAST = 16 };
@@ -120,6 +121,7 @@ struct sa_problem {
     struct sa_seq *seqs;
     int n_kv_heads, group; /* group: query heads a kv head */
     int most_abreast;      /* of a sequence, see sa_abreast() */
+    bool together;         /* those of any sequence may */
     int n_turned;          /* blocks of values that a thread keeps, see turned.h */
     size_t turned_bytes;   /* of each */
     int n_copies;          /* blocks that a thread keeps copies of, see copies.h */

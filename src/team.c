@@ -16,27 +16,47 @@
 /* Also without the lock. */
 static bool is_waiting(const struct sa_queue *queue) { return __atomic_load_n(&queue->first, __ATOMIC_RELAXED); }
 
+/* What a thread has taken: an item, or two that go together, the one with the lower tile; and what it will probably
+ * take next. */
+struct taken {
+    struct sa_item item, follower;
+    int n;
+    bool follows;
+};
+
+/* Two, if they go together and so many are left that nobody will wait for their end. */
+static int how_many(const struct sa_job *job, int domain, int64_t index, int64_t n_items) {
+    enum { ITEMS_LEFT = 8 }; /* a thread */
+    if (!job->problem->together || index + ITEMS_LEFT * job->stride > n_items)
+        return 1;
+    return sa_go_together(job->kernels, job->problem, sa_plan_item(job->plan, domain, index),
+                          sa_plan_item(job->plan, domain, index + 1))
+               ? 2
+               : 1;
+}
+
 /* The thread that takes an item will probably take the one behind those that the domain's other threads take next. */
-static bool take(struct sa_job *job, int domain, struct sa_item *item, struct sa_item *follower, bool *follows) {
+static bool take(struct sa_job *job, int domain, struct taken *taken) {
     int64_t *next = &job->cursors[domain].next, n_items = job->plan->domains[domain].n_items;
-    if (__atomic_load_n(next, __ATOMIC_RELAXED) >= n_items)
-        return false;
-    int64_t index = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED);
-    if (index >= n_items)
-        return false;
-    const int64_t after = index + job->stride;
-    *item = sa_plan_item(job->plan, domain, index);
-    *follows = after < n_items;
-    if (*follows)
-        *follower = sa_plan_item(job->plan, domain, after);
+    int64_t index = __atomic_load_n(next, __ATOMIC_RELAXED);
+    do {
+        if (index >= n_items)
+            return false;
+        taken->n = how_many(job, domain, index, n_items);
+    } while (!__atomic_compare_exchange_n(next, &index, index + taken->n, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    const int64_t after = index + taken->n * job->stride;
+    taken->item = sa_plan_item(job->plan, domain, index + taken->n - 1);
+    taken->follows = after < n_items;
+    if (taken->follows)
+        taken->follower = sa_plan_item(job->plan, domain, after);
     return true;
 }
 
 /* From the thread's own domain, then from the others in turn. */
-static bool take_any(struct sa_job *job, int domain, struct sa_item *item, struct sa_item *follower, bool *follows) {
+static bool take_any(struct sa_job *job, int domain, struct taken *taken) {
     int n = job->plan->n_domains;
     for (int i = 0; i < n; i++)
-        if (take(job, (domain + i) % n, item, follower, follows))
+        if (take(job, (domain + i) % n, taken))
             return true;
     return false;
 }
@@ -63,18 +83,18 @@ static bool take_report(struct sa_job *job, int64_t *index) {
 
 /* False: no item is left. */
 static bool do_item(struct sa_job *job, int domain, struct sa_workspace *space) {
-    struct sa_item item, next;
-    bool has_next;
+    struct taken taken;
     int64_t index;
     if (job->reports) {
-        const bool taken = take_report(job, &index);
-        if (taken)
+        const bool any = take_report(job, &index);
+        if (any)
             sa_report_item(job->kernels, job->problem, job->reports, index, space);
-        return taken;
+        return any;
     }
-    if (!take_any(job, domain, &item, &next, &has_next))
+    if (!take_any(job, domain, &taken))
         return false;
-    sa_attend(job->kernels, job->problem, &job->plan->splits, job->partials, item, has_next ? &next : NULL, space);
+    sa_attend(job->kernels, job->problem, &job->plan->splits, job->partials, taken.item, taken.n,
+              taken.follows ? &taken.follower : NULL, space);
     return true;
 }
 

@@ -11,27 +11,39 @@
 
 /* ---------------------------------------------------------------- the tree */
 
-/* Tiles that go abreast see the same keys: what the first one sees, all do. */
-static int abreast(const struct sa_tile *tiles) { return sa_abreast(tiles->seq); }
+/* Some of the tiles that go abreast, a bit each. */
+typedef unsigned tile_set;
 
-static void merge_each(const struct sa_tile *t, const struct sa_state *a, const struct sa_state *b) {
-    for (int i = 0; i < abreast(t); i++)
-        sa_tree_merge(&t[i], &a[i], &b[i]);
+static bool has(tile_set set, int i) { return set >> i & 1; }
+
+static tile_set all_of(const struct sa_tile *tiles) { return (1u << tiles->n_abreast) - 1; }
+
+static tile_set that_see(const struct sa_tile *tiles, int64_t begin, int64_t end) {
+    tile_set set = 0;
+    for (int i = 0; i < tiles->n_abreast; i++)
+        set |= (tile_set)sa_tile_sees_any(&tiles[i], begin, end) << i;
+    return set;
 }
 
-static void clear_each(const struct sa_tile *t, const struct sa_state *state) {
-    for (int i = 0; i < abreast(t); i++)
-        sa_clear_state(&t[i], &state[i]);
+/* A block of each tile that sees any of it, one after the other, so that it comes from afar once. */
+static tile_set attend_blocks(const struct sa_tile *t, int64_t at, const struct sa_state *state, tile_set begun) {
+    const tile_set seeing = that_see(t, at, at + SA_BLOCK_KEYS);
+    tile_set any = 0;
+    for (int i = 0; i < t->n_abreast; i++) {
+        const int turn = (seeing & ((1u << i) - 1) ? 0 : SA_FIRST_TURN) | (seeing >> i > 1 ? 0 : SA_LAST_TURN);
+        if (has(seeing, i))
+            any |= (tile_set)sa_attend_block(&t[i], at, &state[i], !has(begun, i), turn) << i;
+    }
+    return any;
 }
 
-/* As attend_node(). Blocks that no row sees would leave all as it is. */
-static bool attend_chunk(const struct sa_tile *t, int64_t begin, const struct sa_state *state) {
-    bool any = false;
+/* As attend_node(). Blocks that no row sees would leave all as it is; tiles of few rows abreast see the same. */
+static tile_set attend_chunk(const struct sa_tile *t, int64_t begin, const struct sa_state *state) {
+    tile_set any = 0;
     if (sa_is_few(t))
-        return sa_attend_few(t, begin, state);
+        return sa_attend_few(t, begin, state) ? all_of(t) : 0;
     for (int64_t at = begin; at < begin + SA_CHUNK_KEYS && at < t->seq->n_k; at += SA_BLOCK_KEYS)
-        if (sa_tile_sees_any(t, at, at + SA_BLOCK_KEYS))
-            any = sa_attend_block(t, at, state, !any) || any;
+        any |= attend_blocks(t, at, state, any);
     return any;
 }
 
@@ -46,29 +58,33 @@ void sa_tree_merge(const struct sa_tile *t, const struct sa_state *a, const stru
     }
 }
 
-/* The node of a level that begins at key `begin`. False, and nothing written, if no row sees any of them. */
-static bool attend_node(const struct sa_tile *t, int level, int64_t begin, const struct sa_state *state) {
+/* The node of a level that begins at key `begin`. Returns the tiles of which some row sees any of them; of others
+ * nothing is written. */
+static tile_set attend_node(const struct sa_tile *t, int level, int64_t begin, const struct sa_state *state) {
     const int64_t keys = sa_node_keys(level);
-    if (begin >= t->seq->n_k || begin + keys <= t->seq->first_key || !sa_tile_sees_any(t, begin, begin + keys))
-        return false;
+    if (begin >= t->seq->n_k || begin + keys <= t->seq->first_key || !that_see(t, begin, begin + keys))
+        return 0;
     if (level == 0)
         return attend_chunk(t, begin, state);
-    struct sa_state child[SA_MOST_ABREAST];
-    bool any = false;
-    for (int i = 0; i < abreast(t); i++)
-        child[i] = t[i].space->child[level - 1];
+    struct sa_state at[SA_MOST_ABREAST];
+    tile_set any = 0;
     for (int i = 0; i < SA_TREE_FANOUT; i++) {
-        bool more = attend_node(t, level - 1, begin + i * (keys / SA_TREE_FANOUT), any ? child : state);
-        if (any && more)
-            merge_each(t, state, child);
-        any = any || more;
+        for (int j = 0; j < t->n_abreast; j++)
+            at[j] = has(any, j) ? t[j].space->child[level - 1] : state[j];
+        const tile_set more = attend_node(t, level - 1, begin + i * (keys / SA_TREE_FANOUT), at);
+        for (int j = 0; j < t->n_abreast; j++)
+            if (has(any & more, j))
+                sa_tree_merge(&t[j], &state[j], &at[j]);
+        any |= more;
     }
     return any;
 }
 
 void sa_tree_attend_node(const struct sa_tile *tiles, int level, int64_t begin, const struct sa_state *state) {
-    if (!attend_node(tiles, level, begin, state))
-        clear_each(tiles, state);
+    const tile_set any = attend_node(tiles, level, begin, state);
+    for (int i = 0; i < tiles->n_abreast; i++)
+        if (!has(any, i))
+            sa_clear_state(&tiles[i], &state[i]);
 }
 
 void sa_tree_attend(const struct sa_tile *tiles, const struct sa_state *state) {
@@ -111,7 +127,7 @@ void sa_tree_attend_part(const struct sa_tile *tiles, const struct sa_split *spl
     for (int64_t begin = keys.begin; begin < keys.end; begin += sa_node_keys(level)) {
         if (!sa_split_sees(split, begin, begin + sa_node_keys(level)))
             continue;
-        for (int i = 0; i < abreast(tiles); i++)
+        for (int i = 0; i < tiles->n_abreast; i++)
             state[i] = sa_partials_state(partials, sa_split_slot(split, kv_head + i, begin));
         sa_tree_attend_node(tiles, level, begin, state);
     }

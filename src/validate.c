@@ -216,6 +216,7 @@ static sa_status resolve(const sa_batch *b, int64_t i, const sa_sequence *s, con
         return status;
     shift_keys(seq, s->first_key);
     seq->beside = sa_choose_abreast(problem, seq) - 1;
+    seq->together = sa_choose_together(problem, seq);
     return check_pages(problem, i, seq);
 }
 
@@ -272,6 +273,7 @@ sa_status sa_validate_sequences(const sa_batch *own, struct sa_problem *problem)
             status = count(problem, &problem->seqs[i], own->n_query_heads);
         if (status == SA_OK && sa_abreast(&problem->seqs[i]) > problem->most_abreast)
             problem->most_abreast = sa_abreast(&problem->seqs[i]);
+        problem->together |= status == SA_OK && problem->seqs[i].together;
         if (status != SA_OK)
             return status;
     }

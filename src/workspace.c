@@ -104,10 +104,9 @@ static size_t scores(struct sa_room room) {
     return few > SA_BLOCK_KEYS * SA_TILE_ROWS ? few : SA_BLOCK_KEYS * SA_TILE_ROWS;
 }
 
-/* With a row of factors. Kernels that know fewer sizes of few rows read as many as these have, behind the last rows
- * abreast for nothing; others read a register's. */
-static float *book_queries(struct booking *booking, int d_qk) {
-    return book(booking, (((size_t)d_qk + 1) * SA_TILE_ROWS + SA_GROUP_ROWS) * sizeof(float));
+/* For two tiles where any go abreast. */
+static float *book_queries(struct booking *booking, struct sa_room room) {
+    return book(booking, (room.n_abreast > 1 ? 2 : 1) * sa_queries_floats(room.d_qk) * sizeof(float));
 }
 
 static void book_turned(struct booking *booking, struct sa_workspace *space) {
@@ -142,7 +141,7 @@ static size_t near_floats(struct sa_room room) {
 
 static void book_all(struct booking *booking, struct sa_workspace *space, struct sa_room room) {
     space->room = room;
-    space->qt = book_queries(booking, room.d_qk);
+    space->qt = book_queries(booking, room);
     space->s = book(booking, scores(room) * sizeof(float));
     space->mb = book_rows(booking, 1);
     space->alpha = book(booking, SA_SIDE_BLOCKS * SA_GROUP_ROWS * sizeof(float));

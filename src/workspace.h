@@ -91,12 +91,16 @@ struct sa_workspace {
 static inline struct sa_room sa_room_of(const struct sa_problem *problem) {
     return (struct sa_room){problem->d_qk,
                             problem->d_v,
-                            problem->most_abreast,
+                            problem->together && problem->most_abreast < 2 ? 2 : problem->most_abreast,
                             problem->n_turned,
                             problem->n_copies,
                             problem->turned_bytes,
                             {problem->copy_bytes[SA_COPY_K], problem->copy_bytes[SA_COPY_V]}};
 }
+
+/* Those of the qt of a tile: with a row of factors. Kernels that know fewer sizes of few rows read as many as these
+ * have, behind the last rows abreast for nothing; others read a register's. */
+static inline size_t sa_queries_floats(int d_qk) { return ((size_t)d_qk + 1) * SA_TILE_ROWS + SA_GROUP_ROWS; }
 
 size_t sa_workspace_bytes(struct sa_room room);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Keys and values that a thread copies once for all tiles of a head: the bits of tiles alone, which copy nothing for
- * others, and no copies of what has changed since, or of what others see. */
+/* Keys and values that a thread copies once for all tiles of a head, and tiles that go through them together: the bits
+ * of tiles alone, which share nothing with others, and no copies of what has changed since, or of what others see. */
 #include <string.h>
 
 #include "elements.h"
@@ -97,6 +97,48 @@ START_TEST(more_blocks_than_there_is_room_for) {
         drawn_free(&drawn);
     }
     sa_engine_destroy(engine);
+}
+END_TEST
+
+/* Heads with more than 6 MiB of keys and values as floats, and so many tiles that there are some to go together: of
+ * rows that see the same keys or not, none, or sinks only, and of several query heads. */
+static const struct {
+    int threads, heads, group, kv;
+    int64_t n_q, offset;
+    uint32_t flags;
+    int64_t left, right, sink;
+    int page;
+} long_heads[] = {{1, 1, 1, SA_F32, 700, 1500, SA_WINDOW | SA_CAUSAL, 900, 0, 40, 0},
+                  {2, 2, 1, SA_F32, 700, 0, SA_CAUSAL, 0, 0, 0, 0},
+                  {1, 1, 3, SA_F32, 230, 2860, SA_WINDOW, 700, 100, 5, 0},
+                  {1, 1, 1, SA_F16, 700, 700, SA_WINDOW, 300, 200, 0, 16},
+                  {1, 2, 1, SA_BF16, 650, -260, SA_CAUSAL, 0, 0, 0, 7},
+                  {2, 2, 1, SA_F32, 640, 0, 0, 0, 0, 0, 0}};
+enum { N_LONG = sizeof long_heads / sizeof long_heads[0] };
+
+START_TEST(tiles_of_long_heads_have_the_same_bits) {
+    enum { N_KEYS = 3100, D = 256 };
+    for (int i = 0; i < isa_cases(_i, N_LONG); i++) {
+        const int heads = long_heads[i].heads;
+        sa_engine *engine = engine_with(_i, long_heads[i].threads);
+        if (!engine)
+            break;
+        struct dice dice = {(uint64_t)i};
+        struct drawn drawn = drawn_batch((uint64_t)i, long_heads[i].group * heads, heads, D, D);
+        sa_batch *b = &drawn.batch;
+        b->k_type = b->v_type = long_heads[i].kv;
+        b->flags |= long_heads[i].flags;
+        b->window_left = long_heads[i].left, b->window_right = long_heads[i].right;
+        b->n_sink_keys = long_heads[i].sink;
+        sa_sequence *s = drawn_add(&drawn, long_heads[i].n_q, N_KEYS, PACKED, 1);
+        s->flags |= SA_SEQ_Q_OFFSET;
+        s->q_offset = long_heads[i].offset;
+        if (long_heads[i].page)
+            drawn_page(&drawn, 0, 1, paging_of(&dice, long_heads[i].page));
+        check_tiles(&drawn, engine, i);
+        drawn_free(&drawn);
+        sa_engine_destroy(engine);
+    }
 }
 END_TEST
 
@@ -237,6 +279,7 @@ int main(void) {
     TCase *tcase = add_case(suite, "copies");
     tcase_add_loop_test(tcase, tiles_alone_have_the_same_bits, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, more_blocks_than_there_is_room_for, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(tcase, tiles_of_long_heads_have_the_same_bits, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, keys_change_between_calls, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, pages_are_seen_by_some, ISA_FIRST, ISA_END);
     tcase_add_loop_test(tcase, the_same_keys_are_multiplied_otherwise, ISA_FIRST, ISA_END);

@@ -87,8 +87,8 @@ int sa_choose_abreast(const struct sa_problem *problem, const struct sa_seq *seq
 bool sa_choose_together(const struct sa_problem *problem, const struct sa_seq *seq) {
     enum { LEAST_BYTES = 6 << 20 };
     const int64_t bytes = seq->n_k * (problem->d_qk + problem->d_v) * (int64_t)sizeof(float);
-    return bytes >= LEAST_BYTES && sa_seq_rows(problem, seq) > SA_TILE_ROWS && is_plain(seq) && !problem->softcap &&
-           !seq->terms.slopes && !seq->sink_logits;
+    return bytes >= LEAST_BYTES && sa_seq_rows(problem, seq) > SA_TILE_ROWS && is_plain(seq) &&
+           problem->softcap == 0.0f && !seq->terms.slopes && !seq->sink_logits;
 }
 
 /* While a window is read the next one is fetched: with 128 KiB of either f32 took 3 to 19 % longer, with 16 KiB as

@@ -9,7 +9,7 @@
  * Elsewhere a head's blocks are read in turns, four of a chunk. Of short caches much is in chunks that have no four
  * whole ones: there the same block of four heads goes abreast, or of two.
  *
- * Of many rows two tiles of the same head may go abreast, each with its own view of the keys.
+ * Of many rows two tiles of the same head may go abreast, each with its own rows and results.
  */
 #ifndef SA_ABREAST_H
 #define SA_ABREAST_H

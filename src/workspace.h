@@ -84,8 +84,8 @@ struct sa_workspace {
     struct sa_term_space terms;
     struct sa_state result;                /* of the whole tile */
     struct sa_state child[SA_TREE_LEVELS]; /* child[level]: a later child of a node one level above */
-    struct sa_workspace *beside; /* [n_abreast - 1], of tiles of few rows: with lo, hi, sink, slopes, result and child
-                                    of their own, and a qt within this one */
+    struct sa_workspace *beside; /* [n_abreast - 1], of the other tiles abreast: with lo, hi, sink, slopes, result and
+                                    child of their own, and a qt within this one */
 };
 
 static inline struct sa_room sa_room_of(const struct sa_problem *problem) {

@@ -100,7 +100,7 @@ START_TEST(more_blocks_than_there_is_room_for) {
 }
 END_TEST
 
-/* Heads with more than 6 MiB of keys and values as floats, and so many tiles that there are some to go together: of
+/* Heads with over 6 MiB of keys and values as floats, and so many tiles that there are some to go together: of
  * rows that see the same keys or not, none, or sinks only, and of several query heads. */
 static const struct {
     int threads, heads, group, kv;

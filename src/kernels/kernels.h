@@ -410,7 +410,7 @@ struct sa_kernels {
     /* s = -inf for n_keys keys of one group: keys that none of its rows sees. */
     void (*scores_none)(int g, int n_keys, float *s);
 
-    /* For one group, n_keys a multiple of 16: m' = max(m, mb), alpha = 2^(m - m'), s = 2^(s - m'),
+    /* For one group, n_keys a multiple of 16, not 0: m' = max(m, mb), alpha = 2^(m - m'), s = 2^(s - m'),
      * l = l alpha + sum of the new s. A row with m' = -inf gets weights 0. */
     void (*weights)(int g, int n_keys, float *s, const float *mb, float *m, float *l, float *alpha);
 

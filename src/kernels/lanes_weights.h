@@ -8,11 +8,11 @@ INLINE int tree_key(const int i) { return i % 2 * 8 + i / 2 % 2 * 4 + i / 4 % 2 
 
 /* sums[h]: what the next sum of 2^h weights is to be added to. The i-th weight comes; sums[4] is that of all 16. */
 INLINE void add_in_tree(const int i, vf p, vf sums[5]) {
-    int h = 0;
+    const int height = __builtin_ctz(~(unsigned)i);
     UNROLL
-    for (; i >> h & 1; h++)
+    for (int h = 0; h < height; h++)
         p = sums[h] + p;
-    sums[h] = p;
+    sums[height] = p;
 }
 
 /* Of a vector of rows: scores to weights, whose sum is returned. The next weight but one begins while one ends; behind

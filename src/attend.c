@@ -92,8 +92,8 @@ static void take_pairs(struct sa_tile *t, const struct sa_dots *dots) {
     t->k = sa_words_of(&t->k);
 }
 
-/* rows[r]: where row r stands in a tensor whose first head of the kv head is at `data`. Not row by row by the product
- * of its numbers: that takes as long as a tenth of a short sequence's products. */
+/* rows[r]: where row r stands in a tensor whose first head of the kv head is at `data`. Step by step, which takes half
+ * the instructions of two products a row. */
 static void find_rows(const struct sa_tile *t, const char *data, ptrdiff_t token, ptrdiff_t head, const char **rows) {
     const int group = t->problem->group, n_rows = t->n_rows;
     struct row row = first_row(t);

@@ -388,7 +388,7 @@ void sa_attend(const struct sa_kernels *kernels, const struct sa_problem *proble
                const struct sa_partials *partials, struct sa_item item, int n_tiles, const struct sa_item *next,
                struct sa_workspace *space) {
     struct sa_ahead after;
-    struct sa_tile tiles[SA_MOST_ABREAST];
+    struct sa_tile *tiles = space->tiles;
     const struct sa_seq *seq = &problem->seqs[item.seq];
     const int n = n_tiles > 1 ? n_tiles : sa_abreast(seq);
     for (int i = 0; i < n; i++)

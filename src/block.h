@@ -39,6 +39,8 @@ struct sa_tile {
     struct sa_viewer viewer;        /* of a sequence with any struct sa_sight, or a bias and dots */
 };
 
+_Static_assert(sizeof(struct sa_tile) <= SA_TILE_BYTES, "tiles have room in a workspace");
+
 /* Of the tile with that number. */
 static inline int sa_tile_rows(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile) {
     const int64_t left = sa_seq_rows(problem, seq) - tile * SA_TILE_ROWS;
@@ -78,6 +80,17 @@ static inline void sa_leave_products(const struct sa_dots *dots, const struct sa
         dots->leave();
     if (bytes && bytes->leave)
         bytes->leave();
+}
+
+/* Between blocks, when all that is needed of the tile is in its workspace. What is played has one of its own, but maybe
+ * other products. */
+static inline void sa_play_interlude(const struct sa_tile *t) {
+    const struct sa_interlude *interlude = t->space->interlude;
+    if (!interlude || !interlude->is_due(interlude->argument))
+        return;
+    sa_leave_products(t->dots, t->bytes);
+    interlude->play(interlude->argument);
+    sa_enter_products(t->dots, t->bytes);
 }
 
 /* For sa_view_open(): whose weights are reported key by key leaves no strips out. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "abreast.h"
@@ -64,8 +65,15 @@ void sa_call_free_all(struct sa_engine *engine) {
 /* ---------------------------------------------------------------- preparing */
 
 /* The cost model is one of large batches; small calls, whose data are near, take about half of what it says. */
-static bool takes_less(const struct sa_engine *engine, const struct sa_plan *plan, int us) {
-    return plan->cost * engine->team.shape.model->unit_seconds < us * 2e-6;
+static double us_of(const struct sa_engine *engine, const struct sa_plan *plan) {
+    return plan->cost * engine->team.shape.model->unit_seconds * 0.5e6;
+}
+
+static void set_size(struct sa_job *job, double us) {
+    job->size = us < SA_BRIEF_US ? SA_JOB_SMALL : us < SA_LONG_US ? SA_JOB_BRIEF : SA_JOB_LONG;
+    job->length = 0;
+    for (double limit = SA_LONG_US; us >= limit && job->length < SA_JOB_LENGTHS - 1; limit *= 16)
+        job->length++;
 }
 
 sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const sa_batch *batch) {
@@ -87,10 +95,9 @@ sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const 
         !sa_report_plan(&call->reports, &call->problem, engine->team.shape.n_threads) ||
         !sa_buffer_reserve(&call->cursor_buffer, cursor_bytes))
         return sa_fail(SA_NO_MEMORY, "no memory for the plan of %lld sequences", (long long)own.n_sequences);
-    call->in_caller = takes_less(engine, &call->plan, SA_TEAM_US);
-    call->job.size = takes_less(engine, &call->plan, SA_BRIEF_US)  ? SA_JOB_SMALL
-                     : takes_less(engine, &call->plan, SA_LONG_US) ? SA_JOB_BRIEF
-                                                                   : SA_JOB_LONG;
+    const double us = us_of(engine, &call->plan);
+    call->in_caller = us < SA_TEAM_US;
+    set_size(&call->job, us);
     call->job.errand = (struct sa_errand){NULL, NULL};
     call->job.kernels = engine->cpu.kernels;
     call->job.problem = &call->problem;
@@ -181,10 +188,6 @@ sa_status sa_call_run(struct sa_engine *engine, struct sa_call *call) {
 
 /* ---------------------------------------------------------------- work that is not attention */
 
-static enum sa_job_size size_of(double seconds) {
-    return seconds < SA_BRIEF_US * 1e-6 ? SA_JOB_SMALL : seconds < SA_LONG_US * 1e-6 ? SA_JOB_BRIEF : SA_JOB_LONG;
-}
-
 sa_status sa_call_run_errand(struct sa_engine *engine, struct sa_call *call, struct sa_errand errand, int64_t n_items,
                              double seconds) {
     struct sa_domain_list list = {.n_items = n_items};
@@ -195,7 +198,7 @@ sa_status sa_call_run_errand(struct sa_engine *engine, struct sa_call *call, str
     call->job.reports = NULL;
     call->job.plan = &plan;
     call->job.cursors = call->cursor_buffer.data;
-    call->job.size = seconds > 0 ? size_of(seconds) : SA_JOB_LONG;
+    set_size(&call->job, seconds > 0 ? seconds * 1e6 : (double)INFINITY);
     sa_job_open(&call->job);
     bool in_caller = seconds > 0 && seconds < SA_TEAM_US * 1e-6;
     if (in_caller || !sa_team_run(&engine->team, &call->job))

@@ -81,7 +81,7 @@ static bool seat_team(struct sa_engine *engine) {
     size_t n = (size_t)engine->team.shape.n_threads;
     if (!sa_buffer_reserve(&engine->seat_buffer, n * sizeof(struct sa_seat)) ||
         !sa_buffer_reserve(&engine->sitter_buffer, n * sizeof(struct sa_sitter)) ||
-        !sa_buffer_reserve(&engine->space_buffer, n * sizeof(struct sa_workspace)) ||
+        !sa_buffer_reserve(&engine->space_buffer, 2 * n * sizeof(struct sa_workspace)) ||
         !sa_buffer_reserve(&engine->domain_buffer, n * sizeof(int)) ||
         !sa_buffer_reserve(&engine->speed_buffer, n * sizeof(double)))
         return false;
@@ -92,11 +92,12 @@ static bool seat_team(struct sa_engine *engine) {
         seats[t] = (struct sa_seat){engine->binding == SA_BIND_NONE ? -1 : scratch[t], 0};
     number_domains(&engine->machine, seats, (int)n, scratch, &engine->team.shape);
     add_speeds(&engine->machine, seats, engine->speed_buffer.data, &engine->team.shape);
-    memset(engine->space_buffer.data, 0, n * sizeof(struct sa_workspace));
+    memset(engine->space_buffer.data, 0, 2 * n * sizeof(struct sa_workspace));
     memset(engine->sitter_buffer.data, 0, n * sizeof(struct sa_sitter));
     engine->team.seats = seats;
     engine->team.sitters = engine->sitter_buffer.data;
     engine->team.spaces = engine->space_buffer.data;
+    engine->team.spares = engine->team.spaces + n;
     engine->team.machine = &engine->machine;
     engine->team.stays_put = engine->binding != SA_BIND_NONE || engine->config.openmp_binds;
     engine->team.may_spin = sa_team_may_spin((int)n, engine->machine.n_cores, engine->machine.quota_cpus);
@@ -124,7 +125,7 @@ static bool load_machine(struct sa_engine *engine) {
 
 static void free_engine(struct sa_engine *engine) {
     sa_call_free_all(engine);
-    for (int t = 0; engine->team.spaces && t < engine->team.shape.n_threads; t++)
+    for (int t = 0; engine->team.spaces && t < 2 * engine->team.shape.n_threads; t++)
         sa_workspace_free(&engine->team.spaces[t]);
     sa_buffer_free(&engine->seat_buffer);
     sa_buffer_free(&engine->sitter_buffer);

@@ -100,6 +100,7 @@ static void open_rows(struct known *k, int kv_head, int64_t first_row, int n_row
         k->m[r] = k->broken[r] ? 0.0f : m;
         k->inverse[r] = k->broken[r] ? 1.0f : l == 0.0f ? 0.0f : 1.0f / l;
     }
+    sa_play_interlude(t);
 }
 
 /* Weights, not yet divided by l, of the block at `at`. False: no row sees any of it. */

@@ -98,42 +98,80 @@ static bool do_item(struct sa_job *job, int domain, struct sa_workspace *space) 
     return true;
 }
 
-/* Until no item is left, or a job of `rush` waits: that ends a drain after an item. True: no item is left. */
-static bool drain_errand(struct sa_job *job, int worker, const struct sa_queue *rush) {
+/* A job of lengths first .. end - 1. */
+static bool any_waits(const struct sa_team *team, int first, int end) {
+    bool any = false;
+    for (int length = first; length < end && !any; length++)
+        any = is_waiting(&team->queues[length]);
+    return any;
+}
+
+static int64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Half of a thread's time is the longer jobs', however many shorter ones come: after one of some length they have as
+ * long as that took. */
+static void count_time(struct sa_sitter *self, int length, int64_t began) {
+    const int64_t now = now_ns();
+    self->not_before[length] = now + (now - began);
+}
+
+/* The shortest length, of those below `length`, of which a job waits whose turn it is; else `length`. */
+static int due_before(const struct sa_team *team, int seat, int length) {
+    int due = 0;
+    while (due < length && !(is_waiting(&team->queues[due]) && now_ns() >= team->sitters[seat].not_before[due]))
+        due++;
+    return due;
+}
+
+/* The thread of a team and its seat; those of a caller on its own have no team. */
+struct self {
+    struct sa_team *team;
+    int seat;
+};
+
+/* Is it a shorter job's turn? That ends a drain after an item. */
+static bool is_rushed(struct self self, const struct sa_job *job) {
+    return self.team && due_before(self.team, self.seat, job->length) < job->length;
+}
+
+/* Until no item is left, or it is a shorter job's turn. True: no item is left. */
+static bool drain_errand(struct sa_job *job, struct self self) {
     for (;;) {
         const int64_t item = __atomic_fetch_add(&job->cursors[0].next, 1, __ATOMIC_RELAXED);
         if (item >= job->plan->n_items)
             return true;
-        job->errand.function(job->errand.argument, item, worker);
-        if (rush && is_waiting(rush))
+        job->errand.function(job->errand.argument, item, self.seat);
+        if (is_rushed(self, job))
             return false;
     }
 }
 
 /* The same for attention. */
-static bool drain_attention(struct sa_job *job, int domain, struct sa_workspace *space, const struct sa_queue *rush) {
+static bool drain_attention(struct sa_job *job, int domain, struct sa_workspace *space, struct self self) {
     if (!sa_workspace_grant(space, sa_room_of(job->problem))) {
         __atomic_store_n(&job->no_memory, 1, __ATOMIC_RELAXED);
         return true;
     }
     while (do_item(job, domain, space))
-        if (rush && is_waiting(rush))
+        if (is_rushed(self, job))
             return false;
     return true;
 }
 
 void sa_job_drain(struct sa_job *job, struct sa_workspace *space) {
     if (job->errand.function)
-        drain_errand(job, 0, NULL);
+        drain_errand(job, (struct self){NULL, 0});
     else
-        drain_attention(job, 0, space, NULL);
+        drain_attention(job, 0, space, (struct self){NULL, 0});
 }
 
 /* ---------------------------------------------------------------- the queues, under the lock */
 
-static struct sa_queue *queue_of(struct sa_team *team, const struct sa_job *job) {
-    return job->size == SA_JOB_LONG ? &team->longs : &team->shorts;
-}
+static struct sa_queue *queue_of(struct sa_team *team, const struct sa_job *job) { return &team->queues[job->length]; }
 
 static void set_first(struct sa_queue *queue, struct sa_job *job) {
     __atomic_store_n(&queue->first, job, __ATOMIC_RELAXED);
@@ -159,11 +197,11 @@ static void unlink_job(struct sa_queue *queue, struct sa_job *job) {
         queue->last = before;
 }
 
-/* Long jobs get their turn, however many short ones come: after a short one it is a long one's. */
-static struct sa_job *next_job(const struct sa_team *team, bool after_short) {
-    struct sa_job *a = after_short ? team->longs.first : team->shorts.first;
-    struct sa_job *b = after_short ? team->shorts.first : team->longs.first;
-    return a ? a : b;
+static struct sa_job *next_job(const struct sa_team *team, int seat) {
+    int longest = SA_JOB_LENGTHS - 1;
+    while (longest > 0 && !is_waiting(&team->queues[longest]))
+        longest--;
+    return team->queues[due_before(team, seat, longest)].first;
 }
 
 static int64_t untaken(const struct sa_job *job) {
@@ -227,18 +265,48 @@ static void wake(const struct chosen *chosen) {
 
 /* ---------------------------------------------------------------- working, on a thread's seat */
 
+static void work(struct sa_team *team, struct sa_job *job, int seat, struct sa_workspace *space);
+
+/* ---- brief jobs in the middle of a long one's item */
+
+static bool is_due(void *argument) {
+    const struct self *self = argument;
+    return due_before(self->team, self->seat, 1) == 0;
+}
+
+static void play(void *argument) {
+    const struct self *self = argument;
+    struct sa_team *team = self->team;
+    const int64_t began = now_ns();
+    pthread_mutex_lock(&team->lock);
+    struct sa_job *job = team->queues[0].first;
+    if (job)
+        work(team, job, self->seat, &team->spares[self->seat]);
+    pthread_mutex_unlock(&team->lock);
+    count_time(&team->sitters[self->seat], 0, began);
+}
+
+static bool drain(struct sa_team *team, struct sa_job *job, int seat, struct sa_workspace *space) {
+    struct self self = {team, seat};
+    if (job->errand.function)
+        return drain_errand(job, self);
+    const struct sa_interlude interlude = {is_due, play, &self};
+    space->interlude = job->length > 0 ? &interlude : NULL;
+    const bool nothing_left = drain_attention(job, team->seats[seat].domain, space, self);
+    space->interlude = NULL;
+    return nothing_left;
+}
+
 /* Called and left with the lock held. */
-static void work(struct sa_team *team, struct sa_job *job, int seat) {
-    struct sa_workspace *space = &team->spaces[seat];
+static void work(struct sa_team *team, struct sa_job *job, int seat, struct sa_workspace *space) {
     job->n_inside++;
     struct chosen others = choose_for(team, untaken(job) - 1);
-    struct sa_buffer old = sa_workspace_take_up(space);
+    struct sa_buffer old = sa_workspace_take_up(space), spare = sa_workspace_take_up(&team->spares[seat]);
     pthread_mutex_unlock(&team->lock);
     wake(&others);
     sa_buffer_free(&old);
-    const struct sa_queue *rush = job->size == SA_JOB_LONG ? &team->shorts : NULL;
-    bool nothing_left = job->errand.function ? drain_errand(job, seat, rush)
-                                             : drain_attention(job, team->seats[seat].domain, space, rush);
+    sa_buffer_free(&spare);
+    const bool nothing_left = drain(team, job, seat, space);
     pthread_mutex_lock(&team->lock);
     pthread_cond_t *sleeper = leave(team, job, nothing_left);
     if (!sleeper)
@@ -259,15 +327,23 @@ static void sleep_until_called(struct sa_team *team, struct sa_sitter *self) {
     self->presence = SA_AWAKE;
 }
 
+/* The job may be gone when it has been worked on. The clock is read only if longer ones wait. */
+static void work_in_turn(struct sa_team *team, struct sa_job *job, int seat) {
+    const int length = job->length;
+    const bool counts = any_waits(team, length + 1, SA_JOB_LENGTHS);
+    const int64_t began = counts ? now_ns() : 0;
+    work(team, job, seat, &team->spaces[seat]);
+    if (counts)
+        count_time(&team->sitters[seat], length, began);
+}
+
 static void serve(struct sa_team *team, int thread) {
     pthread_mutex_lock(&team->lock);
     team->sitters[thread].presence = SA_AWAKE;
-    bool after_short = false;
     while (!team->stop) {
-        struct sa_job *job = next_job(team, after_short);
-        after_short = job && job->size != SA_JOB_LONG;
+        struct sa_job *job = next_job(team, thread);
         if (job)
-            work(team, job, thread);
+            work_in_turn(team, job, thread);
         else
             sleep_until_called(team, &team->sitters[thread]);
     }
@@ -310,7 +386,7 @@ bool sa_team_reserve(struct sa_team *team, size_t bytes) {
     bool room = true;
     pthread_mutex_lock(&team->lock);
     for (int t = 0; t < team->shape.n_threads && room; t++)
-        room = sa_workspace_offer(&team->spaces[t], bytes);
+        room = sa_workspace_offer(&team->spaces[t], bytes) && sa_workspace_offer(&team->spares[t], bytes);
     pthread_mutex_unlock(&team->lock);
     return room;
 }
@@ -340,7 +416,7 @@ static int borrow(struct sa_team *team) {
 static struct chosen give_back(struct sa_team *team, int seat) {
     struct chosen chosen = {.n = 0};
     team->sitters[seat].presence = SA_ASLEEP;
-    if (is_waiting(&team->shorts) || is_waiting(&team->longs))
+    if (any_waits(team, 0, SA_JOB_LENGTHS))
         choose(team, seat, &chosen);
     return chosen;
 }
@@ -348,12 +424,6 @@ static struct chosen give_back(struct sa_team *team, int seat) {
 /* About what going to sleep and being woken costs: who waits no longer than that has gained, who waits longer has lost
  * no more than that. */
 static const int64_t SPIN_NS = 30000;
-
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 static void pause_a_moment(void) {
 #if defined(__x86_64__)
@@ -370,7 +440,7 @@ static bool spin(const struct sa_team *team, const struct sa_job *job) {
         for (int i = 0; i < 8; i++, pause_a_moment())
             if (__atomic_load_n(&job->finished, __ATOMIC_ACQUIRE))
                 return true;
-        if (is_waiting(&team->shorts) || is_waiting(&team->longs))
+        if (any_waits(team, 0, SA_JOB_LENGTHS))
             return false;
     } while (now_ns() < end);
     return false;
@@ -390,7 +460,7 @@ static bool take_part(struct sa_team *team, struct sa_job *job, int seat) {
     struct chosen chosen;
     append(queue_of(team, job), job);
     if (seat != NO_SEAT) {
-        work(team, job, seat);
+        work(team, job, seat, &team->spaces[seat]);
         chosen = give_back(team, seat);
     } else
         chosen = choose_for(team, untaken(job));
@@ -439,10 +509,11 @@ bool sa_team_init(struct sa_team *team) {
 
 void sa_team_restart_in_child(struct sa_team *team) {
     team->started = false;
-    team->shorts = team->longs = (struct sa_queue){NULL, NULL};
+    memset(team->queues, 0, sizeof team->queues);
     team->n_formed = team->n_bound = team->n_called = 0;
     for (int t = 0; t < team->shape.n_threads; t++) {
         sa_workspace_forget_layout(&team->spaces[t]);
+        sa_workspace_forget_layout(&team->spares[t]);
         team->sitters[t].presence = SA_ABSENT;
         pthread_cond_init(&team->sitters[t].called, NULL); /* who waited for it does not exist here */
     }

@@ -3,8 +3,9 @@
  * One team of threads per engine, and the only OpenMP region of the library. A dispatcher thread opens the region when
  * the first job comes and the region lasts as long as the engine: between jobs its threads sleep on condition
  * variables, so an idle engine uses no CPU and the OpenMP runtime has nothing to spin for. Callers append jobs. A
- * thread that finds a job exhausted goes on to the next one at once: jobs that wait share one grid. Brief jobs do not
- * wait behind long ones: threads turn to them after the item they are at, and back for an item at least.
+ * thread that finds a job exhausted goes on to the next one at once: jobs that wait share one grid. Jobs do not wait
+ * behind those of a longer kind: threads turn to them after the item they are at, to brief ones between two blocks of
+ * that item, and then back for as long as that took.
  *
  * Waking a thread takes longer than a short job may last. So the caller of a brief job borrows the seat of a sleeping
  * thread, if there is one on the core it runs on, and begins at once, while others are still waking. Working threads
@@ -36,6 +37,9 @@ enum sa_job_size {
     SA_JOB_LONG
 };
 
+/* Jobs queue with those of about the same length. */
+enum { SA_JOB_LENGTHS = 4 };
+
 /* Work that is not attention: see sa_engine_run(). */
 struct sa_errand {
     sa_item_function *function; /* NULL: the job is attention */
@@ -53,6 +57,7 @@ struct sa_job {
     const struct sa_report_plan *reports; /* NULL, or the items are these instead of the plan's */
     struct sa_cursor *cursors;            /* [plan->n_domains] */
     enum sa_job_size size;
+    int length;    /* which queue: 0, less than SA_LONG_US of work; each further one 16 times that, the last all else */
     int stride;    /* items a thread expects the others to take before its next one */
     int no_memory; /* set by a thread that could not get its workspace */
     /* Under the team's lock: */
@@ -81,8 +86,9 @@ enum sa_presence {
 /* The thread of a seat, under the team's lock. */
 struct sa_sitter {
     enum sa_presence presence;
-    int core;              /* where it went to sleep, see sa_bind_core_here() */
-    pthread_cond_t called; /* or stop */
+    int core;                           /* where it went to sleep, see sa_bind_core_here() */
+    int64_t not_before[SA_JOB_LENGTHS]; /* of who sits there: when jobs of a length may go before longer ones again */
+    pthread_cond_t called;              /* or stop */
 };
 
 struct sa_team {
@@ -90,6 +96,7 @@ struct sa_team {
     struct sa_team_shape shape;
     const struct sa_seat *seats;
     struct sa_workspace *spaces; /* one a seat, touched by who sits on it alone */
+    struct sa_workspace *spares; /* the same, for brief jobs in the middle of a long one's item */
     struct sa_sitter *sitters;   /* one a seat */
     struct sa_core_map core_map;
     bool stays_put; /* its threads are bound, by us or by the OpenMP runtime */
@@ -98,8 +105,8 @@ struct sa_team {
     pthread_mutex_t lock;
     struct sa_queue {
         struct sa_job *first, *last;
-    } shorts, longs; /* not exhausted, in the order they came */
-    int n_called;    /* threads on their way */
+    } queues[SA_JOB_LENGTHS]; /* not exhausted, in the order they came */
+    int n_called;             /* threads on their way */
     pthread_t dispatcher;
     bool started, stop;
     int n_formed, n_bound; /* threads the runtime gave us; how many of them are bound */
@@ -118,8 +125,8 @@ void sa_job_open(struct sa_job *job);
 /* Works alone on a job until no item is left to take. Runs under sa_fpmode_enter(). */
 void sa_job_drain(struct sa_job *job, struct sa_workspace *space);
 
-/* Sees to it that every thread has a workspace of so many bytes by the time it works on the next job. False: no memory.
- */
+/* Sees to it that every thread has a workspace of so many bytes, and a spare one, by the time it works on the next job.
+ * False: no memory. */
 bool sa_team_reserve(struct sa_team *team, size_t bytes);
 
 /* Hands the job to the team, works on it if it is not long and there is a seat, and waits until it is done. Runs under

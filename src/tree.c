@@ -29,6 +29,7 @@ static tile_set that_see(const struct sa_tile *tiles, int64_t begin, int64_t end
 static tile_set attend_blocks(const struct sa_tile *t, int64_t at, const struct sa_state *state, tile_set begun) {
     const tile_set seeing = that_see(t, at, at + SA_BLOCK_KEYS);
     tile_set any = 0;
+    sa_play_interlude(t);
     for (int i = 0; i < t->n_abreast; i++) {
         const int turn = (seeing & ((1u << i) - 1) ? 0 : SA_FIRST_TURN) | (seeing >> i > 1 ? 0 : SA_LAST_TURN);
         if (has(seeing, i))
@@ -40,8 +41,10 @@ static tile_set attend_blocks(const struct sa_tile *t, int64_t at, const struct 
 /* As attend_node(). Blocks that no row sees would leave all as it is; tiles of few rows abreast see the same. */
 static tile_set attend_chunk(const struct sa_tile *t, int64_t begin, const struct sa_state *state) {
     tile_set any = 0;
-    if (sa_is_few(t))
+    if (sa_is_few(t)) {
+        sa_play_interlude(t);
         return sa_attend_few(t, begin, state) ? all_of(t) : 0;
+    }
     for (int64_t at = begin; at < begin + SA_CHUNK_KEYS && at < t->seq->n_k; at += SA_BLOCK_KEYS)
         any |= attend_blocks(t, at, state, any);
     return any;

@@ -2,7 +2,7 @@
 /*
  * The parts follow each other, each on a 64-byte boundary:
  *
- *     qt | s | mb | alpha | units | near | scale | view | rows | turned | copies | terms |
+ *     tiles | qt | s | mb | alpha | units | near | scale | view | rows | turned | copies | terms |
  *     lo hi sink slopes | result m l o | child[0] m l o | ... | the same beside | ...
  *
  * Under AddressSanitizer a poisoned red zone separates them, so that a kernel that leaves its part is caught.
@@ -89,6 +89,7 @@ static void book_beside(struct booking *booking, struct sa_workspace *space) {
     for (int i = 1; i < space->room.n_abreast; i++) {
         struct sa_workspace *beside = booking->base ? &space->beside[i - 1] : &counted;
         *beside = *space;
+        beside->interlude = NULL;
         book_own(booking, beside);
     }
 }
@@ -141,6 +142,7 @@ static size_t near_floats(struct sa_room room) {
 
 static void book_all(struct booking *booking, struct sa_workspace *space, struct sa_room room) {
     space->room = room;
+    space->tiles = book(booking, (size_t)room.n_abreast * SA_TILE_BYTES);
     space->qt = book_queries(booking, room);
     space->s = book(booking, scores(room) * sizeof(float));
     space->mb = book_rows(booking, 1);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "interlude.h"
 #include "kernels/kernels.h"
 #include "memory.h"
 #include "parts.h"
@@ -34,6 +35,9 @@ enum {
 
 /* Floats from one of these rows to the next: an odd number of cache lines. */
 enum { SA_BIAS_STRIDE = SA_BLOCK_KEYS + SA_LINE_FLOATS };
+
+/* Of a struct sa_tile, which block.h has. */
+enum { SA_TILE_BYTES = 1152 };
 
 enum sa_finiteness { SA_NOT_KNOWN, SA_FINITE, SA_NOT_FINITE };
 
@@ -69,10 +73,12 @@ struct sa_room {
 
 struct sa_workspace {
     struct sa_buffer buffer;
-    struct sa_buffer offered; /* a larger one that the owner has not taken up yet */
-    int64_t fetched_end;      /* of those that the next item begins with: values of keys below have been fetched */
-    struct sa_room room;      /* what the pointers below are laid out for */
-    int32_t *lo, *hi, *sink;  /* which keys each row sees, see sa_lane_keys */
+    struct sa_buffer offered;             /* a larger one that the owner has not taken up yet */
+    const struct sa_interlude *interlude; /* of the thread that works here; NULL: none */
+    int64_t fetched_end;     /* of those that the next item begins with: values of keys below have been fetched */
+    struct sa_room room;     /* what the pointers below are laid out for */
+    struct sa_tile *tiles;   /* [room.n_abreast], under way: too large for a small stack */
+    int32_t *lo, *hi, *sink; /* which keys each row sees, see sa_lane_keys */
     float *qt, *s, *mb, *alpha;
     float *units;         /* of weights of few rows as whole numbers, see sa_bytes: [SA_SIDE_BLOCKS][2][rows] */
     float *near;          /* rows of k or v of a block that cannot be used in place, or of q or o */

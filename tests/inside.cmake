@@ -30,6 +30,7 @@ sa_test(test_quota INSIDE)
 sa_test(test_options INSIDE)
 sa_test(test_splits INSIDE SOURCES drawn.c)
 sa_test(test_abreast INSIDE SOURCES drawn.c paged.c)
+sa_test(test_interlude INSIDE SOURCES drawn.c paged.c)
 
 # The n-th allocation fails: posix_memalign() and free() are what memory.c calls.
 sa_test(test_memory INSIDE)

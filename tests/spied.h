@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* An engine whose items are watched: who begins them (packs rows) and how many are under way (not finished yet). */
+/* An engine whose items are watched: who begins them (packs rows) and how many threads have some under way (not
+ * finished yet; a brief call's in the middle of a long one's, maybe). */
 #ifndef SA_TESTS_SPIED_H
 #define SA_TESTS_SPIED_H
 
@@ -12,15 +13,18 @@
 static struct {
     const struct sa_kernels *real;
     struct sa_kernels kernels;
-    void (*on_item)(void); /* NULL, or called by whoever begins an item */
+    void (*on_item)(void);      /* NULL, or called by whoever begins an item */
+    void (*on_block)(int d_qk); /* the same of a pass of a block, before its scores */
     atomic_int n_working, most_working, n_by_callers, n_by_threads, d_qk; /* d_qk of the item begun last */
 } spied;
 
 /* Set by threads that call; those of the team do not. */
 static _Thread_local bool is_caller;
 
+static _Thread_local int n_under_way; /* items */
+
 static inline void spied_pack(const float *const rows[SA_TILE_ROWS], int n_rows, int d, float factor, float *qt) {
-    int working = ++spied.n_working, most = spied.most_working;
+    int working = n_under_way++ ? spied.n_working : ++spied.n_working, most = spied.most_working;
     while (working > most && !atomic_compare_exchange_weak(&spied.most_working, &most, working))
         ;
     (is_caller ? &spied.n_by_callers : &spied.n_by_threads)[0]++;
@@ -30,14 +34,26 @@ static inline void spied_pack(const float *const rows[SA_TILE_ROWS], int n_rows,
     spied.real->pack(rows, n_rows, d, factor, qt);
 }
 
+static inline void spied_scores(const float *qt, int g0, int g1, struct sa_rows k, float *s, float *mb,
+                                struct sa_ahead *ahead) {
+    if (spied.on_block)
+        spied.on_block(k.d);
+    spied.real->floats.scores(qt, g0, g1, k, s, mb, ahead);
+}
+
+static inline void spied_end(void) {
+    if (--n_under_way == 0)
+        spied.n_working--;
+}
+
 static inline void spied_finish(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]) {
     spied.real->finish(state, n_rows, d, rows);
-    spied.n_working--;
+    spied_end();
 }
 
 static inline void spied_few_finish(const struct sa_state *state, int n_rows, int d, float *const rows[SA_TILE_ROWS]) {
     spied.real->few_finish(state, n_rows, d, rows);
-    spied.n_working--;
+    spied_end();
 }
 
 /* Before the engine is used by others. */
@@ -47,6 +63,7 @@ static inline void spy_on(sa_engine *engine) {
     spied.kernels.pack = spied_pack;
     spied.kernels.finish = spied_finish;
     spied.kernels.few_finish = spied_few_finish;
+    spied.kernels.floats.scores = spied_scores;
 #if defined(__x86_64__)
     engine->team.shape.model = sa_cost_model_of(SA_ISA_AVX2); /* the same calls count as brief or long everywhere */
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Callers that work on their own jobs: on a free seat only, never more of them and of the team's threads than seats;
- * how they wait; and what a host program notices of it. */
+ * whose turn it is; how they wait; and what a host program notices of it. */
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -31,6 +31,14 @@ static int64_t items_of(sa_engine *engine, const struct box *box) {
     sa_batch_info info = {.struct_size = sizeof info};
     ck_assert_int_eq(sa_batch_get_info(engine, &box->batch, &info), SA_OK);
     return info.n_items;
+}
+
+/* So that all calls count as long, some as longer than others. */
+static void make_all_long(sa_engine *engine) {
+    static struct sa_cost_model slow;
+    slow = *engine->team.shape.model;
+    slow.unit_seconds *= 40;
+    engine->team.shape.model = &slow;
 }
 
 /* The core that this thread is on may change at any moment: without a map nobody is on a core. */
@@ -150,7 +158,7 @@ static struct {
     struct box *box;
     pthread_t thread;
     atomic_int n_begun, seen;
-    int n_long; /* items of the long job */
+    int n_long, length; /* items of the long job; the other's queue */
     bool wrong;
 } rush;
 
@@ -161,23 +169,31 @@ static void *call_in_a_rush(void *argument) {
     return NULL;
 }
 
-/* In the first item of a long job a brief one is handed in: the long one has not been done first. By the last item, had
- * it been, the brief one's caller is given the time to look. */
+static bool waits(sa_engine *engine, int length) {
+    return __atomic_load_n(&engine->team.queues[length].first, __ATOMIC_SEQ_CST);
+}
+
+/* In the first item of a long job a shorter one is handed in: the long one has not been done first. By the last item,
+ * had it been, the other one's caller is given the time to look. */
 static void begin_a_rush(void) {
     const int n = ++rush.n_begun;
     if (n == 1) {
         pthread_create(&rush.thread, NULL, call_in_a_rush, NULL);
-        while (!__atomic_load_n(&rush.engine->team.shorts.first, __ATOMIC_SEQ_CST))
+        while (!waits(rush.engine, rush.length))
             sleep_ms(1);
     }
     for (int ms = 0; n == rush.n_long && !rush.seen && ms < 10000; ms++)
         sleep_ms(1);
 }
 
-START_TEST(brief_jobs_do_not_wait_behind_long_ones) {
+/* Brief ones, and those that are long but shorter. */
+START_TEST(jobs_do_not_wait_behind_longer_ones) {
     struct box *box = box_with_answer(1, lengthy);
     rush.box = box_with_answer(2, brief);
     rush.engine = engine_at_rest(1, rush.box);
+    rush.length = _i;
+    if (_i)
+        make_all_long(rush.engine);
     box_clear(rush.box);
     rush.n_long = (int)items_of(rush.engine, box);
     spied.on_item = begin_a_rush;
@@ -208,55 +224,132 @@ static void *call_until_enough(void *argument) {
 /* A long job among brief ones, told apart by d_qk. */
 static const struct box_shape among_briefs = {1, 8, 8, 72, 64, 700, 700};
 
+enum { STEP_NS = 1000000 };
+
+/* Instead of the time, where it is not 0. */
+static atomic_llong told_ns;
+
 static struct {
     sa_engine *engine;
-    atomic_int n_long, n_between, most_between; /* long items begun; brief ones since the last of them */
-    int enough_between;
+    int length;                   /* the brief ones' queue */
+    int most_long, most_brief;    /* items of the long job; of brief ones, when it ends */
+    long long run_ns;             /* what a run of the long one's keys takes; an item of a brief one: STEP_NS */
+    atomic_int n_long, n_runs;    /* items and runs of the long one begun */
+    atomic_int n_brief, n_inside; /* items of brief ones while there are long ones; those in the middle of one */
+    atomic_llong long_ns;         /* what the long one has had, without its last item */
 } turns;
 
-/* Each item of the long job waits until a brief job is queued: that one is next, then the long one again. If it is not,
- * the callers stop. */
-static void count_turns(void) {
-    if (spied.d_qk != among_briefs.d_qk) {
-        turns.n_between += turns.n_long > 0;
-        enough = enough || turns.n_between > turns.enough_between;
-        return;
-    }
-    if (turns.n_between > turns.most_between)
-        turns.most_between = (int)turns.n_between;
-    turns.n_between = 0;
-    turns.n_long++;
-    for (int ms = 0; !enough && !__atomic_load_n(&turns.engine->team.shorts.first, __ATOMIC_SEQ_CST) && ms < 10000;
-         ms++)
+static void wait_for_a_brief_one(void) {
+    for (int ms = 0; !enough && !waits(turns.engine, turns.length) && ms < 10000; ms++)
         sleep_ms(1);
 }
 
-/* However many brief ones come: one of them, and it is the long one's turn. */
+static void count_runs(int d_qk) { turns.n_runs += d_qk == among_briefs.d_qk; }
+
+static void end_run(int d_qk) {
+    if (d_qk != among_briefs.d_qk)
+        return;
+    told_ns += turns.run_ns;
+    turns.long_ns += turns.n_long < turns.most_long ? turns.run_ns : 0;
+    wait_for_a_brief_one();
+}
+
+/* Each item of the long job, and each run of its keys, waits until a brief job is queued. If it is never the long one's
+ * turn, the callers stop. */
+static void count_turns(void) {
+    if (spied.d_qk == among_briefs.d_qk) {
+        turns.n_long++;
+        wait_for_a_brief_one();
+        return;
+    }
+    told_ns += STEP_NS;
+    turns.n_inside += n_under_way > 1;
+    turns.n_brief += turns.n_long > 0 && turns.n_long < turns.most_long;
+    enough = enough || turns.n_brief > turns.most_brief;
+}
+
+/* What an item of the long job takes, in brief jobs; are these brief, or only shorter; what they get at least, where
+ * blocks or items are long, as a part of what the long one has. */
+static const struct {
+    double item;
+    int length;
+    double least;
+} shares[] = {{0, 0, 0}, {3, 0, 0.5}, {0.5, 0, 0.65}, {1, 1, 0.5}, {0.5, 1, 0.5}, {1.5, 1, 0.4}};
+
+static void learn_sizes(sa_engine *engine, struct box *box, const struct box *brief_box, int share) {
+    const double brief_ns = (double)items_of(engine, brief_box) * STEP_NS;
+    spied.on_block = count_runs;
+    check_forward(engine, box);
+    turns.engine = engine;
+    turns.length = shares[share].length;
+    turns.most_long = (int)items_of(engine, box);
+    turns.most_brief = 100 * turns.most_long * (int)items_of(engine, brief_box);
+    turns.run_ns = (long long)(shares[share].item * brief_ns * turns.most_long / turns.n_runs);
+}
+
+/* However many brief ones come: for as long as they take it is the long one's turn, and not much longer. Only those
+ * that are brief are let in between its blocks. */
 START_TEST(long_jobs_get_their_turn) {
     struct caller callers[4];
     struct box *box = box_with_answer(1, among_briefs), *first = box_with_answer(2, brief);
-    sa_engine *engine = turns.engine = engine_at_rest(1, first);
-    const int n_brief = (int)items_of(engine, first);
-    turns.enough_between = 100 * n_brief;
+    sa_engine *engine = engine_at_rest(1, first);
+    learn_sizes(engine, box, first, _i);
+    told_ns = 1;
+    if (turns.length)
+        make_all_long(engine);
     spied.on_item = count_turns;
+    spied.on_block = end_run;
     for (int i = 0; i < 4; i++) {
-        callers[i] = (struct caller){.engine = engine, .box = box_with_answer((uint64_t)i, brief), .wrong = false};
+        callers[i] = (struct caller){.engine = engine, .box = box_with_answer(2, brief), .wrong = false};
         ck_assert_int_eq(pthread_create(&callers[i].thread, NULL, call_until_enough, &callers[i]), 0);
     }
     box_clear(box);
     ck_assert_int_eq(sa_batch_forward(engine, &box->batch), SA_OK);
     enough = true;
     ck_assert(box_right(box));
-    ck_assert_int_eq(turns.n_long, items_of(engine, box));
-    ck_assert_int_eq(turns.most_between, n_brief);
+    ck_assert_int_eq(turns.n_long, turns.most_long);
+    const double job = (double)items_of(engine, first), shorts = turns.n_brief / job,
+                 longs = (double)turns.long_ns / STEP_NS / job;
+    must(shorts < longs + 2 && shorts > shares[_i].least * longs - 2,
+         "%g jobs' time for the long one, %g for brief ones", longs, shorts);
+    ck_assert_int_eq(turns.n_inside > 0, !turns.length && shares[_i].item > 0);
     for (int i = 0; i < 4; i++) {
         pthread_join(callers[i].thread, NULL);
         ck_assert(!callers[i].wrong);
         box_free(callers[i].box);
     }
     spied.on_item = NULL;
+    spied.on_block = NULL;
+    told_ns = 0;
     sa_engine_destroy(engine);
     box_free(box);
+    box_free(first);
+}
+END_TEST
+
+/* Brief calls and three kinds of longer ones, in the middle of each other. */
+START_TEST(calls_of_all_lengths_at_once) {
+    static const struct box_shape shapes[] = {{1, 8, 8, 64, 64, 16, 64},
+                                              {2, 4, 2, 64, 48, 200, 200},
+                                              {1, 8, 8, 64, 64, 700, 700},
+                                              {1, 8, 8, 64, 64, 1600, 1600}};
+    struct caller callers[8];
+    struct box *first = box_with_answer(1, brief);
+    sa_engine *engine = engine_at_rest(1 + _i, first);
+    make_all_long(engine);
+    for (int i = 0; i < 8; i++) {
+        callers[i] = (struct caller){
+            .engine = engine, .box = box_with_answer((uint64_t)(20 + i), shapes[i % 4]), .wrong = false};
+        ck_assert_int_eq(pthread_create(&callers[i].thread, NULL, call_often, &callers[i]), 0);
+    }
+    for (int i = 0; i < 8; i++) {
+        pthread_join(callers[i].thread, NULL);
+        ck_assert(!callers[i].wrong);
+        box_free(callers[i].box);
+    }
+    wait_until_asleep(engine);
+    ck_assert_int_le(spied.most_working, 1 + _i);
+    sa_engine_destroy(engine);
     box_free(first);
 }
 END_TEST
@@ -282,7 +375,9 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *time) {
     n_clock_reads++;
     if (on_clock_read)
         on_clock_read();
-    return __real_clock_gettime(clock, time);
+    const long long told = told_ns;
+    *time = (struct timespec){told / 1000000000, told % 1000000000};
+    return told ? 0 : __real_clock_gettime(clock, time);
 }
 
 static double cpu_seconds(int who) {
@@ -485,8 +580,9 @@ int main(void) {
     tcase_add_test(who, small_jobs_do_not_wait_for_a_seat);
     tcase_add_loop_test(who, workers_never_outnumber_the_seats, 0, 3);
     TCase *order = add_case(suite, "order");
-    tcase_add_test(order, brief_jobs_do_not_wait_behind_long_ones);
-    tcase_add_test(order, long_jobs_get_their_turn);
+    tcase_add_loop_test(order, jobs_do_not_wait_behind_longer_ones, 0, 2);
+    tcase_add_loop_test(order, calls_of_all_lengths_at_once, 0, 2);
+    tcase_add_loop_test(order, long_jobs_get_their_turn, 0, sizeof shares / sizeof shares[0]);
     TCase *waiting = add_case(suite, "waiting");
     tcase_add_test(waiting, spinning_stays_within_cores_and_quota);
     tcase_add_loop_test(waiting, waiting_takes_little_cpu, 0, 2);

@@ -146,7 +146,7 @@ check_sanitize_tests() { # the test suite passes under the address, leak and und
 }
 
 check_races() { # calls from many threads, teams that come and go, forks: no data race that the thread sanitizer finds
-    local archer tests=(team fork options splits abreast attend copies decode merge append_calls layer_calls layer_fork)
+    local archer tests=(team seats fork options splits abreast attend copies decode merge append_calls layer_calls layer_fork)
     tests=("${tests[@]/#/test_}")
     # Archer tells it what waits for what in clang's OpenMP runtime, which was not built for it.
     archer=$(realpath "$(clang-14 -print-resource-dir)/../../libarcher.so")

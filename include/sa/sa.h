@@ -394,9 +394,9 @@ typedef struct sa_batch {
  * Returns when all outputs are written. Large calls are cut into work items that the team takes from a queue, the keys
  * of few queries as well, so that one sequence keeps all threads busy. Calls that are waiting share the queue. Those of
  * less than about 2 ms of work are begun as soon as a thread comes to the end of a block of 256 keys (of few queries a
- * chunk of 1,024) in an item of a longer call, and take half of that item's time at most; those of less than about 32
- * ms, and of less than half a second, as soon as one comes to the end of an item of a longer one, in turns with it.
- * Calls too small to be worth the hand-over run in the calling thread. The caller of a call of less than 2 ms also
+ * chunk of 1,024) in an item of a longer call; those of less than about 32 ms, and of less than half a second, as soon
+ * as one comes to the end of an item. As long as they take a thread then works for longer calls. Calls too small to be
+ * worth the hand-over run in the calling thread. The caller of a call of less than 2 ms also
  * works on it, in the place of a thread of the team that sleeps, so no more threads work than the team has. At its end
  * such a caller looks for the last item's end for at most 30 us before it sleeps, not at all if the team is larger than
  * the cores or the CPU quota. The threads of the team never spin: an engine without a call uses no CPU. No memory is

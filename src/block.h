@@ -82,8 +82,8 @@ static inline void sa_leave_products(const struct sa_dots *dots, const struct sa
         bytes->leave();
 }
 
-/* Between blocks, when all that is needed of the tile is in its workspace. What is played has one of its own, but maybe
- * other products. */
+/* Between blocks, when all that is needed of the tile is in its workspace. What is played uses another
+ * one, but maybe other products: these are left and entered again. */
 static inline void sa_play_interlude(const struct sa_tile *t) {
     const struct sa_interlude *interlude = t->space->interlude;
     if (!interlude || !interlude->is_due(interlude->argument))

@@ -112,11 +112,15 @@ static int64_t now_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Half of a thread's time is the longer jobs', however many shorter ones come: after one of some length they have as
- * long as that took. */
+/* However many shorter jobs come, half of the time that is left to those of a length and longer ones is the longer
+ * ones': after one of that length they have as long as it took. That time does not pass while still shorter ones have
+ * the thread. A thread that was stopped meanwhile does not make up for all of it. */
 static void count_time(struct sa_sitter *self, int length, int64_t began) {
-    const int64_t now = now_ns();
-    self->not_before[length] = now + (now - began);
+    const int64_t now = now_ns(), most = INT64_C(4) * SA_LONG_NS << 4 * length, took = now - began;
+    self->not_before[length] = now + (took < most ? took : most);
+    for (int longer = length + 1; longer < SA_JOB_LENGTHS; longer++)
+        if (self->not_before[longer] > began)
+            self->not_before[longer] += took;
 }
 
 /* The shortest length, of those below `length`, of which a job waits whose turn it is; else `length`. */
@@ -217,6 +221,14 @@ static int64_t untaken(const struct sa_job *job) {
     return n;
 }
 
+/* Of the jobs that are next: they may be longer ones than the thread that asks will work on. */
+static int64_t untaken_of_all(const struct sa_team *team) {
+    int64_t n = 0;
+    for (int length = 0; length < SA_JOB_LENGTHS; length++)
+        n += team->queues[length].first ? untaken(team->queues[length].first) : 0;
+    return n;
+}
+
 /* A job with nothing more to take is exhausted, and done when the last one has left. Returns the caller to be woken
  * once the lock is given back; the job may be gone by then, its condition variable is not. */
 static pthread_cond_t *leave(struct sa_team *team, struct sa_job *job, bool nothing_left) {
@@ -300,7 +312,7 @@ static bool drain(struct sa_team *team, struct sa_job *job, int seat, struct sa_
 /* Called and left with the lock held. */
 static void work(struct sa_team *team, struct sa_job *job, int seat, struct sa_workspace *space) {
     job->n_inside++;
-    struct chosen others = choose_for(team, untaken(job) - 1);
+    struct chosen others = choose_for(team, untaken_of_all(team) - 1);
     struct sa_buffer old = sa_workspace_take_up(space), spare = sa_workspace_take_up(&team->spares[seat]);
     pthread_mutex_unlock(&team->lock);
     wake(&others);

@@ -37,8 +37,8 @@ enum sa_job_size {
     SA_JOB_LONG
 };
 
-/* Jobs queue with those of about the same length. */
-enum { SA_JOB_LENGTHS = 4 };
+/* Jobs queue with those of about the same length: the brief ones, and by up to 16, 256 times as much and more. */
+enum { SA_JOB_LENGTHS = 4, SA_LONG_NS = 2000000 };
 
 /* Work that is not attention: see sa_engine_run(). */
 struct sa_errand {
@@ -57,7 +57,7 @@ struct sa_job {
     const struct sa_report_plan *reports; /* NULL, or the items are these instead of the plan's */
     struct sa_cursor *cursors;            /* [plan->n_domains] */
     enum sa_job_size size;
-    int length;    /* which queue: 0, less than SA_LONG_US of work; each further one 16 times that, the last all else */
+    int length;    /* which queue; 0, less than SA_LONG_NS of work: its size is less than SA_JOB_LONG */
     int stride;    /* items a thread expects the others to take before its next one */
     int no_memory; /* set by a thread that could not get its workspace */
     /* Under the team's lock: */
@@ -86,9 +86,10 @@ enum sa_presence {
 /* The thread of a seat, under the team's lock. */
 struct sa_sitter {
     enum sa_presence presence;
-    int core;                           /* where it went to sleep, see sa_bind_core_here() */
-    int64_t not_before[SA_JOB_LENGTHS]; /* of who sits there: when jobs of a length may go before longer ones again */
-    pthread_cond_t called;              /* or stop */
+    int core; /* where it went to sleep, see sa_bind_core_here() */
+    /* Its own, without the lock: when jobs of a length may go before longer ones again. */
+    int64_t not_before[SA_JOB_LENGTHS];
+    pthread_cond_t called; /* or stop */
 };
 
 struct sa_team {

@@ -89,7 +89,6 @@ static void book_beside(struct booking *booking, struct sa_workspace *space) {
     for (int i = 1; i < space->room.n_abreast; i++) {
         struct sa_workspace *beside = booking->base ? &space->beside[i - 1] : &counted;
         *beside = *space;
-        beside->interlude = NULL;
         book_own(booking, beside);
     }
 }

@@ -392,17 +392,17 @@ typedef struct sa_batch {
  *     lse   = m + log(l)
  *
  * Returns when all outputs are written. Large calls are cut into work items that the team takes from a queue, the keys
- * of few queries as well, so that one sequence keeps all threads busy. Calls that are waiting share the queue. Those of
- * less than about 2 ms of work are begun as soon as a thread comes to the end of a block of 256 keys (of few queries a
- * chunk of 1,024) in an item of a longer call; those of less than about 32 ms, and of less than half a second, as soon
- * as one comes to the end of an item. As long as they take a thread then works for longer calls. Calls too small to be
- * worth the hand-over run in the calling thread. The caller of a call of less than 2 ms also
- * works on it, in the place of a thread of the team that sleeps, so no more threads work than the team has. At its end
- * such a caller looks for the last item's end for at most 30 us before it sleeps, not at all if the team is larger than
- * the cores or the CPU quota. The threads of the team never spin: an engine without a call uses no CPU. No memory is
- * allocated once a call of the same dimensions, types, strides, number of sequences, concurrency and, where keys are
- * split, no fewer parts has been made, with more than 64 rows of a kv head if this one has; with weights or key_mass of
- * no fewer rows, with k_documents or k_positions of no fewer keys.
+ * of few queries as well, so that one sequence keeps all threads busy. Calls that are waiting share the queue. A
+ * call of less than about 2 ms of work is begun when a thread comes to the end of a block of 256 keys (of few queries a
+ * chunk of 1,024) in an item of a longer call; one of less than about 64 ms, or of less than a second, when one comes
+ * to the end of an item. Thereafter the thread works for longer calls, if any wait, for as long as that took before it
+ * turns to another one of its kind. Calls too small to be worth the hand-over run in the calling thread. The caller of
+ * a call of less than 2 ms also works on it, in the place of a thread of the team that sleeps, so no more threads work
+ * than the team has. At its end such a caller looks for the last item's end for at most 30 us before it sleeps, not at
+ * all if the team is larger than the cores or the CPU quota. The threads of the team never spin: an engine without a
+ * call uses no CPU. No memory is allocated once a call of the same dimensions, types, strides, number of sequences,
+ * concurrency and, where keys are split, no fewer parts has been made, with more than 64 rows of a kv head if this one
+ * has; with weights or key_mass of no fewer rows, with k_documents or k_positions of no fewer keys.
  *
  * Edge values, on every instruction set: NaN or inf in k, v or their scales at a position that is not visible or beyond
  * n_k never reaches an output bit; NaN in a visible q or k element gives NaN in that row, in a visible v element in
@@ -568,11 +568,11 @@ typedef void sa_item_function(void *argument, int64_t item, int32_t worker);
 
 /* Calls `function` once for every item, on the engine's team, and returns when all have returned: as the items of a
  * batch, they queue and take turns with those of other calls, in the order of their numbers. `seconds`: about how long
- * all of them take together on one thread, which decides as for batches whether it is worth handing over; 0: long. The
- * items may run in the calling thread, under the floating-point mode of the library wherever they run. They must not
- * call functions of the engine that compute, start threads, or leave by any way but returning. No memory is allocated
- * once a call of the same concurrency has been made. Errors: SA_INVALID; SA_UNSUPPORTED for an engine without threads;
- * SA_NO_MEMORY. */
+ * all of them take together on one thread, which decides as for batches whether it is worth handing over and what it
+ * waits for; 0: longer than others. Others wait for the end of an item, brief calls as well. The items may run in the
+ * calling thread, under the floating-point mode of the library wherever they run. They must not call functions of the
+ * engine that compute, start threads, or leave by any way but returning. No memory is allocated once a call of the same
+ * concurrency has been made. Errors: SA_INVALID; SA_UNSUPPORTED for an engine without threads; SA_NO_MEMORY. */
 SA_API sa_status sa_engine_run(sa_engine *engine, int64_t n_items, double seconds, sa_item_function *function,
                                void *argument);
 
@@ -615,15 +615,15 @@ typedef struct sa_batch_info {
     int64_t n_items;         /* work items */
     int64_t n_splits;        /* items that have a part of a tile's keys, others the rest; 0: no key range is split */
     int64_t workspace_bytes; /* scratch memory of the call: threads x bytes a thread, which do not depend on n_k, and on
-                                n_q only in whether some sequence has more than 64 rows a kv head. As much again is set
-                                aside, and touched where a thread turns from a long call to a brief one. Up to 2 MiB of
+                                n_q only in whether some sequence has more than 64 rows a kv head. Up to 2 MiB of
                                 them, touched when used, are for values that are multiplied in pairs by AMX; where there
                                 are more than 64 rows up to 8 for copies of k and v that cannot be used where they
                                 stand: of other types than f32, in pages of no multiple of 256 tokens, of tokens a
                                 multiple of 1024 or 2048 bytes apart. Beside these what the parts leave for each other:
                                 tens of them a thread, however long the keys; 8 bytes a row of the sequences whose
                                 weights or key_mass are wanted; and 8 for every 256 keys of those with k_documents, and
-                                with k_positions */
+                                with k_positions. Not counted: as much again is set aside for when threads turn
+                                from a long call to a brief one, and touched only then */
     int64_t plan_bytes;      /* the list of work items: grows with the number of sequences, not with their lengths */
     int32_t n_threads;       /* threads that will work on it at most */
     int32_t in_caller;       /* 1: too small for the team, will run in the calling thread */

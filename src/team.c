@@ -112,9 +112,9 @@ static int64_t now_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* However many shorter jobs come, half of the time that is left to those of a length and longer ones is the longer
- * ones': after one of that length they have as long as it took. That time does not pass while still shorter ones have
- * the thread. A thread that was stopped meanwhile does not make up for all of it. */
+/* Whatever time shorter jobs leave to those of a length and to longer ones, these share by halves: after one of that
+ * length longer ones have as long as it took, not counting what still shorter ones take meanwhile. A thread that was
+ * stopped owes no more than the time of a few jobs. */
 static void count_time(struct sa_sitter *self, int length, int64_t began) {
     const int64_t now = now_ns(), most = INT64_C(4) * SA_LONG_NS << 4 * length, took = now - began;
     self->not_before[length] = now + (took < most ? took : most);

@@ -392,8 +392,8 @@ typedef struct sa_batch {
  *     lse   = m + log(l)
  *
  * Returns when all outputs are written. Large calls are cut into work items that the team takes from a queue, the keys
- * of few queries as well, so that one sequence keeps all threads busy. Calls that are waiting share the queue. A
- * call of less than about 2 ms of work is begun when a thread comes to the end of a block of 256 keys (of few queries a
+ * of few queries as well, so that one sequence keeps all threads busy. Calls that are waiting share the queue. A call
+ * of less than about 2 ms of work is begun when a thread comes to the end of a block of 256 keys (of few queries a
  * chunk of 1,024) in an item of a longer call; one of less than about 64 ms, or of less than a second, when one comes
  * to the end of an item. Thereafter the thread works for longer calls, if any wait, for as long as that took before it
  * turns to another one of its kind. Calls too small to be worth the hand-over run in the calling thread. The caller of

@@ -387,8 +387,8 @@ END_TEST
 START_TEST(calls_of_all_lengths_at_once) {
     static const struct box_shape shapes[] = {{1, 8, 8, 64, 64, 16, 64},
                                               {2, 4, 2, 64, 48, 200, 200},
-                                              {1, 8, 8, 64, 64, 700, 700},
-                                              {1, 8, 8, 64, 64, 1600, 1600}};
+                                              {1, 8, 8, 64, 64, 330, 330},
+                                              {1, 8, 8, 64, 64, 640, 640}};
     struct caller callers[8];
     struct box *first = box_with_answer(1, brief);
     sa_engine *engine = engine_at_rest(1 + _i, first);

@@ -64,15 +64,16 @@ void sa_call_free_all(struct sa_engine *engine) {
 
 /* ---------------------------------------------------------------- preparing */
 
-/* The cost model is one of large batches; small calls, whose data are near, take about half of what it says. */
+/* The cost model is one of large batches; small calls, whose data are near, take about half of what it says. For larger
+ * ones it is too little by that, which is near enough to tell their kinds apart. */
 static double us_of(const struct sa_engine *engine, const struct sa_plan *plan) {
     return plan->cost * engine->team.shape.model->unit_seconds * 0.5e6;
 }
 
 static void set_size(struct sa_job *job, double us) {
-    job->size = us < SA_BRIEF_US ? SA_JOB_SMALL : us < SA_LONG_US ? SA_JOB_BRIEF : SA_JOB_LONG;
+    job->small = us < SA_BRIEF_US;
     job->length = 0;
-    for (double limit = SA_LONG_US; us >= limit && job->length < SA_JOB_LENGTHS - 1; limit *= 16)
+    for (double limit = SA_LONG_US; us >= limit && job->length < SA_JOB_LENGTHS - 1; limit *= 1 << SA_LENGTH_BITS)
         job->length++;
 }
 
@@ -134,7 +135,7 @@ static bool grant_partials(struct sa_call *call) {
 /* All the scratch memory that the call may need, wherever it will run. */
 static bool reserve(struct sa_engine *engine, struct sa_call *call) {
     const struct sa_problem *problem = &call->problem;
-    bool may_stay = call->in_caller || call->job.size == SA_JOB_SMALL;
+    bool may_stay = call->in_caller || call->job.small;
     return (!may_stay || sa_workspace_grant(&call->space, sa_room_of(problem))) &&
            (call->in_caller || sa_team_reserve(&engine->team, sa_problem_workspace_bytes(problem)));
 }

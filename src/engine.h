@@ -45,12 +45,10 @@ struct sa_engine {
 /* Is it an engine, and one for calls that compute? */
 sa_status sa_engine_computes(const struct sa_engine *engine);
 
-/* How much work, in us, makes a call of the next size. */
+/* How much work, in us, makes a call of the next size; team.h has the others. */
 enum {
     SA_TEAM_US = 20,  /* less stays in the caller: handing it over costs about 8 us */
     SA_BRIEF_US = 40, /* less is handed over only if a thread sleeps: to be woken oneself costs another 15 us */
-    SA_LONG_US =
-        SA_LONG_NS / 1000, /* with more, the caller does not help: waking the team costs less than a hundredth */
 };
 
 /* A call ready to be validated into, NULL if there is no memory. */

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 struct sa_interlude {
-    bool (*is_due)(void *argument); /* asked before each block, or each chunk of few rows */
+    bool (*is_due)(void *argument); /* asked before each block, chunk of few rows, or tile of a report */
     void (*play)(void *argument);   /* with a workspace of its own */
     void *argument;
 };

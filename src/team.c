@@ -116,7 +116,7 @@ static int64_t now_ns(void) {
  * length longer ones have as long as it took, not counting what still shorter ones take meanwhile. A thread that was
  * stopped owes no more than the time of a few jobs. */
 static void count_time(struct sa_sitter *self, int length, int64_t began) {
-    const int64_t now = now_ns(), most = INT64_C(4) * SA_LONG_NS << 4 * length, took = now - began;
+    const int64_t now = now_ns(), most = INT64_C(4000) * SA_LONG_US << SA_LENGTH_BITS * length, took = now - began;
     self->not_before[length] = now + (took < most ? took : most);
     for (int longer = length + 1; longer < SA_JOB_LENGTHS; longer++)
         if (self->not_before[longer] > began)
@@ -484,8 +484,8 @@ static bool take_part(struct sa_team *team, struct sa_job *job, int seat) {
 bool sa_team_run(struct sa_team *team, struct sa_job *job) {
     pthread_mutex_lock(&team->lock);
     bool running = team->started || start(team);
-    int seat = running && job->size != SA_JOB_LONG ? borrow(team) : NO_SEAT;
-    if (!running || (job->size == SA_JOB_SMALL && seat == NO_SEAT)) {
+    int seat = running && job->length == 0 ? borrow(team) : NO_SEAT;
+    if (!running || (job->small && seat == NO_SEAT)) {
         pthread_mutex_unlock(&team->lock);
         return false;
     }

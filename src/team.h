@@ -31,14 +31,13 @@ struct sa_cursor {
     _Alignas(64) int64_t next;
 };
 
-enum sa_job_size {
-    SA_JOB_SMALL, /* sleeping and waking would take longer */
-    SA_JOB_BRIEF, /* waking matters */
-    SA_JOB_LONG
+/* Jobs queue with those of about the same length. The first kind is brief: waking matters, so the caller helps. With
+ * more work than that waking the team costs less than a hundredth. */
+enum {
+    SA_LONG_US = 2000,  /* of work, less than which is brief */
+    SA_LENGTH_BITS = 4, /* of each further kind 16 times as much, of the last all that is more */
+    SA_JOB_LENGTHS = 4
 };
-
-/* Jobs queue with those of about the same length: the brief ones, and by up to 16, 256 times as much and more. */
-enum { SA_JOB_LENGTHS = 4, SA_LONG_NS = 2000000 };
 
 /* Work that is not attention: see sa_engine_run(). */
 struct sa_errand {
@@ -56,10 +55,10 @@ struct sa_job {
     struct sa_partials *partials;
     const struct sa_report_plan *reports; /* NULL, or the items are these instead of the plan's */
     struct sa_cursor *cursors;            /* [plan->n_domains] */
-    enum sa_job_size size;
-    int length;    /* which queue; 0, less than SA_LONG_NS of work: its size is less than SA_JOB_LONG */
-    int stride;    /* items a thread expects the others to take before its next one */
-    int no_memory; /* set by a thread that could not get its workspace */
+    int length;                           /* which kind, 0: brief */
+    bool small;                           /* a brief one: sleeping and waking would take longer */
+    int stride;                           /* items a thread expects the others to take before its next one */
+    int no_memory;                        /* set by a thread that could not get its workspace */
     /* Under the team's lock: */
     int n_inside;   /* threads working on it */
     bool exhausted; /* every item is taken; the job has left the queue */

@@ -125,6 +125,19 @@ static void *call_often(void *argument) {
     return NULL;
 }
 
+static void start_caller(struct caller *caller, sa_engine *engine, struct box *box, void *(*call)(void *)) {
+    *caller = (struct caller){.engine = engine, .box = box, .wrong = false};
+    ck_assert_int_eq(pthread_create(&caller->thread, NULL, call, caller), 0);
+}
+
+static void join_callers(struct caller *callers, int n) {
+    for (int i = 0; i < n; i++) {
+        pthread_join(callers[i].thread, NULL);
+        ck_assert(!callers[i].wrong);
+        box_free(callers[i].box);
+    }
+}
+
 /* Some brief, some long; none so small that it would stay in its caller without a seat. */
 START_TEST(workers_never_outnumber_the_seats) {
     struct caller callers[16];
@@ -132,15 +145,8 @@ START_TEST(workers_never_outnumber_the_seats) {
     const int n_threads = 1 + _i;
     sa_engine *engine = engine_at_rest(n_threads, first);
     for (int i = 0; i < 16; i++)
-        callers[i] = (struct caller){
-            .engine = engine, .box = box_with_answer((uint64_t)i, i % 8 == 7 ? lengthy : brief), .wrong = false};
-    for (int i = 0; i < 16; i++)
-        ck_assert_int_eq(pthread_create(&callers[i].thread, NULL, call_often, &callers[i]), 0);
-    for (int i = 0; i < 16; i++) {
-        pthread_join(callers[i].thread, NULL);
-        ck_assert(!callers[i].wrong);
-        box_free(callers[i].box);
-    }
+        start_caller(&callers[i], engine, box_with_answer((uint64_t)i, i % 8 == 7 ? lengthy : brief), call_often);
+    join_callers(callers, 16);
     wait_until_asleep(engine);
     ck_assert_int_le(spied.most_working, n_threads);
     ck_assert_int_eq(spied.n_working, 0);
@@ -236,7 +242,8 @@ static struct {
     long long run_ns;             /* what a run of the long one's keys takes; an item of a brief one: STEP_NS */
     atomic_int n_long, n_runs;    /* items and runs of the long one begun */
     atomic_int n_brief, n_inside; /* items of brief ones while there are long ones; those in the middle of one */
-    atomic_llong long_ns;         /* what the long one has had, without its last item */
+    atomic_llong stop_ns; /* how long the thread is stopped in brief items, until the first one beside long ones */
+    atomic_llong long_ns; /* what the long one has had, without its last item */
 } turns;
 
 static void wait_for_a_brief_one(void) {
@@ -262,19 +269,23 @@ static void count_turns(void) {
         wait_for_a_brief_one();
         return;
     }
-    told_ns += STEP_NS;
+    told_ns += STEP_NS + turns.stop_ns;
+    turns.stop_ns = turns.n_long ? 0 : turns.stop_ns;
     turns.n_inside += n_under_way > 1;
     turns.n_brief += turns.n_long > 0 && turns.n_long < turns.most_long;
     enough = enough || turns.n_brief > turns.most_brief;
 }
 
 /* What an item of the long job takes, in brief jobs; are these brief, or only shorter; what they get at least, where
- * blocks or items are long, as a part of what the long one has. */
+ * blocks or items are long, as a part of what the long one has; is the thread once stopped for longer than all takes?
+ */
 static const struct {
     double item;
     int length;
     double least;
-} shares[] = {{0, 0, 0}, {3, 0, 0.5}, {0.5, 0, 0.65}, {1, 1, 0.5}, {0.5, 1, 0.5}, {1.5, 1, 0.4}};
+    bool stops;
+} shares[] = {{0, 0, 0, false},     {3, 0, 0.5, false},   {0.5, 0, 0.65, false}, {1, 1, 0.5, false},
+              {0.5, 1, 0.5, false}, {1.5, 1, 0.4, false}, {3, 0, 0.4, true}};
 
 static void learn_sizes(sa_engine *engine, struct box *box, const struct box *brief_box, int share) {
     const double brief_ns = (double)items_of(engine, brief_box) * STEP_NS;
@@ -282,6 +293,7 @@ static void learn_sizes(sa_engine *engine, struct box *box, const struct box *br
     check_forward(engine, box);
     turns.engine = engine;
     turns.length = shares[share].length;
+    turns.stop_ns = shares[share].stops ? 10000000000 : 0;
     turns.most_long = (int)items_of(engine, box);
     turns.most_brief = 100 * turns.most_long * (int)items_of(engine, brief_box);
     turns.run_ns = (long long)(shares[share].item * brief_ns * turns.most_long / turns.n_runs);
@@ -299,10 +311,8 @@ START_TEST(long_jobs_get_their_turn) {
         make_all_long(engine);
     spied.on_item = count_turns;
     spied.on_block = end_run;
-    for (int i = 0; i < 4; i++) {
-        callers[i] = (struct caller){.engine = engine, .box = box_with_answer(2, brief), .wrong = false};
-        ck_assert_int_eq(pthread_create(&callers[i].thread, NULL, call_until_enough, &callers[i]), 0);
-    }
+    for (int i = 0; i < 4; i++)
+        start_caller(&callers[i], engine, box_with_answer(2, brief), call_until_enough);
     box_clear(box);
     ck_assert_int_eq(sa_batch_forward(engine, &box->batch), SA_OK);
     enough = true;
@@ -314,11 +324,7 @@ START_TEST(long_jobs_get_their_turn) {
          "%g jobs' time for the long one, %g for brief ones", longs, shorts);
     if (shares[_i].item > 0)
         ck_assert_int_eq(turns.n_inside > 0, !turns.length);
-    for (int i = 0; i < 4; i++) {
-        pthread_join(callers[i].thread, NULL);
-        ck_assert(!callers[i].wrong);
-        box_free(callers[i].box);
-    }
+    join_callers(callers, 4);
     spied.on_item = NULL;
     spied.on_block = NULL;
     told_ns = 0;
@@ -329,8 +335,7 @@ START_TEST(long_jobs_get_their_turn) {
 END_TEST
 
 /* Three kinds of long calls, told apart by d_qk; one of the longest among others. Every item takes as long. */
-static const struct box_shape short_one = {2, 4, 2, 64, 48, 200, 200}, middle_one = {1, 8, 8, 56, 64, 700, 700},
-                              long_one = {1, 8, 8, 72, 64, 1600, 1600};
+static const struct box_shape middle_one = {1, 8, 8, 56, 64, 700, 700}, long_one = {1, 8, 8, 72, 64, 1600, 1600};
 
 static struct {
     sa_engine *engine;
@@ -352,17 +357,14 @@ static void count_kinds(void) {
 /* Half of the time is the short ones', half of what is left the middle ones'. */
 START_TEST(the_longest_get_their_turn_among_two_kinds) {
     struct caller callers[4];
-    struct box *box = box_with_answer(1, long_one), *first = box_with_answer(2, short_one);
+    struct box *box = box_with_answer(1, long_one), *first = box_with_answer(2, brief);
     sa_engine *engine = kinds.engine = engine_at_rest(1, first);
     make_all_long(engine);
     kinds.most_long = (int)items_of(engine, box);
     told_ns = 1;
     spied.on_item = count_kinds;
-    for (int i = 0; i < 4; i++) {
-        callers[i] = (struct caller){
-            .engine = engine, .box = box_with_answer(2, i % 2 ? middle_one : short_one), .wrong = false};
-        ck_assert_int_eq(pthread_create(&callers[i].thread, NULL, call_until_enough, &callers[i]), 0);
-    }
+    for (int i = 0; i < 4; i++)
+        start_caller(&callers[i], engine, box_with_answer(2, i % 2 ? middle_one : brief), call_until_enough);
     box_clear(box);
     ck_assert_int_eq(sa_batch_forward(engine, &box->batch), SA_OK);
     enough = true;
@@ -370,11 +372,7 @@ START_TEST(the_longest_get_their_turn_among_two_kinds) {
     const int all = kinds.n_short + kinds.n_middle + kinds.n_long;
     must(kinds.n_short < 0.6 * all && kinds.n_middle < 0.35 * all && kinds.n_long > 0.15 * all,
          "%d items of short, %d of middle, %d of long ones", kinds.n_short, kinds.n_middle, kinds.n_long);
-    for (int i = 0; i < 4; i++) {
-        pthread_join(callers[i].thread, NULL);
-        ck_assert(!callers[i].wrong);
-        box_free(callers[i].box);
-    }
+    join_callers(callers, 4);
     spied.on_item = NULL;
     told_ns = 0;
     sa_engine_destroy(engine);
@@ -393,16 +391,9 @@ START_TEST(calls_of_all_lengths_at_once) {
     struct box *first = box_with_answer(1, brief);
     sa_engine *engine = engine_at_rest(1 + _i, first);
     make_all_long(engine);
-    for (int i = 0; i < 8; i++) {
-        callers[i] = (struct caller){
-            .engine = engine, .box = box_with_answer((uint64_t)(20 + i), shapes[i % 4]), .wrong = false};
-        ck_assert_int_eq(pthread_create(&callers[i].thread, NULL, call_often, &callers[i]), 0);
-    }
-    for (int i = 0; i < 8; i++) {
-        pthread_join(callers[i].thread, NULL);
-        ck_assert(!callers[i].wrong);
-        box_free(callers[i].box);
-    }
+    for (int i = 0; i < 8; i++)
+        start_caller(&callers[i], engine, box_with_answer((uint64_t)(20 + i), shapes[i % 4]), call_often);
+    join_callers(callers, 8);
     wait_until_asleep(engine);
     ck_assert_int_le(spied.most_working, 1 + _i);
     sa_engine_destroy(engine);

@@ -48,7 +48,7 @@ def make_parser():
     add = parser.add_argument
     add("--shapes", metavar="FILE", action="append", default=[],
         help="shapes, one a line, as in perf/README.md; a bare name is a file of perf/shapes (peers.txt); "
-             "'decode', 'types' and 'layer': peers-decode.txt, peers-types.txt, peers-layer.txt")
+             "'models', 'decode', 'types' and 'layer': peers-models.txt, ...")
     add("--shape", metavar="LINE", action="append", default=[],
         help="one shape, e.g. 'mine heads=12 nq=512 d=64 causal'; a bare name is one of any peers*.txt, or 'tiny'")
     add("--peers", metavar="NAME,...", type=list_of(peer_name),

@@ -24,6 +24,10 @@ static void choose_threads(struct sa_engine *engine) {
             n = machine->quota_cpus < 1 ? 1 : (int)machine->quota_cpus;
             engine->why_threads = "CPU quota of the control group";
         }
+        if (n > SA_MAX_THREADS) {
+            n = SA_MAX_THREADS;
+            engine->why_threads = "as many as a team may have";
+        }
     }
     engine->team.shape.n_threads = n;
 }

@@ -120,7 +120,7 @@ static sa_status check_field(const struct subject *s, const char *name, const sa
 /* ---------------------------------------------------------------- numbers a head */
 
 /* Scores are multiplied by log2(e). */
-static bool may_be_score(float x) { return isfinite((float)((double)x * LOG2_E)); }
+static bool may_be_score(float x) { return fabsf(x) < 0x1p127f; }
 
 /* Of a sequence, or with s NULL of none. */
 static sa_status bad_heads(const struct subject *s, const char *name, const char *what) {
@@ -182,8 +182,8 @@ static sa_status check_mass(const struct subject *s, sa_key_mass *mass) {
 /* ---------------------------------------------------------------- all of it */
 
 sa_status sa_check_kinds(const sa_batch *b) {
-    if (!isfinite(b->softcap) || b->softcap < 0 || !may_be_score(b->softcap))
-        return sa_fail(SA_INVALID, "sa_batch.softcap is %g, expected a finite number below 2^127, not negative",
+    if (b->softcap < 0 || !may_be_score(b->softcap))
+        return sa_fail(SA_INVALID, "sa_batch.softcap is %g, expected a number from 0 to below 2^127",
                        (double)b->softcap);
     sa_status status = check_heads(NULL, "sa_batch.alibi_slopes", b->alibi_slopes, b->n_query_heads, false);
     return status == SA_OK ? check_heads(NULL, "sa_batch.sink_logits", b->sink_logits, b->n_query_heads, true) : status;

@@ -7,8 +7,6 @@
 #include "cpu.h"
 #include "reason.h"
 
-enum { MAX_THREADS = 1024 };
-
 static bool all_zero(const unsigned char *bytes, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (bytes[i] != 0)
@@ -70,7 +68,7 @@ static int environment_threads(void) {
     char *end;
     long n = strtol(text, &end, 10);
     bool whole = *end == 0 || *end == ',' || *end == ' ';
-    return end != text && whole && n >= 1 ? (int)(n < MAX_THREADS ? n : MAX_THREADS) : 0;
+    return end != text && whole && n >= 1 ? (int)(n < SA_MAX_THREADS ? n : SA_MAX_THREADS) : 0;
 }
 
 /* sa_isa; -1 if that is no name of one. */
@@ -85,9 +83,9 @@ static bool is_set(const char *name) {
 }
 
 static sa_status check(const sa_engine_options *options) {
-    if (options->n_threads < 0 || options->n_threads > MAX_THREADS)
+    if (options->n_threads < 0 || options->n_threads > SA_MAX_THREADS)
         return sa_fail(SA_INVALID, "sa_engine_options.n_threads is %d, expected 0 to %d", (int)options->n_threads,
-                       MAX_THREADS);
+                       SA_MAX_THREADS);
     if (options->binding < SA_BIND_DEFAULT || options->binding > SA_BIND_SPREAD)
         return sa_fail(SA_INVALID, "sa_engine_options.binding is %d, no sa_binding", (int)options->binding);
     if (!sa_isa_name(options->max_isa))

@@ -129,7 +129,9 @@ float scalar_alibi(float s, float slope, int32_t q_at, int32_t k_at) {
     return fmaf(slope, (float)(distance < 0 ? -distance : distance), s);
 }
 
-float scalar_bias(float s, float bias) { return bias == -INFINITY ? -INFINITY : fmaf(bias, SA_LOG2_E, s); }
+float scalar_bias(float s, float bias) {
+    return bias == -INFINITY ? -INFINITY : fmaf(bias < SA_LOWEST_BIAS ? SA_LOWEST_BIAS : bias, SA_LOG2_E, s);
+}
 
 static bool terms(int g, int n_keys, const struct sa_score_terms *terms, float *s, float *mb) {
     bool hides = false;

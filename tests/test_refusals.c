@@ -68,7 +68,9 @@ START_TEST(what_happens_to_scores) {
     make_right(&r);
     REFUSE(r.batch.softcap = NAN, "softcap is");
     REFUSE(r.batch.softcap = -1, "softcap is -1");
-    REFUSE(r.batch.softcap = 3e38f, "softcap is 3e+38");
+    REFUSE(r.batch.softcap = 0x1p127f, "softcap is 1.7");
+    REFUSE(r.batch.scale = -0x1p127f, "scale is -1.7");
+    REFUSE(r.batch.scale = INFINITY, "scale is inf");
     REFUSE((numbers[2] = NAN, r.seq.alibi_slopes = numbers), "alibi_slopes[2]");
     REFUSE((numbers[2] = -3e38f, r.batch.alibi_slopes = numbers), "alibi_slopes[2]");
     REFUSE((numbers[2] = -INFINITY, r.seq.alibi_slopes = numbers), "alibi_slopes[2]");

@@ -419,6 +419,46 @@ START_TEST(bias_that_is_no_number) {
 }
 END_TEST
 
+/* What programs without -inf mask with: the lowest number of a type. A row that has no other has the mean of v, others
+ * are as if it were -inf. */
+static void check_lowest(sa_engine *engine, int seed) {
+    const int type = seed % 2 ? SA_BF16 : SA_F32, bytes = element_bytes(type);
+    const int64_t n_q = seed / 2 % 2 ? 3 : 40, n_k = seed % 3 ? 300 : 30, all = seed % n_q;
+    struct drawn drawn = drawn_batch((uint64_t)seed, 2, 1, 6, 7);
+    sa_sequence *s = drawn_add(&drawn, n_q, n_k, PACKED, 2);
+    drawn.batch.bias_type = type;
+    add_bias(&drawn, s, OF_ALL_HEADS, 3);
+    char *data = (char *)(uintptr_t)s->bias.data;
+    const double lowest = type == SA_F32 ? -0x1.fffffep127 : -0x1.fep127;
+    size_t n;
+    float *wanted = outputs_of(&drawn, engine, &n);
+    for (int64_t i = 0; i < n_q * n_k; i++)
+        if (i / n_k == all || isinf(reference_bias(&drawn.batch, s, i / n_k, 0, i % n_k)))
+            element_store(type, lowest, data + i * bytes);
+    float *got = outputs_of(&drawn, engine, &n);
+    for (int c = 0; c < 7; c++) {
+        double mean = 0;
+        for (int64_t j = 0; j < n_k; j++)
+            mean += (double)((const float *)reference_v(&drawn.batch, s, j, 0))[c] / (double)n_k;
+        must(fabs(reference_output(&drawn.batch, s, all, 0, c) - mean) < 1e-6, "no mean in dimension %d", c);
+    }
+    ck_assert(isfinite(*reference_lse(&drawn.batch, s, all, 0)));
+    const size_t row = 2 * 8, behind = (size_t)(all + 1) * row;
+    drawn_must_equal(got, wanted, (size_t)all * row, "rows before");
+    drawn_must_equal(got + behind, wanted + behind, n - behind, "rows behind");
+    free(wanted);
+    free(got);
+    drawn_free(&drawn);
+}
+
+START_TEST(bias_of_the_lowest_number) {
+    sa_engine *engine = engine_with(_i, 1);
+    for (int i = 0; engine && i < 48; i++)
+        check_lowest(engine, i);
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 /* What bias hides from every row may be anything, in some rows of a type as well. */
 START_TEST(poison_that_bias_hides) {
     static const int types[] = {SA_F32, SA_BF16, SA_I8};
@@ -528,6 +568,7 @@ int main(void) {
     tcase_add_loop_test(bits, few_rows_are_many, ISA_FIRST, ISA_END);
     tcase_add_test(bits, instruction_sets_and_threads_do_not_matter);
     tcase_add_loop_test(values, bias_that_is_no_number, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(values, bias_of_the_lowest_number, ISA_FIRST, ISA_END);
     tcase_add_loop_test(values, poison_that_bias_hides, ISA_FIRST, ISA_END);
     tcase_add_loop_test(values, values_that_bias_does_not_hide, ISA_FIRST, ISA_END);
     tcase_add_loop_test(values, sinks_where_nothing_is_seen, ISA_FIRST, ISA_END);

@@ -57,6 +57,15 @@ START_TEST(another_machine_is_described) {
 }
 END_TEST
 
+START_TEST(more_cores_than_a_team_may_have) {
+    sa_engine *engine = engine_for("package:1 core:1100 pu:1", 0);
+    sa_engine_info info = {.struct_size = sizeof info};
+    ck_assert(sa_engine_get_info(engine, &info) == SA_OK);
+    ck_assert(info.n_threads == 1024 && info.n_cores == 1100);
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 START_TEST(the_environment_is_about_this_machine) {
     setenv("OMP_NUM_THREADS", "3", 1);
     setenv("OMP_PROC_BIND", "true", 1);
@@ -235,6 +244,7 @@ int main(void) {
     Suite *suite = suite_create("topology");
     TCase *engine = add_case(suite, "engine");
     tcase_add_test(engine, another_machine_is_described);
+    tcase_add_test(engine, more_cores_than_a_team_may_have);
     tcase_add_test(engine, the_environment_is_about_this_machine);
     tcase_add_test(engine, nothing_is_computed);
     tcase_add_test(engine, what_is_no_topology_is_refused);

@@ -234,7 +234,8 @@ typedef struct sa_grid {
 } sa_grid;
 
 /* Lists of key blocks. Those of (query head h, query block b) are blocks[begin[x]] .. blocks[begin[x + 1] - 1] with
- * x = h * head_stride + b, in ascending order, each once. begin NULL: all lists are empty. */
+ * x = h * head_stride + b, in ascending order, each once. begin NULL: all lists are empty; one of the two kinds has
+ * lists. */
 typedef struct sa_block_list {
     const int64_t *begin;
     const int32_t *blocks;
@@ -318,7 +319,7 @@ typedef struct sa_sequence {
     sa_grid mask; /* unsigned char: a query sees key j where it is not 0 */
 
     /* What is added to the scores. */
-    sa_grid bias;              /* of sa_batch.bias_type; -inf hides the key */
+    sa_grid bias; /* of sa_batch.bias_type; -inf hides the key, numbers below -2^127 count as that number */
     const float *alibi_slopes; /* [n_query_heads]; NULL: sa_batch.alibi_slopes */
     const float *sink_logits;  /* [n_query_heads]; NULL: sa_batch.sink_logits */
 
@@ -359,7 +360,7 @@ typedef struct sa_batch {
 
     int32_t q_type, k_type, v_type, o_type; /* sa_type */
 
-    float scale;          /* finite; 0: 1/sqrt(d_qk) */
+    float scale;          /* below 2^127 in size; 0: 1/sqrt(d_qk) */
     uint32_t flags;       /* SA_CAUSAL, SA_WINDOW, SA_SCALES_PER_HEAD, SA_F16_PAIRS */
     int64_t window_left;  /* with SA_WINDOW: >= 0, or -1 for no limit */
     int64_t window_right; /* with SA_WINDOW: >= 0, or -1 for no limit; with SA_CAUSAL as well it is 0 */
@@ -376,8 +377,8 @@ typedef struct sa_batch {
     float softcap;     /* below 2^127; > 0: s = softcap * tanh(s / softcap), before anything is added; 0: not so */
     uint32_t reserved; /* 0 */
     const float *alibi_slopes; /* [n_query_heads]: s -= alibi_slopes[h] * |position of the query - that of the key| */
-    const float *sink_logits;  /* [n_query_heads]: l += exp(sink_logits[h] - m), as of a key whose value is 0. Finite,
-                                  or -inf: none */
+    const float *sink_logits;  /* [n_query_heads]: l += exp(sink_logits[h] - m), as of a key whose value is 0; -inf:
+                                  none. These and slopes are below 2^127 in size */
 } sa_batch;
 
 /* First initialiser of a sa_batch: sa_batch b = {SA_BATCH_HEAD, .n_sequences = ...}; */
@@ -410,21 +411,27 @@ typedef struct sa_batch {
  * row_max, unless softcap has made a number of it. Scores are exact up to 2^127 / log2(e), those of int8 keys with and
  * without the key's scale, all with and without any bias (but see "Pairs" below, for subnormal numbers too): -inf is
  * the only sentinel. A key that a bias of -inf hides is not visible, whatever its score is; bias at a key that is not
- * visible is never an influence. Where no key is visible but there is a sink, o is 0 and lse the sink's logit. Zeros in
- * o are +0, but for negative numbers that became zero by being rounded to 16 bits. Subnormal inputs and outputs are
- * honoured; weights below 2^-126 of the row's largest may count as anything below it, those below 2^-127 as 0.
+ * visible is never an influence. Where no key is visible but there is a sink, o is 0 and lse the sink's logit, rounded.
+ * Where all visible scores are -inf, as an inf in k may make them, o is 0, or NaN in columns of v with inf or NaN, and
+ * lse is -inf. Zeros in o are +0, but for negative numbers that became zero by being rounded to 16 bits. Subnormal
+ * inputs and outputs are honoured; weights below 2^-126 of the row's largest may count as anything below it, those
+ * below 2^-127 as 0.
  *
  * Error against exact arithmetic, per element of o, to first order in u = 2^-24, with p[j] the exact weights,
  * z[j] = |scale| sum_c |q[c] k[j][c]|, and L = 0 up to 1024 keys and one more for every factor of 8:
  *
  *     |o - exact| <= sum_j p[j] t[j] (|v[j]| + |exact|) + (min(n_k, 256) + 40 + 56 L) u sum_j p[j] |v[j]|
- *                    + n_k 2^-125 max|v|,       t[j] = u ((d_qk + 4) z[j] + |s[j] - m| + 6)
+ *                    + n_k 2^-125 max|v| + n_k 2^-148,       t[j] = u ((d_qk + 4) z[j] + |s[j] - m| + 6)
  *
- * where q, k and v are what their elements stand for, exactly. What happens to scores adds u (9 T[j] + 2 z[j]) to t[j],
+ * where q, k and v are what their elements stand for, exactly, max|v| is that of o's column, no q[c] scale log2(e) and
+ * no sum exp(s[j] - m) |v[j]| reaches 2^127, and scale is no less than 2^-126. Subnormal products in a score add
+ * 2^-148 (d_qk + sum_c |k[j][c]|) to t[j]. What happens to scores adds u (9 T[j] + 2 z[j]) to t[j],
  * T[j] the sum of the magnitudes of the capped score and of what ALiBi and bias add; a sink is one more key in p, with
  * t = u (3 |sink| + 3 |sink - m| + 6) and v = 0, and adds 4 u to the others' t[j]. Int8 keys add u z[j] to t[j], int8
  * values 1 to the 40 and n_k 2^-142 to the whole; rounding o adds 2^-8 |o| + 2^-134 (SA_BF16) or 2^-11 |o| + 2^-25
- * (SA_F16).
+ * (SA_F16). row_max is off by the largest u ((d_qk + 4) z[j] + 2 |s[j]|), with what is added to t[j]; lse by
+ * e = sum_j p[j] t[j] + u (29 + 28 L + |lse|) + n_k 2^-125; a weight by the factors exp(t[j] + e) and
+ * exp(4 u (|s[j]| + |lse| + 4)) and by 2^-125; their sums in key_mass are rounded once more.
  *
  * Pairs: SA_ISA_AVX512_BF16 and SA_ISA_AMX_BF16 multiply elements of q, k and v two by two and add the products to a
  * SA_F32 (the former one after the other, the latter those of every 32 dimensions or keys to each other first), in

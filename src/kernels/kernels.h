@@ -21,7 +21,7 @@
  *                 that comes nearest, i = 1 / (e cap), z = e c i, x = fma(fma(-z, e cap, e c), i, z), which is c / cap;
  *                 y = x x, s = c (N(y) / D(y)), both polynomials of degree 4 as fma chains, see lanes_one_term.h
  *     ALiBi       s = fma(slope, float |q_at - k_at|, s), the distance rounded once
- *     bias        s = fma(bias, SA_LOG2_E, s); -inf where the bias is
+ *     bias        s = fma(max(bias, SA_LOWEST_BIAS), SA_LOG2_E, s); -inf where the bias is
  *     weight      p = exp2(s - m) as in lanes_exp2.h; exactly 1 at 0, below 2^-126 below -126, exactly 0 below -127
  *     row sum     keys j .. j + 15 (j a multiple of 16): the tree t8[i] = p[i] + p[i + 8], t4[i] = t8[i] + t8[i + 4],
  *                 t2[i] = t4[i] + t4[i + 2], t1 = t2[0] + t2[1]; then a chain over the 16-key groups of the block
@@ -64,7 +64,8 @@ enum {
         0x3fbd08a4, 0x3fc12c4d, 0x3fc5672a, 0x3fc9b9be, 0x3fce248c, 0x3fd2a81e, 0x3fd744fd, 0x3fdbfbb8, 0x3fe0ccdf,    \
         0x3fe5b907, 0x3feac0c7, 0x3fefe4ba, 0x3ff5257d, 0x3ffa83b3
 
-#define SA_LOG2_E 0x1.715476p0f /* log2(e), rounded */
+#define SA_LOG2_E      0x1.715476p0f /* log2(e), rounded */
+#define SA_LOWEST_BIAS (-0x1p127f)   /* of numbers */
 
 /* Which keys each row of a pass sees, [W] each: key j (absolute) if (j < sink[r] or lo[r] <= j) and j < hi[r]. Or, if
  * there are bits, those of the one group at hand: its row r sees key j (of the block) if bit j % 32 of

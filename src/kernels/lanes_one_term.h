@@ -59,9 +59,10 @@ INLINE vf distance_of(vi a, vi b) {
     return (vf)((uint_lanes)difference & 0x7fffffffu);
 }
 
-/* -inf hides the key, whatever its score is. */
+/* -inf hides the key, whatever its score is; the lowest numbers, times log2(e), would become that. A NaN stays one. */
 INLINE vf biased(vf s, vf bias, vmask *hidden) {
     *hidden = v_equal(bias, v_set1(-INFINITY));
+    bias = v_max(v_set1(SA_LOWEST_BIAS), bias);
     return v_select(*hidden, v_set1(-INFINITY), v_fma_few(bias, v_set1(SA_LOG2_E), s));
 }
 

@@ -279,13 +279,21 @@ static bool is_kept(const struct sa_kept *kept) {
            sa_partial_bytes(kept->n_q, kept->n_heads, kept->d_v, kept->first_key, kept->end_key - kept->first_key) > 0;
 }
 
+static bool is_cut_off(const sa_partial *p) {
+    const struct sa_kept *kept = p->partial;
+    return p->partial_bytes && p->partial_bytes < sa_partial_bytes(kept->n_q, kept->n_heads, kept->d_v, kept->first_key,
+                                                                   kept->end_key - kept->first_key);
+}
+
 /* *end: of the keys of the partials before. */
 static sa_status check_kept(const sa_merge_request *r, int64_t i, const sa_partial *p, int64_t *end) {
     const struct sa_kept *kept = p->partial;
     if (p->o.data || p->lse.data)
         return bad_partial(i, "has o or lse as well as partial");
-    if (!is_kept(kept))
+    if ((p->partial_bytes && p->partial_bytes < sizeof *kept) || !is_kept(kept))
         return bad_partial(i, "is not what a call left in sa_sequence.partial");
+    if (is_cut_off(p))
+        return bad_partial(i, "has more bytes than partial_bytes says");
     if (kept->n_q != r->n_q || kept->n_heads != r->n_query_heads || kept->d_v != r->d_v)
         return bad_partial(i, "has another n_q, n_query_heads or d_v than the request");
     if (kept->first_key == kept->end_key)
@@ -299,11 +307,12 @@ static sa_status check_kept(const sa_merge_request *r, int64_t i, const sa_parti
 }
 
 static sa_status check_partials(const sa_merge_request *r) {
+    static const size_t older[] = {offsetof(sa_partial, partial_bytes), 0};
     sa_status status = SA_OK;
     int64_t end = 0;
     for (int64_t i = 0; i < r->n_partials && status == SA_OK; i++) {
         sa_partial own;
-        status = sa_copy_in(&own, sizeof own, partial_at(r, i), r->partial_size, "sa_partial");
+        status = sa_copy_in_grown(&own, sizeof own, older, partial_at(r, i), r->partial_size, "sa_partial");
         if (status == SA_OK && !own.partial != !partial_at(r, 0)->partial)
             status = bad_partial(i, "is of another kind than the first one");
         if (status == SA_OK && own.partial)

@@ -143,7 +143,7 @@ static void make_pair(struct pair *p) {
             p->o[i][x] = roll_unit(&dice);
         for (int x = 0; x < ROWS; x++)
             p->lse[i][x] = roll_unit(&dice);
-        p->partials[i] = (sa_partial){{p->o[i], 0, 0}, {p->lse[i], 0, 0}, NULL};
+        p->partials[i] = (sa_partial){.o = {p->o[i], 0, 0}, .lse = {p->lse[i], 0, 0}};
     }
     p->request =
         (sa_merge_request){SA_MERGE_HEAD,          .n_partials = 2, .partials = p->partials, .n_q = N_Q,
@@ -239,7 +239,7 @@ START_TEST(calls_over_some_of_the_keys) {
         for (int i = 0; i < 2; i++) {
             parts[i].o = (sa_output){o[i], 0, 0};
             parts[i].lse = (sa_output){lse[i], 0, 0};
-            partials[i] = (sa_partial){{o[i], 0, 0}, {lse[i], 0, 0}, NULL};
+            partials[i] = (sa_partial){.o = {o[i], 0, 0}, .lse = {lse[i], 0, 0}};
         }
         d.batch.sequences = d.seqs;
         sa_batch b = d.batch;

@@ -333,11 +333,16 @@ START_TEST(refused_merges) {
     m = right;
     partials[0].partial = r->rooms[0];
     refuse(engine, &m, "partial 1: has keys that are not behind");
-    partials[0] = (sa_partial){{r->v, 0, 0}, {r->k, 0, 0}, NULL};
+    partials[0] = (sa_partial){.o = {r->v, 0, 0}, .lse = {r->k, 0, 0}};
     refuse(engine, &m, "partial 1: is of another kind");
-    partials[0] = (sa_partial){{r->v, 0, 0}, {NULL, 0, 0}, r->rooms[1]};
+    partials[0] = (sa_partial){.o = {r->v, 0, 0}, .partial = r->rooms[1]};
     refuse(engine, &m, "partial 0: has o or lse");
     partials[0] = (sa_partial){.partial = r->k};
+    refuse(engine, &m, "partial 0: is not what a call left");
+    const size_t bytes = sa_partial_bytes(N_Q, 1, D, 0, CHUNK);
+    partials[0] = (sa_partial){.partial = r->rooms[1], .partial_bytes = bytes - 1};
+    refuse(engine, &m, "partial 0: has more bytes");
+    partials[0].partial_bytes = 63;
     refuse(engine, &m, "partial 0: is not what a call left");
     partials[0] = (sa_partial){.partial = r->rooms[1]};
     for (int i = 0; i < N_FORGED; i++) {

@@ -515,11 +515,12 @@ SA_API size_t sa_partial_bytes(int64_t n_q, int32_t n_query_heads, int32_t d_v, 
 
 /* The results of the same rows over some of their keys: o and lse, or what a call left in sa_sequence.partial. */
 typedef struct sa_partial {
-    sa_tensor o;         /* n_q tokens, n_query_heads, d_v, of SA_F32 */
-    sa_tensor lse;       /* floats, one a row, element (t, h) at t * token_stride + h * head_stride. Strides 0 mean
-                            [head][token]. -inf: the row saw none of these keys, its o is not looked at */
-    const void *partial; /* sa_sequence.partial after the call; o and lse are NULL then. All partials of a request are
-                            of one kind, and these stand in key order */
+    sa_tensor o;          /* n_q tokens, n_query_heads, d_v, of SA_F32 */
+    sa_tensor lse;        /* floats, one a row, element (t, h) at t * token_stride + h * head_stride. Strides 0 mean
+                             [head][token]. -inf: the row saw none of these keys, its o is not looked at */
+    const void *partial;  /* sa_sequence.partial after the call; o and lse are NULL then. All partials of a request are
+                             of one kind, and these stand in key order */
+    size_t partial_bytes; /* so many are there, of which it must not say that it has more; 0: it is known to be whole */
 } sa_partial;
 
 typedef struct sa_merge_request {

@@ -37,6 +37,11 @@ void sa_bind_order(const struct sa_machine *machine, bool spread, int n_threads,
         cores[t] = t >= machine->n_cores ? cores[t - machine->n_cores] : spread ? loneliest(machine, cores, t) : t;
 }
 
+void sa_bind_to_all(const struct sa_machine *machine) {
+    if (machine->is_this_machine && machine->allowed)
+        hwloc_set_cpubind(machine->topology, machine->allowed, HWLOC_CPUBIND_THREAD);
+}
+
 bool sa_bind_self(const struct sa_machine *machine, int core) {
     int cpu = machine->cores[core].os_cpu;
     if (!machine->topology || !machine->is_this_machine || cpu < 0)

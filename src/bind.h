@@ -11,6 +11,9 @@
  * otherwise the machine's own order. More threads than cores share them round robin. Pure. */
 void sa_bind_order(const struct sa_machine *machine, bool spread, int n_threads, int *cores);
 
+/* Lets the calling thread run wherever the engine may. */
+void sa_bind_to_all(const struct sa_machine *machine);
+
 /* Binds the calling thread to a core; false if the system refuses or the machine is not this one. */
 bool sa_bind_self(const struct sa_machine *machine, int core);
 

@@ -54,6 +54,11 @@ void sa_call_give_back(struct sa_engine *engine, struct sa_call *call) {
     pthread_mutex_unlock(&engine->calls_lock);
 }
 
+void sa_calls_restart_in_child(struct sa_engine *engine) {
+    for (struct sa_call *call = engine->free_calls; call; call = call->next)
+        pthread_cond_init(&call->job.done, NULL);
+}
+
 void sa_call_free_all(struct sa_engine *engine) {
     for (struct sa_call *call = engine->free_calls, *next; call; call = next) {
         next = call->next;

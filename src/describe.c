@@ -75,8 +75,9 @@ void sa_describe_engine(struct sa_text *text, const struct sa_engine *engine) {
     add(text, "threads     %d: %s\n", n, engine->why_threads);
     if (n < engine->machine.n_cores)
         add(text, "            not all %d cores are used, for that reason\n", engine->machine.n_cores);
-    if (engine->team.n_formed && engine->team.n_formed != n)
-        add(text, "            the OpenMP runtime gave %d\n", engine->team.n_formed);
+    const int n_formed = __atomic_load_n(&engine->team.n_formed, __ATOMIC_RELAXED);
+    if (n_formed && n_formed != n)
+        add(text, "            the OpenMP runtime gave %d\n", n_formed);
     describe_seats(text, engine);
     add(text, "kernel      %s, %d floats a vector\n", kernels->name, kernels->lanes);
     if (engine->cpu.faster)

@@ -56,6 +56,10 @@ struct sa_call *sa_call_take(struct sa_engine *engine);
 void sa_call_give_back(struct sa_engine *engine, struct sa_call *call);
 void sa_call_free_all(struct sa_engine *engine);
 
+/* In the child of a fork() that was made with the lock held: whoever was waking the caller of a call does not exist
+ * here. */
+void sa_calls_restart_in_child(struct sa_engine *engine);
+
 /* Validates and plans a batch into the call. */
 sa_status sa_call_prepare(struct sa_engine *engine, struct sa_call *call, const sa_batch *batch);
 

@@ -7,7 +7,6 @@
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sa_engine *engines;
-static pthread_once_t handlers_once = PTHREAD_ONCE_INIT;
 static bool handlers_installed;
 
 /* All locks are held across fork(), so that the child gets every queue and list in one piece. */
@@ -28,17 +27,20 @@ static void release_all(void) {
 }
 
 static void after_fork_in_child(void) {
-    for (struct sa_engine *e = engines; e; e = e->next)
+    for (struct sa_engine *e = engines; e; e = e->next) {
         sa_team_restart_in_child(&e->team);
+        sa_calls_restart_in_child(e);
+    }
     release_all();
 }
 
-static void install_handlers(void) {
+/* As the library is loaded: in the child of a fork() while they are installed by pthread_once() they would be so twice,
+ * and the next fork() would wait for itself. */
+__attribute__((constructor)) static void install_handlers(void) {
     handlers_installed = pthread_atfork(before_fork, release_all, after_fork_in_child) == 0;
 }
 
 bool sa_fork_watch(struct sa_engine *engine) {
-    pthread_once(&handlers_once, install_handlers);
     if (!handlers_installed)
         return false;
     pthread_mutex_lock(&list_lock);

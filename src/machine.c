@@ -190,16 +190,16 @@ bool sa_machine_load(struct sa_machine *machine, const char *other, const int *a
     }
     machine->cores = machine->core_buffer.data;
     machine->is_this_machine = topology && hwloc_topology_is_thissystem(topology);
-    hwloc_cpuset_t set = topology ? allowed_set(machine, allowed, n_allowed) : NULL;
-    if (set)
-        list_cores(machine, set);
-    hwloc_bitmap_free(set);
+    machine->allowed = topology ? allowed_set(machine, allowed, n_allowed) : NULL;
+    if (machine->allowed)
+        list_cores(machine, machine->allowed);
     if (machine->n_cores == 0)
         guess_cores(machine, topology ? "hwloc names no core that is allowed" : "hwloc could not read the topology");
     return true;
 }
 
 void sa_machine_free(struct sa_machine *machine) {
+    hwloc_bitmap_free(machine->allowed);
     if (machine->topology)
         hwloc_topology_destroy(machine->topology);
     sa_buffer_free(&machine->core_buffer);

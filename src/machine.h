@@ -19,6 +19,7 @@ struct sa_core {
 
 struct sa_machine {
     void *topology; /* hwloc's; NULL if the machine could not be read */
+    void *allowed;  /* hwloc's set of the hardware threads that the engine may use; NULL if they are not known */
     struct sa_buffer core_buffer;
     struct sa_core *cores; /* fastest kind first, then in the order of the topology: neighbours share most */
     int n_cores, n_cpus, n_l3, n_numa, n_packages, n_kinds;

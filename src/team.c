@@ -72,6 +72,19 @@ void sa_job_open(struct sa_job *job) {
     job->next = NULL;
 }
 
+static int64_t untaken(const struct sa_job *job) {
+    if (job->reports) {
+        const int64_t left = job->reports->n_items - __atomic_load_n(&job->cursors[0].next, __ATOMIC_RELAXED);
+        return left > 0 ? left : 0;
+    }
+    int64_t n = job->plan->n_items;
+    for (int d = 0; d < job->plan->n_domains; d++) {
+        int64_t next = __atomic_load_n(&job->cursors[d].next, __ATOMIC_RELAXED), all = job->plan->domains[d].n_items;
+        n -= next < all ? next : all;
+    }
+    return n;
+}
+
 /* Of reports there is one list. */
 static bool take_report(struct sa_job *job, int64_t *index) {
     int64_t *next = &job->cursors[0].next;
@@ -113,10 +126,11 @@ static int64_t now_ns(void) {
 }
 
 /* Whatever time shorter jobs leave to those of a length and to longer ones, these share by halves: after one of that
- * length longer ones have as long as it took, not counting what still shorter ones take meanwhile. A thread that was
- * stopped owes no more than the time of a few jobs. */
-static void count_time(struct sa_sitter *self, int length, int64_t began) {
-    const int64_t now = now_ns(), most = INT64_C(4000) * SA_LONG_US << SA_LENGTH_BITS * length, took = now - began;
+ * length longer ones have as long as it took, not counting what still shorter ones take meanwhile, or took in the
+ * middle of it. A thread that was stopped owes no more than the time of a few jobs. */
+static void count_time(struct sa_sitter *self, int length, int64_t began, int64_t interludes_ns) {
+    const int64_t now = now_ns(), most = INT64_C(4000) * SA_LONG_US << SA_LENGTH_BITS * length,
+                  took = now - began - interludes_ns;
     self->not_before[length] = now + (took < most ? took : most);
     for (int longer = length + 1; longer < SA_JOB_LENGTHS; longer++)
         if (self->not_before[longer] > began)
@@ -142,7 +156,7 @@ static bool is_rushed(struct self self, const struct sa_job *job) {
     return self.team && due_before(self.team, self.seat, job->length) < job->length;
 }
 
-/* Until no item is left, or it is a shorter job's turn. True: no item is left. */
+/* Until no item is left, or it is a shorter job's turn. True: no item is left, whatever the reason is. */
 static bool drain_errand(struct sa_job *job, struct self self) {
     for (;;) {
         const int64_t item = __atomic_fetch_add(&job->cursors[0].next, 1, __ATOMIC_RELAXED);
@@ -150,7 +164,7 @@ static bool drain_errand(struct sa_job *job, struct self self) {
             return true;
         job->errand.function(job->errand.argument, item, self.seat);
         if (is_rushed(self, job))
-            return false;
+            return untaken(job) == 0;
     }
 }
 
@@ -162,7 +176,7 @@ static bool drain_attention(struct sa_job *job, int domain, struct sa_workspace 
     }
     while (do_item(job, domain, space))
         if (is_rushed(self, job))
-            return false;
+            return untaken(job) == 0;
     return true;
 }
 
@@ -208,24 +222,12 @@ static struct sa_job *next_job(const struct sa_team *team, int seat) {
     return team->queues[due_before(team, seat, longest)].first;
 }
 
-static int64_t untaken(const struct sa_job *job) {
-    if (job->reports) {
-        const int64_t left = job->reports->n_items - __atomic_load_n(&job->cursors[0].next, __ATOMIC_RELAXED);
-        return left > 0 ? left : 0;
-    }
-    int64_t n = job->plan->n_items;
-    for (int d = 0; d < job->plan->n_domains; d++) {
-        int64_t next = __atomic_load_n(&job->cursors[d].next, __ATOMIC_RELAXED), all = job->plan->domains[d].n_items;
-        n -= next < all ? next : all;
-    }
-    return n;
-}
-
-/* Of the jobs that are next: they may be longer ones than the thread that asks will work on. */
+/* Of all jobs: those behind others may have fewer items than there are threads, too. */
 static int64_t untaken_of_all(const struct sa_team *team) {
     int64_t n = 0;
     for (int length = 0; length < SA_JOB_LENGTHS; length++)
-        n += team->queues[length].first ? untaken(team->queues[length].first) : 0;
+        for (const struct sa_job *job = team->queues[length].first; job; job = job->next)
+            n += untaken(job);
     return n;
 }
 
@@ -295,7 +297,8 @@ static void play(void *argument) {
     if (job)
         work(team, job, self->seat, &team->spares[self->seat]);
     pthread_mutex_unlock(&team->lock);
-    count_time(&team->sitters[self->seat], 0, began);
+    count_time(&team->sitters[self->seat], 0, began, 0);
+    team->sitters[self->seat].interludes_ns += now_ns() - began;
 }
 
 static bool drain(struct sa_team *team, struct sa_job *job, int seat, struct sa_workspace *space) {
@@ -341,12 +344,13 @@ static void sleep_until_called(struct sa_team *team, struct sa_sitter *self) {
 
 /* The job may be gone when it has been worked on. The clock is read only if longer ones wait. */
 static void work_in_turn(struct sa_team *team, struct sa_job *job, int seat) {
+    struct sa_sitter *self = &team->sitters[seat];
     const int length = job->length;
     const bool counts = any_waits(team, length + 1, SA_JOB_LENGTHS);
-    const int64_t began = counts ? now_ns() : 0;
+    const int64_t began = counts ? now_ns() : 0, interludes_ns = self->interludes_ns;
     work(team, job, seat, &team->spaces[seat]);
     if (counts)
-        count_time(&team->sitters[seat], length, began);
+        count_time(self, length, began, self->interludes_ns - interludes_ns);
 }
 
 static void serve(struct sa_team *team, int thread) {
@@ -367,13 +371,16 @@ static void sit_down(struct sa_team *team, int thread) {
     bool bound = core >= 0 && sa_bind_self(team->machine, core);
     pthread_mutex_lock(&team->lock);
     team->n_bound += bound;
-    team->n_formed = omp_get_num_threads();
+    __atomic_store_n(&team->n_formed, omp_get_num_threads(), __ATOMIC_RELAXED);
     pthread_mutex_unlock(&team->lock);
 }
 
-/* The runtime may give fewer threads than asked for; items come from a queue, so any number will do. */
+/* The runtime may give fewer threads than asked for; items come from a queue, so any number will do. They run where the
+ * engine's creator might, not where whoever called first does. */
 static void *dispatch(void *argument) {
     struct sa_team *team = argument;
+    if (team->roams)
+        sa_bind_to_all(team->machine);
 #pragma omp parallel num_threads(team->shape.n_threads)
     {
         uint64_t mode = sa_fpmode_enter();
@@ -475,7 +482,7 @@ static bool take_part(struct sa_team *team, struct sa_job *job, int seat) {
         work(team, job, seat, &team->spaces[seat]);
         chosen = give_back(team, seat);
     } else
-        chosen = choose_for(team, untaken(job));
+        chosen = choose_for(team, untaken_of_all(team));
     pthread_mutex_unlock(&team->lock);
     wake(&chosen);
     return seat != NO_SEAT;

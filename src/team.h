@@ -88,6 +88,7 @@ struct sa_sitter {
     int core; /* where it went to sleep, see sa_bind_core_here() */
     /* Its own, without the lock: when jobs of a length may go before longer ones again. */
     int64_t not_before[SA_JOB_LENGTHS];
+    int64_t interludes_ns; /* what brief jobs in the middle of others have taken */
     pthread_cond_t called; /* or stop */
 };
 
@@ -100,6 +101,7 @@ struct sa_team {
     struct sa_sitter *sitters;   /* one a seat */
     struct sa_core_map core_map;
     bool stays_put; /* its threads are bound, by us or by the OpenMP runtime */
+    bool roams;     /* they are not bound by the OpenMP runtime, and by us at most to what we may use */
     bool may_spin;  /* see sa_team_may_spin() */
 
     pthread_mutex_t lock;
@@ -109,7 +111,7 @@ struct sa_team {
     int n_called;             /* threads on their way */
     pthread_t dispatcher;
     bool started, stop;
-    int n_formed, n_bound; /* threads the runtime gave us; how many of them are bound */
+    int n_formed, n_bound; /* threads the runtime gave us, also without the lock; how many of them are bound */
 };
 
 /* May a caller spin for a moment at the end of its job? If no other thread needs the CPU time: with a core for every

@@ -67,6 +67,49 @@ START_TEST(bound_threads_stand_where_their_seats_are) {
 }
 END_TEST
 
+struct called {
+    sa_engine *engine;
+    struct box *box;
+    int cpu;
+};
+
+static void *call_from_one_cpu(void *argument) {
+    const struct called *called = argument;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(called->cpu, &one);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
+    check_forward(called->engine, called->box);
+    return NULL;
+}
+
+/* Whoever calls first, threads that are not bound run where the engine was made. */
+START_TEST(threads_do_not_live_where_the_first_caller_does) {
+    struct box *box = box_with_answer(1, large);
+    sa_engine_options options = {sizeof options, 2, SA_BIND_NONE, SA_ISA_DEFAULT, 0, NULL};
+    struct called called = {NULL, box, sched_getcpu()};
+    cpu_set_t here, mask;
+    pthread_t caller;
+    int ids[64];
+    unsetenv("OMP_PROC_BIND");
+    unsetenv("OMP_PLACES");
+    unsetenv("GOMP_CPU_AFFINITY");
+    sched_getaffinity(0, sizeof here, &here);
+    ck_assert_int_eq(sa_engine_create(&options, &called.engine), SA_OK);
+    ck_assert_int_eq(pthread_create(&caller, NULL, call_from_one_cpu, &called), 0);
+    pthread_join(caller, NULL);
+    wait_until_threads_are(1 + 2);
+    ck_assert_int_eq(list_threads(ids, 64), 1 + 2);
+    for (int i = 0; i < 1 + 2; i++) {
+        ck_assert_int_eq(sched_getaffinity(ids[i], sizeof mask, &mask), 0);
+        must(CPU_EQUAL(&mask, &here), "thread %d of %d may run on %d cpus of %d", i, 3, CPU_COUNT(&mask),
+             CPU_COUNT(&here));
+    }
+    sa_engine_destroy(called.engine);
+    box_free(box);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- signals */
 
 static volatile sig_atomic_t n_handled, handled_by;
@@ -207,7 +250,9 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("host");
     tcase_add_test(add_case(suite, "idle"), an_idle_team_uses_no_cpu);
-    tcase_add_loop_test(add_case(suite, "binding"), bound_threads_stand_where_their_seats_are, 0, 2);
+    TCase *binding = add_case(suite, "binding");
+    tcase_add_loop_test(binding, bound_threads_stand_where_their_seats_are, 0, 2);
+    tcase_add_test(binding, threads_do_not_live_where_the_first_caller_does);
     TCase *host = add_case(suite, "host");
     tcase_add_test(host, signals_go_to_the_hosts_threads);
     tcase_add_test(host, the_teams_threads_block_every_signal);

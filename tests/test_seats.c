@@ -33,13 +33,16 @@ static int64_t items_of(sa_engine *engine, const struct box *box) {
     return info.n_items;
 }
 
-/* So that all calls count as long, some as longer than others. */
-static void make_all_long(sa_engine *engine) {
+/* So that calls count as so many times as long. */
+static void make_longer(sa_engine *engine, double factor) {
     static struct sa_cost_model slow;
     slow = *engine->team.shape.model;
-    slow.unit_seconds *= 40;
+    slow.unit_seconds *= factor;
     engine->team.shape.model = &slow;
 }
+
+/* All of them, and some longer than others. */
+static void make_all_long(sa_engine *engine) { make_longer(engine, 40); }
 
 /* The core that this thread is on may change at any moment: without a map nobody is on a core. */
 static void lose_the_map(sa_engine *engine) { engine->team.core_map.n_cpus = 0; }
@@ -340,7 +343,7 @@ static const struct box_shape middle_one = {1, 8, 8, 56, 64, 700, 700}, long_one
 static struct {
     sa_engine *engine;
     int most_long;
-    atomic_int n_short, n_middle, n_long; /* items begun while there are long ones */
+    atomic_int n_short, n_middle, n_long; /* items, or blocks, begun while there are long ones */
 } kinds;
 
 static void count_kinds(void) {
@@ -373,6 +376,107 @@ START_TEST(the_longest_get_their_turn_among_two_kinds) {
     must(kinds.n_short < 0.6 * all && kinds.n_middle < 0.35 * all && kinds.n_long > 0.15 * all,
          "%d items of short, %d of middle, %d of long ones", kinds.n_short, kinds.n_middle, kinds.n_long);
     join_callers(callers, 4);
+    spied.on_item = NULL;
+    told_ns = 0;
+    sa_engine_destroy(engine);
+    box_free(box);
+    box_free(first);
+}
+END_TEST
+
+/* Brief ones in the middle of a middle one's items are not its own time. */
+static void count_brief_items(void) {
+    if (spied.d_qk == brief.d_qk)
+        told_ns += STEP_NS;
+    if (spied.d_qk == long_one.d_qk)
+        kinds.n_long++;
+}
+
+static void count_blocks(int d_qk) {
+    if (d_qk != middle_one.d_qk && d_qk != long_one.d_qk)
+        return;
+    told_ns += STEP_NS / 20;
+    if (kinds.n_long > 0 && kinds.n_long < kinds.most_long)
+        (d_qk == middle_one.d_qk ? &kinds.n_middle : &kinds.n_short)[0]++;
+    for (int ms = 0; !enough && !(waits(kinds.engine, 0) && waits(kinds.engine, 1)) && ms < 10000; ms++)
+        sleep_ms(1);
+}
+
+START_TEST(interludes_are_nobody_elses_time) {
+    struct caller callers[4];
+    struct box *box = box_with_answer(1, long_one), *first = box_with_answer(2, brief);
+    sa_engine *engine = kinds.engine = engine_at_rest(1, first);
+    make_longer(engine, 5);
+    kinds.most_long = (int)items_of(engine, box);
+    kinds.n_short = kinds.n_middle = kinds.n_long = 0;
+    told_ns = 1;
+    spied.on_item = count_brief_items;
+    spied.on_block = count_blocks;
+    for (int i = 0; i < 4; i++)
+        start_caller(&callers[i], engine, box_with_answer(2, i % 2 ? middle_one : brief), call_until_enough);
+    box_clear(box);
+    ck_assert_int_eq(sa_batch_forward(engine, &box->batch), SA_OK);
+    enough = true;
+    ck_assert(box_right(box));
+    const int n_long = kinds.n_short;
+    must(kinds.n_middle > 0.7 * n_long && kinds.n_middle < 1.4 * n_long, "%d blocks of middle, %d of long ones",
+         kinds.n_middle, n_long);
+    join_callers(callers, 4);
+    spied.on_item = NULL;
+    spied.on_block = NULL;
+    told_ns = 0;
+    sa_engine_destroy(engine);
+    box_free(box);
+    box_free(first);
+}
+END_TEST
+
+/* The last item of a middle one ends as it is a short one's turn. */
+static struct {
+    sa_engine *engine;
+    int most_middle;
+    atomic_int n_middle, n_long, n_late;
+} end;
+
+static void end_in_a_rush(void) {
+    told_ns += STEP_NS;
+    end.n_long += spied.d_qk == long_one.d_qk;
+    end.n_late += spied.d_qk == long_one.d_qk && end.n_middle == end.most_middle && waits(end.engine, 2);
+    if (spied.d_qk == middle_one.d_qk && ++end.n_middle == end.most_middle) {
+        for (int ms = 0; !waits(end.engine, 1) && ms < 10000; ms++)
+            sleep_ms(1);
+        told_ns += 1000000000;
+    }
+}
+
+static void *call_once(void *argument) {
+    struct caller *caller = argument;
+    box_clear(caller->box);
+    caller->wrong = sa_batch_forward(caller->engine, &caller->box->batch) != SA_OK || !box_right(caller->box);
+    return NULL;
+}
+
+/* It is done then, and does not wait behind longer ones until somebody sees that. */
+START_TEST(what_ends_in_a_rush_has_ended) {
+    struct caller callers[3];
+    struct box *box = box_with_answer(1, middle_one), *first = box_with_answer(2, brief);
+    sa_engine *engine = end.engine = engine_at_rest(1, first);
+    make_all_long(engine);
+    end.most_middle = (int)items_of(engine, box);
+    told_ns = 1;
+    spied.on_item = end_in_a_rush;
+    start_caller(&callers[0], engine, box_with_answer(3, long_one), call_once);
+    for (int ms = 0; end.n_long == 0 && ms < 10000; ms++)
+        sleep_ms(1);
+    for (int i = 1; i < 3; i++)
+        start_caller(&callers[i], engine, box_with_answer(2, brief), call_until_enough);
+    box_clear(box);
+    ck_assert_int_eq(sa_batch_forward(engine, &box->batch), SA_OK);
+    enough = true;
+    ck_assert(box_right(box));
+    join_callers(callers, 3);
+    ck_assert_int_gt(end.n_long, end.most_middle / 2);
+    ck_assert_int_eq(end.n_late, 0);
     spied.on_item = NULL;
     told_ns = 0;
     sa_engine_destroy(engine);
@@ -629,6 +733,8 @@ int main(void) {
     TCase *order = add_case(suite, "order");
     tcase_add_loop_test(order, jobs_do_not_wait_behind_longer_ones, 0, 2);
     tcase_add_test(order, the_longest_get_their_turn_among_two_kinds);
+    tcase_add_test(order, interludes_are_nobody_elses_time);
+    tcase_add_test(order, what_ends_in_a_rush_has_ended);
     tcase_add_loop_test(order, calls_of_all_lengths_at_once, 0, 2);
     tcase_add_loop_test(order, long_jobs_get_their_turn, 0, sizeof shares / sizeof shares[0]);
     TCase *waiting = add_case(suite, "waiting");

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 
 #include "box.h"
 #include "engine.h"
@@ -141,6 +142,45 @@ START_TEST(sixteen_callers_share_a_team) {
 }
 END_TEST
 
+/* ---------------------------------------------------------------- calls of few items */
+
+enum { MEETING = 3 };
+
+static atomic_int n_met, n_alone;
+
+/* Returns when the others' items have begun as well. */
+static void meet(void *argument, int64_t item, int32_t worker) {
+    (void)argument, (void)item, (void)worker;
+    n_met++;
+    for (int ms = 0; n_met < MEETING && ms < 10000; ms++)
+        sleep_ms(1);
+    n_alone += n_met < MEETING;
+}
+
+static void *run_an_item(void *engine) {
+    sa_status status = sa_engine_run(engine, 1, 0, meet, NULL);
+    return status == SA_OK ? NULL : engine;
+}
+
+/* Calls of an item each that come one right after the other are worked on at once. */
+START_TEST(each_item_finds_a_thread) {
+    sa_engine *engine = engine_of(MEETING);
+    for (int round = 0; round < 100 && n_alone == 0; round++) {
+        pthread_t callers[MEETING];
+        n_met = 0;
+        for (int i = 0; i < MEETING; i++)
+            ck_assert_int_eq(pthread_create(&callers[i], NULL, run_an_item, engine), 0);
+        for (int i = 0; i < MEETING; i++) {
+            void *failed;
+            pthread_join(callers[i], &failed);
+            ck_assert_ptr_null(failed);
+        }
+    }
+    ck_assert_int_eq(n_alone, 0);
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- threads come and go */
 
 /* All but the dispatcher are the OpenMP runtime's. */
@@ -255,7 +295,9 @@ END_TEST
 
 int main(void) {
     Suite *suite = suite_create("team");
-    tcase_add_loop_test(add_case(suite, "callers"), sixteen_callers_share_a_team, 0, 4);
+    TCase *callers = add_case(suite, "callers");
+    tcase_add_loop_test(callers, sixteen_callers_share_a_team, 0, 4);
+    tcase_add_test(callers, each_item_finds_a_thread);
     TCase *threads = add_case(suite, "threads");
     tcase_add_test(threads, threads_come_with_the_first_large_call_and_go_with_the_engine);
     tcase_add_test(threads, two_engines_do_not_meet);

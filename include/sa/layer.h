@@ -42,11 +42,12 @@
  *                    engine or several, except that sa_layer_destroy() must be the last call. A process may fork() at
  *                    any time, which then waits for products under way; the child may go on using its copies.
  *     One team       The products are cut into pieces that the engine's team takes like its own items, and each piece
- *                    is computed by the thread that took it. While a call of this library runs the number of threads of
- *                    an OpenBLAS is 1 for the whole process, whatever its environment says; after the last of such
- *                    calls it is what it was before the first, unless the host program has set it meanwhile. MKL and
- *                    BLIS are told so for the threads of the engine only. (An OpenBLAS that makes its own threads makes
- *                    them when it is loaded. They sleep.)
+ *                    is computed by the thread that took it: of up to 4,608 tokens times 1,024 columns, for the end of
+ *                    which other calls wait, brief ones as well. While a call of this library runs the number of
+ *                    threads of an OpenBLAS is 1 for the whole process, whatever its environment says; after the last
+ *                    of such calls it is what it was before the first, unless the host program has set it meanwhile.
+ *                    MKL and BLIS are told so for the threads of the engine only. (An OpenBLAS that makes its own
+ *                    threads makes them when it is loaded. They sleep.)
  *     Bits           BLAS promises nothing. OpenBLAS, for one, computes a row of a product in another way, in a few of
  *                    its columns, if it is one of the second six of twelve rows. So products are cut at multiples of
  *                    twelve rows and at columns that depend on the layer alone, and the row of a token stands in its

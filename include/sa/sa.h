@@ -36,7 +36,8 @@
  *                    failed call of the calling thread. After an invalid argument no output has been written. Nothing
  *                    here prints (unless SA_VERBOSE=1 is set in the environment), aborts or exits.
  *     Threads        An engine may be used by any number of threads at once, except that sa_engine_destroy() must be
- *                    the last call. A process may fork() at any time; the child may go on using its copy of the engine.
+ *                    the last call. A process may fork() at any time, but not in a signal handler that has
+ *                    interrupted one of these functions; the child may go on using its copy of the engine.
  *     Environment    The caller's CPU affinity, floating-point mode and flags, signal mask and OpenMP settings are the
  *                    same after a call as before it.
  *     Structs        Public structs that may grow start with struct_size. Zero means "the default" in every field.
@@ -164,7 +165,7 @@ typedef struct sa_engine_options {
 
 /* Makes an engine. `options` may be NULL. On failure *engine is NULL. The team lives where the creating thread may run
  * (its affinity mask, or the OpenMP places if the user set them); its threads are started by the first call that needs
- * them. Costs milliseconds: the machine's topology is read. */
+ * them, with the scheduling priority of who makes that. Costs milliseconds: the machine's topology is read. */
 SA_API sa_status sa_engine_create(const sa_engine_options *options, sa_engine **engine);
 
 /* Stops the team and frees everything. No call may be running. NULL is allowed. */
@@ -399,11 +400,12 @@ typedef struct sa_batch {
  * to the end of an item. Thereafter the thread works for longer calls, if any wait, for as long as that took before it
  * turns to another one of its kind. Calls too small to be worth the hand-over run in the calling thread. The caller of
  * a call of less than 2 ms also works on it, in the place of a thread of the team that sleeps, so no more threads work
- * than the team has. At its end such a caller looks for the last item's end for at most 30 us before it sleeps, not at
- * all if the team is larger than the cores or the CPU quota. The threads of the team never spin: an engine without a
- * call uses no CPU. No memory is allocated once a call of the same dimensions, types, strides, number of sequences,
- * concurrency and, where keys are split, no fewer parts has been made, with more than 64 rows of a kv head if this one
- * has; with weights or key_mass of no fewer rows, with k_documents or k_positions of no fewer keys.
+ * than the team has; a caller of low priority that is put aside there keeps others from that place. At its end such a
+ * caller looks for the last item's end for at most 30 us before it sleeps, not at all if the team is larger than the
+ * cores or the CPU quota. The threads of the team never spin: an engine without a call uses no CPU. No memory is
+ * allocated once a call of the same dimensions, types, strides, number of sequences, concurrency and, where keys are
+ * split, no fewer parts has been made, with more than 64 rows of a kv head if this one has; with weights or key_mass of
+ * no fewer rows, with k_documents or k_positions of no fewer keys.
  *
  * Edge values, on every instruction set: NaN or inf in k, v or their scales at a position that is not visible or beyond
  * n_k never reaches an output bit; NaN in a visible q or k element gives NaN in that row, in a visible v element in
@@ -579,7 +581,8 @@ typedef void sa_item_function(void *argument, int64_t item, int32_t worker);
  * all of them take together on one thread, which decides as for batches whether it is worth handing over and what it
  * waits for; 0: longer than others. Others wait for the end of an item, brief calls as well. The items may run in the
  * calling thread, under the floating-point mode of the library wherever they run. They must not call functions of the
- * engine that compute, start threads, or leave by any way but returning. No memory is allocated once a call of the same
+ * engine that compute, start threads, or leave by any way but returning; a child that one of them forks must not
+ * return. No memory is allocated once a call of the same
  * concurrency has been made. Errors: SA_INVALID; SA_UNSUPPORTED for an engine without threads; SA_NO_MEMORY. */
 SA_API sa_status sa_engine_run(sa_engine *engine, int64_t n_items, double seconds, sa_item_function *function,
                                void *argument);

@@ -72,7 +72,10 @@ static void begin_product(void) {
 
 static void end_product(void) { pthread_rwlock_unlock(&products); }
 
-static void watch_forks(void) { pthread_atfork(before_fork, after_fork, after_fork_in_child); }
+/* As the library is loaded, not by pthread_once(): see fork.c. */
+__attribute__((constructor)) static void watch_forks(void) {
+    pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
 
 /* ---------------------------------------------------------------- small products
  * On some processors OpenBLAS has other kernels for products of up to a million multiplications, which add in another
@@ -100,20 +103,20 @@ static bool rows_differ(bool turned, float *memory) {
 static void try_small(void) {
     float *memory =
         sa_memory_alloc((TRIED_M * TRIED_K + TRIED_K * TRIED_N + (DOZEN + TRIED_M) * TRIED_N) * sizeof *memory);
-    begin_product();
     has_small_kernels = !memory || rows_differ(false, memory) || rows_differ(true, memory);
-    end_product();
     sa_memory_free(memory);
 }
 
+/* A fork() waits for that, or the child's BLAS would keep one thread. */
 static void begin(void) {
-    watch_forks();
-    if (is_openblas()) {
-        const int n = openblas_get_num_threads();
-        openblas_set_num_threads(1);
-        try_small();
-        openblas_set_num_threads(n);
-    }
+    if (!is_openblas())
+        return;
+    begin_product();
+    const int n = openblas_get_num_threads();
+    openblas_set_num_threads(1);
+    try_small();
+    openblas_set_num_threads(n);
+    end_product();
 }
 
 void sa_blas_enter(void) {

@@ -204,19 +204,25 @@ sa_status sa_engine_create(const sa_engine_options *options, sa_engine **engine)
     if (!engine)
         return sa_fail(SA_INVALID, "engine is NULL");
     *engine = NULL;
+    int cancel_state;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
     uint64_t mode = sa_fpmode_enter();
     sa_status status = create(options, engine);
     sa_fpmode_leave(mode);
+    pthread_setcancelstate(cancel_state, NULL);
     return status;
 }
 
 void sa_engine_destroy(sa_engine *engine) {
     if (!engine)
         return;
+    int cancel_state;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
     sa_fork_unwatch(engine);
     sa_team_stop(&engine->team);
     pthread_mutex_destroy(&engine->calls_lock);
     free_engine(engine);
+    pthread_setcancelstate(cancel_state, NULL);
 }
 
 sa_status sa_engine_computes(const sa_engine *engine) {

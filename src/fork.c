@@ -11,6 +11,7 @@ static bool handlers_installed;
 
 /* All locks are held across fork(), so that the child gets every queue and list in one piece. */
 static void before_fork(void) {
+    sa_machine_lock();
     pthread_mutex_lock(&list_lock);
     for (struct sa_engine *e = engines; e; e = e->next) {
         pthread_mutex_lock(&e->calls_lock);
@@ -24,6 +25,7 @@ static void release_all(void) {
         pthread_mutex_unlock(&e->calls_lock);
     }
     pthread_mutex_unlock(&list_lock);
+    sa_machine_unlock();
 }
 
 static void after_fork_in_child(void) {

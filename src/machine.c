@@ -2,6 +2,7 @@
 #include "machine.h"
 
 #include <hwloc.h>
+#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 
@@ -180,12 +181,26 @@ static void guess_cores(struct sa_machine *machine, const char *why) {
     machine->why_unread = why;
 }
 
-bool sa_machine_load(struct sa_machine *machine, const char *other, const int *allowed, int n_allowed) {
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+void sa_machine_lock(void) { pthread_mutex_lock(&lock); }
+
+void sa_machine_unlock(void) { pthread_mutex_unlock(&lock); }
+
+static void unload(struct sa_machine *machine) {
+    hwloc_bitmap_free(machine->allowed);
+    if (machine->topology)
+        hwloc_topology_destroy(machine->topology);
+    sa_buffer_free(&machine->core_buffer);
+    *machine = (struct sa_machine){0};
+}
+
+static bool load(struct sa_machine *machine, const char *other, const int *allowed, int n_allowed) {
     *machine = (struct sa_machine){.topology = read_topology(other), .quota_cpus = other ? 0 : sa_quota_cpus("")};
     hwloc_topology_t topology = machine->topology;
     int n_cpus = topology ? hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_PU) : CPU_SETSIZE;
     if (!sa_buffer_reserve(&machine->core_buffer, (size_t)n_cpus * sizeof *machine->cores)) {
-        sa_machine_free(machine);
+        unload(machine);
         return false;
     }
     machine->cores = machine->core_buffer.data;
@@ -198,10 +213,15 @@ bool sa_machine_load(struct sa_machine *machine, const char *other, const int *a
     return true;
 }
 
+bool sa_machine_load(struct sa_machine *machine, const char *other, const int *allowed, int n_allowed) {
+    sa_machine_lock();
+    const bool loaded = load(machine, other, allowed, n_allowed);
+    sa_machine_unlock();
+    return loaded;
+}
+
 void sa_machine_free(struct sa_machine *machine) {
-    hwloc_bitmap_free(machine->allowed);
-    if (machine->topology)
-        hwloc_topology_destroy(machine->topology);
-    sa_buffer_free(&machine->core_buffer);
-    *machine = (struct sa_machine){0};
+    sa_machine_lock();
+    unload(machine);
+    sa_machine_unlock();
 }

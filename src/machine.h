@@ -37,4 +37,8 @@ bool sa_machine_load(struct sa_machine *machine, const char *other, const int *a
 
 void sa_machine_free(struct sa_machine *machine);
 
+/* Held while hwloc may hold a lock of its own, and across fork(): a child would wait for that for ever. */
+void sa_machine_lock(void);
+void sa_machine_unlock(void);
+
 #endif

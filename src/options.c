@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "openmp.h"
 #include "reason.h"
 
 static bool all_zero(const unsigned char *bytes, size_t n) {
@@ -18,6 +19,8 @@ sa_status sa_copy_in_grown(void *to, size_t to_bytes, const size_t *older, const
                            const char *name) {
     while (*older && *older != from_bytes)
         older++;
+    if (!*older && from_bytes < to_bytes)
+        return sa_fail(SA_INVALID, "%s: its size is given as %zu bytes, which no version has", name, from_bytes);
     if (!*older)
         return sa_copy_in(to, to_bytes, from, from_bytes, name);
     memset(to, 0, to_bytes);

@@ -24,8 +24,6 @@ sa_status sa_copy_out(void *to, const void *from, size_t from_bytes, const char 
 /* Would sa_copy_out() have room? */
 sa_status sa_check_room(const void *to, size_t from_bytes, const char *name);
 
-enum { SA_MAX_THREADS = 1024 };
-
 struct sa_config {
     int n_threads; /* 0: by the machine */
     const char *n_threads_source;

@@ -31,12 +31,25 @@ static bool has_word(const char *list, const char *word) {
     return false;
 }
 
+/* Spaces and the like stand there as \\ooo, three octal digits. */
+static void unescape(char *text) {
+    char *to = text;
+    for (const char *at = text; *at; to++) {
+        const bool escaped = at[0] == '\\' && strspn(at + 1, "01234567") >= 3;
+        *to = escaped ? (char)((at[1] - '0') << 6 | (at[2] - '0') << 3 | (at[3] - '0')) : *at;
+        at += escaped ? 4 : 1;
+    }
+    *to = 0;
+}
+
 /* A line of mountinfo: "id parent dev root mount-point options - type source super-options". */
 static bool read_mount(const char *line, struct hierarchy *h, bool v2) {
     char type[32], super[256];
     const char *dash = strstr(line, " - ");
     if (!dash || sscanf(line, "%*s %*s %*s %1023s %1023s", h->mounted, h->mounted_at) != 2)
         return false;
+    unescape(h->mounted);
+    unescape(h->mounted_at);
     if (sscanf(dash, " - %31s %*s %255s", type, super) != 2)
         return false;
     return v2 ? strcmp(type, "cgroup2") == 0 : strcmp(type, "cgroup") == 0 && has_word(super, "cpu");

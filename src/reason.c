@@ -8,10 +8,15 @@
 static _Thread_local char reason[256];
 
 sa_status sa_fail(sa_status status, const char *format, ...) {
+    char text[sizeof reason]; /* the last one may be among the arguments */
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(reason, sizeof reason, format, arguments);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    for (char *at = text; *at; at++)
+        if ((unsigned char)*at < ' ')
+            *at = ' ';
+    memcpy(reason, text, sizeof reason);
     return status;
 }
 

@@ -3,6 +3,7 @@
  * ones in reason.c. */
 #include <sa/sa.h>
 
+#include <math.h>
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
@@ -81,7 +82,7 @@ sa_status sa_engine_run(sa_engine *engine, int64_t n_items, double seconds, sa_i
         return sa_fail(SA_INVALID, "function is NULL");
     if (n_items < 0 || n_items > INT64_MAX / 2)
         return sa_fail(SA_INVALID, "n_items is %lld", (long long)n_items);
-    if (!(seconds >= 0))
+    if (!isgreaterequal(seconds, 0.0)) /* NaN raises no flag */
         return sa_fail(SA_INVALID, "seconds is %g, expected 0 or more", seconds);
     if (n_items == 0)
         return SA_OK;
@@ -127,8 +128,6 @@ sa_status sa_batch_simulate(sa_engine *engine, const sa_batch *batch, const sa_s
 static sa_status text_buffer(char *text, size_t capacity, struct sa_text *out) {
     if (!text && capacity)
         return sa_fail(SA_INVALID, "text is NULL, but capacity is %zu", capacity);
-    if (text && capacity)
-        text[0] = 0;
     *out = (struct sa_text){text, capacity, 0};
     return SA_OK;
 }

@@ -9,6 +9,7 @@
 #include "attend.h"
 #include "bind.h"
 #include "fpmode.h"
+#include "openmp.h"
 #include "report.h"
 
 /* ---------------------------------------------------------------- items of a job */
@@ -381,7 +382,8 @@ static void *dispatch(void *argument) {
     struct sa_team *team = argument;
     if (team->roams)
         sa_bind_to_all(team->machine);
-#pragma omp parallel num_threads(team->shape.n_threads)
+    const int n_threads = sa_openmp_can_start(team->shape.n_threads);
+#pragma omp parallel num_threads(n_threads)
     {
         uint64_t mode = sa_fpmode_enter();
         sit_down(team, omp_get_thread_num());

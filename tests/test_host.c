@@ -185,6 +185,27 @@ static void *call_and_be_cancelled(void *argument) {
     return NULL;
 }
 
+static void *make_and_be_cancelled(void *argument) {
+    bool *through = argument;
+    sa_engine *engine;
+    pthread_cancel(pthread_self());
+    if (sa_engine_create(NULL, &engine) == SA_OK)
+        sa_engine_destroy(engine);
+    *through = true;
+    pthread_testcancel();
+    return NULL;
+}
+
+START_TEST(cancellation_waits_for_an_engine) {
+    pthread_t thread;
+    bool through = false;
+    void *result;
+    ck_assert_int_eq(pthread_create(&thread, NULL, make_and_be_cancelled, &through), 0);
+    pthread_join(thread, &result);
+    ck_assert(through && result == PTHREAD_CANCELED);
+}
+END_TEST
+
 /* The caller is cancelled inside: that waits for the end of the call, and takes effect then. */
 START_TEST(cancellation_waits_for_the_call) {
     const struct box_shape long_one = {1, 4, 4, 64, 64, 2500, 2500};
@@ -257,6 +278,7 @@ int main(void) {
     tcase_add_test(host, signals_go_to_the_hosts_threads);
     tcase_add_test(host, the_teams_threads_block_every_signal);
     tcase_add_test(host, cancellation_waits_for_the_call);
+    tcase_add_test(host, cancellation_waits_for_an_engine);
     tcase_add_test(host, the_callers_cancel_state_stays);
     tcase_add_test(host, the_callers_rounding_stays);
     return run_suite(suite);

@@ -290,6 +290,7 @@ START_TEST(refusals) {
     REFUSE(rows.data = (char *)x + 2, "aligned");
     REFUSE(rows.positions = far, "positions[1]");
     REFUSE(rows.first_position = INT64_MAX, "first_position");
+    REFUSE(rows.first_position = (INT64_C(1) << 30) + 2 - rows.n_tokens, "first_position");
     REFUSE(rows.token_stride = INT64_MAX / 2, "strides");
     REFUSE(rows.reserved = 1, "reserved");
     sa_rows rows = {.struct_size = sizeof rows, .data = x, .n_tokens = 2, .d = 6};
@@ -297,6 +298,8 @@ START_TEST(refusals) {
     ck_assert(sa_rope_apply(NULL, NULL) == SA_INVALID && sa_rope_frequencies(NULL, 4, NULL, NULL) == SA_INVALID);
     for (int i = 0; i < 24; i++)
         ck_assert(x[i] == 0);
+    rows.first_position = (INT64_C(1) << 30) - 1;
+    ck_assert_msg(sa_sinusoids_add(0, &rows) == SA_OK, "%s", sa_last_reason());
 }
 END_TEST
 

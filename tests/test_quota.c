@@ -121,6 +121,15 @@ START_TEST(v2_one_group) {
 }
 END_TEST
 
+START_TEST(v2_names_with_spaces) {
+    put("/proc/self/mountinfo",
+        ROOT_MOUNT PROC_MOUNT "31 23 0:27 /a\\040group /sys/fs/c\\134group\\0401 rw - cgroup2 cgroup2 rw\n");
+    put("/proc/self/cgroup", "0::/a group/b\n");
+    put("/sys/fs/c\\group 1/b/cpu.max", "150000 100000\n");
+    EXPECT(1.5);
+}
+END_TEST
+
 /* The least on the way up counts, wherever it stands; those of sisters and children do not. */
 START_TEST(v2_nested_groups) {
     static const char *const paths[] = {"/a/b/c", "/a/b", "/a", ""};
@@ -329,6 +338,7 @@ int main(void) {
     tcase_add_unchecked_fixture(tcase, make_root, remove_root);
     tcase_add_checked_fixture(tcase, empty_root, NULL);
     tcase_add_test(tcase, v2_one_group);
+    tcase_add_test(tcase, v2_names_with_spaces);
     tcase_add_test(tcase, v2_nested_groups);
     tcase_add_test(tcase, v2_the_root_group);
     tcase_add_test(tcase, v2_nothing_above_the_mount);

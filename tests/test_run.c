@@ -114,7 +114,9 @@ START_TEST(refusals) {
     refuse(engine, -1, 0, note, SA_INVALID, "n_items");
     refuse(engine, INT64_MAX, 0, note, SA_INVALID, "n_items");
     refuse(engine, 1, -1, note, SA_INVALID, "seconds");
+    feclearexcept(FE_ALL_EXCEPT);
     refuse(engine, 1, (double)NAN, note, SA_INVALID, "seconds");
+    ck_assert_int_eq(fetestexcept(FE_ALL_EXCEPT), 0);
     refuse(engine, 1, 0, NULL, SA_INVALID, "function");
     sa_engine_destroy(plans);
     sa_engine_destroy(engine);
@@ -129,6 +131,12 @@ START_TEST(reasons) {
     ck_assert_str_eq(sa_last_reason(), "one %s");
     ck_assert(sa_set_reason(SA_INVALID, lengthy) == SA_INVALID);
     ck_assert_uint_eq(strlen(sa_last_reason()), 255);
+    ck_assert(sa_set_reason(SA_INVALID, sa_last_reason() + 200) == SA_INVALID);
+    ck_assert_uint_eq(strlen(sa_last_reason()), 55);
+    sa_engine *engine;
+    const sa_engine_options options = {.struct_size = sizeof options, .topology = "no\ntopology\033"};
+    ck_assert(sa_engine_create(&options, &engine) == SA_INVALID);
+    ck_assert_ptr_null(strpbrk(sa_last_reason(), "\n\033"));
     ck_assert(sa_set_reason(SA_OK, NULL) == SA_OK);
     ck_assert_str_eq(sa_last_reason(), "");
 }

@@ -223,6 +223,7 @@ END_TEST
 /* ---------------------------------------------------------------- a system with nothing to give */
 
 static int threads_refused, conditions_refused, mutexes_refused;
+static int threads_given = -1; /* before all are refused; -1: none is */
 
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*start)(void *), void *argument);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*start)(void *), void *argument);
@@ -232,7 +233,10 @@ int __real_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t 
 int __wrap_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *how);
 
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*start)(void *), void *argument) {
-    return threads_refused > 0 && threads_refused-- ? EAGAIN : __real_pthread_create(thread, how, start, argument);
+    if ((threads_refused > 0 && threads_refused--) || threads_given == 0)
+        return EAGAIN;
+    threads_given -= threads_given > 0;
+    return __real_pthread_create(thread, how, start, argument);
 }
 
 int __wrap_pthread_cond_init(pthread_cond_t *condition, const pthread_condattr_t *how) {
@@ -258,6 +262,20 @@ START_TEST(without_a_thread_the_caller_works) {
     ck_assert_int_eq(threads_refused, 0);
     check_forward(engine, box);
     wait_until_threads_are(1 + 3);
+    sa_engine_destroy(engine);
+    box_free(box);
+}
+END_TEST
+
+/* The OpenMP runtime would end the process: it is not asked for threads that cannot be made. */
+START_TEST(the_team_has_what_threads_there_are) {
+    struct box *box = box_with_answer(1, large);
+    sa_engine *engine = engine_of(4);
+    threads_given = _i; /* the dispatcher and those that are tried */
+    check_forward(engine, box);
+    threads_given = -1;
+    ck_assert_int_eq(engine->team.n_formed, _i);
+    wait_until_threads_are(1 + _i);
     sa_engine_destroy(engine);
     box_free(box);
 }
@@ -303,6 +321,7 @@ int main(void) {
     tcase_add_test(threads, two_engines_do_not_meet);
     TCase *refused = add_case(suite, "refused");
     tcase_add_test(refused, without_a_thread_the_caller_works);
+    tcase_add_loop_test(refused, the_team_has_what_threads_there_are, 1, 5);
     tcase_add_test(refused, without_a_mutex_there_is_no_engine);
     return run_suite(suite);
 }

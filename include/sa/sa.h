@@ -34,12 +34,14 @@
  *
  *     Errors         Functions return a status; SA_OK is 0. sa_last_reason() says in words what was wrong with the last
  *                    failed call of the calling thread. After an invalid argument no output has been written. Nothing
- *                    here prints (unless SA_VERBOSE=1 is set in the environment), aborts or exits.
+ *                    here prints (unless SA_VERBOSE=1 is set in the environment), aborts or exits; but libgomp ends
+ *                    the process if it cannot make a thread, so a team is as large as threads could be made just
+ *                    before it is started.
  *     Threads        An engine may be used by any number of threads at once, except that sa_engine_destroy() must be
  *                    the last call. A process may fork() at any time, but not in a signal handler that has
  *                    interrupted one of these functions; the child may go on using its copy of the engine.
  *     Environment    The caller's CPU affinity, floating-point mode and flags, signal mask and OpenMP settings are the
- *                    same after a call as before it.
+ *                    same after a call as before it. errno may change.
  *     Structs        Public structs that may grow start with struct_size. Zero means "the default" in every field.
  *                    Fields are only ever appended; a larger struct from a newer header is accepted by an older
  *                    library while what it does not know is zero.
@@ -101,8 +103,8 @@ typedef enum sa_status {
 /* "SA_OK", "SA_INVALID", ...; never NULL. */
 SA_API const char *sa_status_name(sa_status status);
 
-/* Why the last call of this thread failed, as one line of text; "" if none did. Valid until the next failing call of
- * the same thread. */
+/* Why the last of this thread's calls that failed did, as one line of text; "" if none has. Valid until the next one
+ * fails. */
 SA_API const char *sa_last_reason(void);
 
 /* "0.1.0", the version of the library that is running. */
@@ -405,7 +407,8 @@ typedef struct sa_batch {
  * cores or the CPU quota. The threads of the team never spin: an engine without a call uses no CPU. No memory is
  * allocated once a call of the same dimensions, types, strides, number of sequences, concurrency and, where keys are
  * split, no fewer parts has been made, with more than 64 rows of a kv head if this one has; with weights or key_mass of
- * no fewer rows, with k_documents or k_positions of no fewer keys.
+ * no fewer rows, with k_documents or k_positions of no fewer keys, and where this one may run in its caller, one that
+ * did.
  *
  * Edge values, on every instruction set: NaN or inf in k, v or their scales at a position that is not visible or beyond
  * n_k never reaches an output bit; NaN in a visible q or k element gives NaN in that row, in a visible v element in

@@ -268,9 +268,11 @@ sa_status sa_layer_workspace_bytes(sa_engine *engine, const sa_layer *layer, con
     struct sa_layer_call call;
     if (!bytes)
         return sa_refuse(SA_INVALID, "bytes is NULL");
+    uint64_t mode = sa_fpmode_enter();
     sa_status status = sa_layer_call_check(&call, engine, layer, batch);
     if (status == SA_OK)
         *bytes = call.bytes;
+    sa_fpmode_leave(mode);
     return status;
 }
 

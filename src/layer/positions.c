@@ -21,7 +21,7 @@ static sa_status check_positions(const sa_rows *r) {
             if (too_far(r->positions[t]))
                 return sa_refuse(SA_INVALID, "sa_rows.positions[%lld] is %d, beyond 2^30", (long long)t,
                                  (int)r->positions[t]);
-    } else if (too_far(r->first_position) || too_far(r->first_position + r->n_tokens))
+    } else if (too_far(r->first_position) || (r->n_tokens > 0 && too_far(r->first_position + r->n_tokens - 1)))
         return sa_refuse(SA_INVALID, "sa_rows.first_position is %lld, beyond 2^30", (long long)r->first_position);
     return SA_OK;
 }
@@ -133,7 +133,7 @@ sa_status sa_sinusoids_add(double base, const sa_rows *rows) {
     sa_rows own;
     if (base == 0)
         base = 10000;
-    if (!(base > 1) || !isfinite(base))
+    if (!isgreater(base, 1.0) || !isfinite(base)) /* NaN raises no flag */
         return sa_refuse(SA_INVALID, "base is %g, expected more than 1", base);
     uint64_t mode = sa_fpmode_enter();
     sa_status status = take_rows(rows, &own);

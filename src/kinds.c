@@ -57,8 +57,8 @@ static sa_status check_tree(const struct subject *s) {
                        (long long)s->i, (long long)own->n_tree_keys, (long long)own->n_q, (long long)own->n_k);
     for (int64_t t = 0; t < own->n_tree_keys; t++)
         if (own->tree_parents[t] < -1 || own->tree_parents[t] >= t)
-            return sa_fail(SA_INVALID, "sequence %lld: tree_parents[%lld] is %d, expected -1 to %lld", (long long)s->i,
-                           (long long)t, (int)own->tree_parents[t], (long long)t - 1);
+            return sa_fail(SA_INVALID, "sequence %lld: tree_parents[%lld] is %d, expected -1 or a number below %lld",
+                           (long long)s->i, (long long)t, (int)own->tree_parents[t], (long long)t);
     return SA_OK;
 }
 

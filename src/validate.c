@@ -155,8 +155,8 @@ static sa_status check_first_key(const sa_batch *b, int64_t i, const sa_sequence
     const int64_t k_page = s->k_pages.table ? s->k_pages.page_tokens : 1,
                   v_page = s->v_pages.table ? s->v_pages.page_tokens : k_page;
     if (s->first_key < 0 || s->first_key % SA_CHUNK_KEYS || s->first_key > MAX_TOKENS - s->n_k)
-        return sa_fail(SA_INVALID, "sequence %lld: first_key is %lld, expected a multiple of %d up to %lld",
-                       (long long)i, (long long)s->first_key, SA_CHUNK_KEYS, (long long)(MAX_TOKENS - s->n_k));
+        return sa_fail(SA_INVALID, "sequence %lld: first_key is %lld, expected a multiple of %d, at most %lld less n_k",
+                       (long long)i, (long long)s->first_key, SA_CHUNK_KEYS, (long long)MAX_TOKENS);
     if (k_page > 0 && v_page > 0 && (s->first_key % k_page || s->first_key % v_page))
         return sa_fail(SA_INVALID, "sequence %lld: first_key is %lld, not a multiple of page_tokens", (long long)i,
                        (long long)s->first_key);

@@ -3,6 +3,7 @@
 #include "bench_callers.h"
 #include "bench_report.h"
 #include "bench_run.h"
+#include "standard.h"
 
 static bool write_files(const struct bench_options *options, const struct bench_machine *machine,
                         const struct bench_results *results) {
@@ -28,6 +29,7 @@ static bool run_shapes(const struct bench_options *options, const struct bench_m
 
 int main(int argc, char **argv) {
     struct bench_options options;
+    standard_open();
     bench_shapes_directory = BENCH_SHAPES;
     const enum bench_parse parse = bench_options_parse(&options, argc, argv);
     bool good = true;
@@ -36,5 +38,5 @@ int main(int argc, char **argv) {
         good = options.callers.n ? bench_callers(&options, &machine) : run_shapes(&options, &machine);
     }
     bench_options_free(&options);
-    return parse == BENCH_PARSE_WRONG ? 2 : good ? 0 : 1;
+    return standard_close("bench", parse == BENCH_PARSE_WRONG ? 2 : good ? 0 : 1);
 }

@@ -14,6 +14,7 @@
 #include "engine.h"
 #include "isa.h"
 #include "kernels/kernels.h"
+#include "standard.h"
 #include "validate.h"
 
 static const char help[] =
@@ -385,6 +386,7 @@ static bool calibrate(struct subject *subjects, const struct options *o) {
 
 int main(int argc, char **argv) {
     struct options options = {.rounds = 9};
+    standard_open();
     bench_shapes_directory = BENCH_SHAPES;
     int status = parse(&options, argc, argv);
     if (status < 0) {
@@ -393,5 +395,5 @@ int main(int argc, char **argv) {
         free(subjects);
     }
     bench_shapes_free(&options.shapes);
-    return status;
+    return standard_close("calibrate", status);
 }

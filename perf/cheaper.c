@@ -10,6 +10,7 @@
 #include "bench_config.h"
 #include "bench_machine.h"
 #include "cli.h"
+#include "standard.h"
 
 struct experiment {
     struct cheaper_options options;
@@ -139,10 +140,11 @@ static void close_all(struct experiment *e) {
 
 int main(int argc, char **argv) {
     static struct experiment e;
+    standard_open();
     const int parse = cheaper_options_parse(&e.options, argc, argv);
     if (parse != 0)
-        return parse == 2 ? 2 : 0;
+        return standard_close("cheaper", parse == 2 ? 2 : 0);
     const bool good = run(&e);
     close_all(&e);
-    return good ? 0 : 1;
+    return standard_close("cheaper", good ? 0 : 1);
 }

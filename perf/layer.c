@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Verifies and times the whole layer; see --help and README.md. */
 #include "layer_report.h"
+#include "standard.h"
 
 static bool write_files(const struct bench_options *options, const struct bench_machine *machine,
                         const struct layer_results *results) {
@@ -27,9 +28,10 @@ static bool run(const struct layer_bench_options *options) {
 
 int main(int argc, char **argv) {
     struct layer_bench_options options;
+    standard_open();
     bench_shapes_directory = BENCH_SHAPES;
     const enum bench_parse parse = layer_options_parse(&options, argc, argv);
     const bool good = parse != BENCH_PARSE_RUN || run(&options);
     layer_options_free(&options);
-    return parse == BENCH_PARSE_WRONG ? 2 : good ? 0 : 1;
+    return standard_close("layer", parse == BENCH_PARSE_WRONG ? 2 : good ? 0 : 1);
 }

@@ -14,6 +14,7 @@
 #include "bench_machine.h"
 #include "bench_verify.h"
 #include "peak.h"
+#include "standard.h"
 
 /* ---------------------------------------------------------------- memory */
 
@@ -225,8 +226,9 @@ static bool run(const struct scale_options *options) {
 
 int main(int argc, char **argv) {
     struct scale_options options;
+    standard_open();
     const int parse = scale_options_parse(&options, argc, argv);
     const bool good = parse != 0 || run(&options);
     bench_shapes_free(&options.shapes);
-    return parse == 2 ? 2 : good ? 0 : 1;
+    return standard_close("scale_point", parse == 2 ? 2 : good ? 0 : 1);
 }

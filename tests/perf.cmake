@@ -31,6 +31,12 @@ if(SA_BUILD_PERF)
   set_tests_properties(perf.calibrate-bf16 PROPERTIES TIMEOUT 180 LABELS perf
     PASS_REGULAR_EXPRESSION "The weights in src/cost.c of .*new, fitted: ")
 
+  # What cannot be printed is an error.
+  foreach(program sa_bench sa_scale_point sa_calibrate)
+    add_test(NAME perf.full.${program} COMMAND sh -c "\"$1\" --help >/dev/full; [ $? -eq 1 ]" sh $<TARGET_FILE:${program}>)
+    set_tests_properties(perf.full.${program} PROPERTIES TIMEOUT 60 LABELS perf)
+  endforeach()
+
   # Shapes that the bench must refuse, so that a typing error is not measured as something else.
   foreach(line "a d=64" "a nq=5" "a nq=5 d=64 causla" "a nq=5 d=0" "a lens=1,x d=64" "a heads=3 kv=2 nq=5 d=64"
           "nq=5 d=64" "a nq=5 d=64 type=int8" "a nq=5 d=64 kv_type=f64" "a nq=5 d=64 o_type=int8" "a nq=5 d=64 page=0"

@@ -186,4 +186,19 @@ refuse 2 'is no folder' "$sa" look "$archive" --text it
 for command in "" run decode look plan info; do expect 0 usage "$sa" $command --help; done
 expect 0 '^sa [0-9]' "$sa" --version
 
+# ---- standard output that takes nothing ----
+# shellcheck disable=SC2317 # by refuse
+full() { "$@" >/dev/full; }
+# shellcheck disable=SC2317
+closed() { "$@" >&-; }
+for command in "" run decode look plan info; do
+    # shellcheck disable=SC2086 # the empty one is none
+    refuse 1 '^sa: standard output: No space left' full "$sa" $command --help
+done
+refuse 1 '^sa: standard output: No space left' full "$sa" info --json
+refuse 1 '^sa: standard output: No space left' full "$sa" look "$archive"
+refuse 1 '^sa: standard output: Bad file' closed "$sa" --version
+refuse 2 'no command' full "$sa" dance
+refuse 1 '^sa: standard output: Bad file' closed "$sa" run "$q" "$k" "$v" -o "$dir/closed.npy"
+
 report

@@ -4,6 +4,7 @@
 
 #include "cli.h"
 #include "output.h"
+#include "standard.h"
 
 static const struct {
     const char *name;
@@ -27,8 +28,7 @@ static void help(FILE *to) {
           to);
 }
 
-int main(int argc, char **argv) {
-    output_catch_signals();
+static int run(int argc, char **argv) {
     if (argc < 2) {
         help(stderr);
         return WRONG_USAGE;
@@ -42,4 +42,10 @@ int main(int argc, char **argv) {
             return commands[i].run(argc - 1, argv + 1);
     fprintf(stderr, "sa: no command '%s' (sa --help)\n", argv[1]);
     return WRONG_USAGE;
+}
+
+int main(int argc, char **argv) {
+    standard_open();
+    output_catch_signals();
+    return standard_close("sa", run(argc, argv));
 }

@@ -9,6 +9,7 @@
 #include "bench_progress.h"
 #include "bench_report.h"
 #include "bench_small.h"
+#include "peak.h"
 
 /* Of one number of callers and one engine. */
 struct crowd {
@@ -123,7 +124,7 @@ static bool verify(const struct meeting *m) {
 static bool measure_small(struct meeting *m) {
     for (int i = 0; i < m->configs.n; i++)
         if (!bench_small_measure(&m->small[i], &m->configs.at[i],
-                                 m->configs.at[i].peak.median / m->configs.at[i].info.n_threads))
+                                 m->configs.at[i].peak.median / peak_threads(&m->configs.at[i].info)))
             return false;
     return true;
 }

@@ -50,11 +50,11 @@ void bench_config_measure_peak(struct bench_config *config) {
     enum { N_PEAKS = 10 };
     static const double seconds = 0.002;
     for (int i = 0; i < N_PEAKS; i++)
-        bench_samples_add(&config->peaks, peak_flops(config->info.n_threads, config->info.isa, seconds));
+        bench_samples_add(&config->peaks, peak_flops(peak_threads(&config->info), config->info.isa, seconds));
 }
 
 void bench_config_measure_read(struct bench_config *config) {
-    bench_samples_add(&config->reads, read_rate(config->info.n_threads, &config->way));
+    bench_samples_add(&config->reads, read_rate(peak_threads(&config->info), &config->way));
 }
 
 void bench_configs_summarize(struct bench_configs *configs) {

@@ -28,10 +28,10 @@ struct bench_configs {
 bool bench_configs_open(struct bench_configs *configs, const struct bench_options *options);
 void bench_configs_close(struct bench_configs *configs);
 
-/* Measures the multiply-add peak once more, for as many threads as the engine has. */
+/* Measures the multiply-add peak once more, for as many threads as the engine has, at most one a hardware thread. */
 void bench_config_measure_peak(struct bench_config *config);
 
-/* Measures the read rate once more, for as many threads as the engine has. Takes most of a second. */
+/* Measures the read rate once more, for as many threads. Takes most of a second. */
 void bench_config_measure_read(struct bench_config *config);
 
 /* Of all peaks and rates measured so far. */

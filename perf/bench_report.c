@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "peak.h"
+
 /* ---------------------------------------------------------------- header */
 
 static void print_environment(void) {
@@ -53,7 +55,8 @@ struct bench_rates bench_rates_of(const struct bench_result *result) {
         rates.gbytes = result->c->kv_bytes / time->median * 1e-9;
         rates.share = rates.gflops / rates.peak_median;
         rates.share_best = result->c->flops / time->min / peak->max;
-        rates.share_cpu = result->c->flops / result->cpu_time.median / (peak->median / result->config->info.n_threads);
+        rates.share_cpu =
+            result->c->flops / result->cpu_time.median / (peak->median / peak_threads(&result->config->info));
     }
     const struct bench_summary *read = &result->config->read;
     rates.read_median = read->median * 1e-9;
@@ -62,7 +65,7 @@ struct bench_rates bench_rates_of(const struct bench_result *result) {
         rates.share_read = rates.gbytes / rates.read_median;
         rates.share_read_best = result->c->kv_bytes / time->min / read->max;
         rates.share_read_cpu =
-            result->c->kv_bytes / result->cpu_time.median / (read->median / result->config->info.n_threads);
+            result->c->kv_bytes / result->cpu_time.median / (read->median / peak_threads(&result->config->info));
     }
     return rates;
 }

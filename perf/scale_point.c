@@ -54,7 +54,7 @@ static bool call(struct point *point, int n_calls, double *seconds) {
 
 static void measure_peak(struct point *point) {
     for (int i = 0; i < 5; i++)
-        bench_samples_add(&point->result.peaks, peak_flops(point->info.n_threads, point->info.isa, 0.002));
+        bench_samples_add(&point->result.peaks, peak_flops(peak_threads(&point->info), point->info.isa, 0.002));
 }
 
 static bool verified_call(struct point *point, double *seconds) {
@@ -173,7 +173,7 @@ static bool print_machine(const struct point *point) {
 }
 
 /* Threads that have run once have left their traces in memory, which are no part of what a length costs. */
-static void warm_up(const struct point *point) { peak_flops(point->info.n_threads, point->info.isa, 0.002); }
+static void warm_up(const struct point *point) { peak_flops(peak_threads(&point->info), point->info.isa, 0.002); }
 
 static bool measure_case(struct point *point, const struct bench_shape *shape, struct bench_arena *arena) {
     struct bench_case c;

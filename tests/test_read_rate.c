@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Does the measurement of the memory's rate end with something that a memory could do? Timings decide nothing else. */
+#include "peak.h"
 #include "read_rate.h"
 
 #include "inside.h"
@@ -21,6 +22,16 @@ START_TEST(the_largest_cache) {
 }
 END_TEST
 
+/* As under `taskset`: a team of several on one processor has the peak of one thread. */
+START_TEST(no_more_threads_than_the_engine_has_processors) {
+    static const int cases[][3] = {{1, 1, 1}, {2, 1, 1}, {2, 2, 2}, {2, 8, 2}, {7, 3, 3}, {2, 0, 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const sa_engine_info info = {.n_threads = cases[i][0], .n_cpus = cases[i][1]};
+        ck_assert_int_eq(peak_threads(&info), cases[i][2]);
+    }
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("read rate");
     TCase *tcase = add_case(suite, "read rate");
@@ -28,5 +39,6 @@ int main(void) {
     tcase_add_test(tcase, more_threads_than_there_are_processors);
     tcase_add_test(tcase, no_thread_is_one);
     tcase_add_test(tcase, the_largest_cache);
+    tcase_add_test(tcase, no_more_threads_than_the_engine_has_processors);
     return run_suite(suite);
 }

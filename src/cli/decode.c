@@ -2,6 +2,7 @@
 #include "decode.h"
 
 #include "cli.h"
+#include "peak.h"
 #include "read_rate.h"
 
 static bool decode_and_check(sa_engine *engine, struct decode *decode, struct decode_report *report) {
@@ -13,7 +14,7 @@ static bool decode_and_check(sa_engine *engine, struct decode *decode, struct de
     if (!decode_run(engine, decode, report))
         return false;
     if (report->times.far_seconds > 0)
-        report->read_rate = read_rate(report->engine.n_threads, NULL);
+        report->read_rate = read_rate(peak_threads(&report->engine), NULL);
     return !decode->options->check || decode_compare(engine, decode, &report->check);
 }
 

@@ -53,7 +53,7 @@ static bool show(int32_t n_threads, bool as_json) {
     if (sa_engine_create(&options, &engine) != SA_OK)
         return complain("%s", sa_last_reason());
     sa_engine_get_info(engine, &info);
-    double peak = peak_flops(info.n_threads, info.isa, PEAK_SECONDS);
+    double peak = peak_flops(peak_threads(&info), info.isa, PEAK_SECONDS);
     bool good = as_json ? print_json(&info, peak) : print_text(engine, peak);
     sa_engine_destroy(engine);
     return good;

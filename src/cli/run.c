@@ -28,7 +28,7 @@ static bool attend_and_check(struct run_batch *run, struct run_report *report) {
     report->check.good = true;
     if (!good || (run->options->check && !rows_compare(&run->batch, report->engine.isa, &report->check)))
         return false;
-    report->peak = peak_flops(report->engine.n_threads, report->engine.isa, PEAK_SECONDS);
+    report->peak = peak_flops(peak_threads(&report->engine), report->engine.isa, PEAK_SECONDS);
     return true;
 }
 

@@ -139,6 +139,9 @@ expect 0 '24 threads in 6 groups' "$sa" plan --topology 'l3:6 core:4 pu:1' --spe
 expect 0 'longest item alone' "$sa" plan --topology 'core:64 pu:1' --shape 'one nq=640 d=64'
 expect 0 'largest error' "$sa" plan --threads 2 --shape 'a heads=2 nq=200 d=64' --measure
 expect 0 'does not compute' "$sa" plan --topology "$server" --threads 20 --isa avx512 --shape 'a nq=100 d=8'
+expect 0 'by the cost model of avx2' env SA_MAX_ISA=generic "$sa" plan --topology "$server" --isa avx2 --shape 'a nq=5 d=8'
+refuse 1 'isa is avx2, but this machine computes with generic' env SA_MAX_ISA=generic "$sa" plan --isa avx2 --shape 'a nq=5 d=8'
+expect 0 'generic, avx2, avx512, avx512_bf16, amx_bf16:' "$sa" plan --help
 refuse 1 'topology' "$sa" plan --topology 'nonsense' --shape 'a nq=5 d=8' --csv "$dir/bad.csv"
 refuse 1 'topology' "$sa" plan --topology "$dir/none.xml" --shape 'a nq=5 d=8' --csv "$dir/bad.csv"
 refuse 1 'speeds' "$sa" plan --topology 'core:4 pu:1' --speeds 3x1 --shape 'a nq=5 d=8'

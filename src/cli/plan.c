@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "cli.h"
+#include "names.h"
 
 /* Addresses that are far apart and never read: the library promises not to touch the tensors of what it only plans. */
 static struct bench_arena nowhere(void) {
@@ -52,6 +53,14 @@ static bool simulate(struct plan *plan, struct plan_case *c) {
 
 /* ---------------------------------------------------------------- all of them */
 
+/* Of another machine the cost model is all that is needed. */
+static bool has_isa(const struct plan *plan) {
+    const int32_t wanted = plan->options->max_isa;
+    return !wanted || plan->options->topology || plan->info.isa == wanted ||
+           complain("--isa is %s, but this machine computes with %s at most; for another one name its --topology",
+                    isa_name(wanted), isa_name(plan->info.isa));
+}
+
 static bool open_plan(struct plan *plan, const struct plan_options *o) {
     sa_engine_options options = {.struct_size = sizeof options,
                                  .n_threads = (int32_t)o->n_threads,
@@ -60,6 +69,8 @@ static bool open_plan(struct plan *plan, const struct plan_options *o) {
     *plan = (struct plan){.options = o, .info = {.struct_size = sizeof plan->info}};
     if (sa_engine_create(&options, &plan->engine) != SA_OK || sa_engine_get_info(plan->engine, &plan->info) != SA_OK)
         return complain("%s", sa_last_reason());
+    if (!has_isa(plan))
+        return false;
     if (plan->info.n_threads > PLAN_MAX_THREADS)
         return complain("%d threads: at most %d can be shown", (int)plan->info.n_threads, PLAN_MAX_THREADS);
     if (o->n_speeds && o->n_speeds != plan->info.n_threads)

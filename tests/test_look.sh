@@ -44,6 +44,16 @@ refuse 1 'has no word' "$sa" look "$model" --text $' \t\n'
 refuse 1 'has 23 word pieces, the model takes 22' "$sa" look "$model" --text "$(yes word | head -n 23 | tr '\n' ' ')"
 expect 0 'token 22' "$sa" look "$model" --text "$(yes word | head -n 22 | tr '\n' ' ')" --token 22
 refuse 1 "no token 'elephant'" look --token elephant
+# Words that the vocabulary does not know are all [UNK]: only the one that stands there is found.
+# shellcheck disable=SC2317 # by expect and refuse
+unknown() { "$sa" look "$model" --text "The 猫 animal, 狗 elephants and 猫 it" --layer 0 --head 0 --token "$1"; }
+for word in elephant 犬 phants lephant 'Elephants' 9999 '猫 it 狗' 'the 狗'; do refuse 1 "no token '$word'" unknown "$word"; done
+expect 0 '"\[UNK\]" \(token 5 of ' unknown 狗
+expect 0 '"\[UNK\]" \(token 6 of ' unknown elephants
+expect 0 '", *" \(token 4 of ' unknown ', 狗'
+expect 0 '"猫" stands 1 more time; .* token 2$' unknown 猫
+expect 0 '"\[UNK\]" \(token 2 of ' unknown '[UNK]'
+expect 0 '"and" \(token 7 of ' unknown 7
 refuse 1 "no token '16' among its 16" look --token 16
 refuse 1 'no layer 2; the first one is layer0, the last layer1' look --layer 2
 refuse 1 'no layer 2;' look --token it --layer 2 --head 1

@@ -13,6 +13,7 @@ enum { PREFIX_ROOM = 32, Q_K_V = 3 };
 
 struct look_model {
     struct encoder encoder;
+    const char *text;
     int32_t *ids; /* [n]: the word pieces of the text */
     int64_t n;
     float *qkv; /* of each layer q, k and v: [n, d_model] */
@@ -21,10 +22,12 @@ struct look_model {
 
 /* ---------------------------------------------------------------- the text */
 
+/* The first and the last piece say that a text begins and ends. */
+enum { FIRST_AND_LAST = 2 };
+
 /* The pieces of a text, to be freed. NULL: no memory. */
-static int32_t *pieces_of(const struct tokenizer *tokenizer, const char *text, int64_t *n) {
+static int32_t *pieces_of(const struct tokenizer *tokenizer, const char *text, size_t length, int64_t *n) {
     struct tokenizer_scratch scratch = {0};
-    const size_t length = strlen(text);
     int32_t *ids = malloc((length + 2) * sizeof *ids); /* no piece has less than a byte */
     *n = ids ? tokenizer_line(tokenizer, &scratch, text, length, ids, (int64_t)length + 2) : -1;
     tokenizer_release(&scratch);
@@ -36,9 +39,9 @@ static int32_t *pieces_of(const struct tokenizer *tokenizer, const char *text, i
 }
 
 static bool read_text(struct look_model *m, const char *text) {
-    enum { FIRST_AND_LAST = 2 };
     const int64_t most = m->encoder.config.most_tokens;
-    m->ids = pieces_of(&m->encoder.tokenizer, text, &m->n);
+    m->text = text;
+    m->ids = pieces_of(&m->encoder.tokenizer, text, strlen(text), &m->n);
     if (!m->ids)
         return false;
     if (m->n == FIRST_AND_LAST)
@@ -59,18 +62,66 @@ static bool name_words(const struct look_model *m, struct look_file *file) {
     return true;
 }
 
-int64_t look_model_find(const struct look_model *model, const char *text, int *n_more) {
-    int64_t n, found = -1;
-    int32_t *ids = pieces_of(&model->encoder.tokenizer, text, &n);
-    const int64_t inner = n - 2;
-    *n_more = 0;
-    for (int64_t i = 0; ids && inner > 0 && i + inner <= model->n; i++)
-        if (memcmp(model->ids + i, ids + 1, (size_t)inner * sizeof *ids) == 0) {
-            *n_more += found >= 0;
-            found = found >= 0 ? found : i;
-        }
+/* ---------------------------------------------------------------- a word in it */
+
+struct finds {
+    int64_t first; /* -1: none */
+    int n;
+};
+
+static void add_find(struct finds *finds, int64_t at) {
+    finds->first = finds->n ? finds->first : at;
+    finds->n++;
+}
+
+static void find_pieces(const struct look_model *m, const int32_t *ids, int64_t n, struct finds *finds) {
+    for (int64_t i = 0; n > 0 && i + n <= m->n; i++)
+        if (memcmp(m->ids + i, ids, (size_t)n * sizeof *ids) == 0)
+            add_find(finds, i);
+}
+
+/* Are the pieces of these bytes alone those of the text from *at on? Moves *at behind them. */
+static bool same_pieces(const struct look_model *m, const char *bytes, size_t length, int64_t *at) {
+    int64_t n, begin = *at;
+    int32_t *ids = pieces_of(&m->encoder.tokenizer, bytes, length, &n);
+    *at += n - FIRST_AND_LAST;
+    const bool same = ids && *at < m->n && memcmp(m->ids + begin, ids + 1, (size_t)(*at - begin) * sizeof *ids) == 0;
     free(ids);
-    return found;
+    return same;
+}
+
+/* [UNK] may be any word. Which it is the bytes tell: where those of the word are words of their own in the text, the
+ * text has the same pieces when it is cut before and behind them. */
+static void find_bytes(const struct look_model *m, const char *word, struct finds *finds) {
+    const size_t length = strlen(word);
+    for (const char *c = m->text; (c = strstr(c, word)); c++) {
+        int64_t at = 1, begin;
+        bool whole = same_pieces(m, m->text, (size_t)(c - m->text), &at);
+        begin = at;
+        whole = whole && same_pieces(m, c, length, &at) && same_pieces(m, c + length, strlen(c + length), &at);
+        if (whole && at == m->n - 1)
+            add_find(finds, begin);
+    }
+}
+
+static bool has_unknown(const struct look_model *m, const int32_t *ids, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (ids[i] == m->encoder.tokenizer.special[UNK])
+            return true;
+    return false;
+}
+
+int64_t look_model_find(const struct look_model *model, const char *text, int *n_more) {
+    struct finds finds = {-1, 0};
+    int64_t n;
+    int32_t *ids = pieces_of(&model->encoder.tokenizer, text, strlen(text), &n);
+    if (ids && has_unknown(model, ids, n))
+        find_bytes(model, text, &finds);
+    else if (ids)
+        find_pieces(model, ids + 1, n - FIRST_AND_LAST, &finds);
+    free(ids);
+    *n_more = finds.n ? finds.n - 1 : 0;
+    return finds.first;
 }
 
 /* ---------------------------------------------------------------- the model */

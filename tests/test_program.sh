@@ -120,6 +120,19 @@ refuse 1 '8 queries, but 16 keys' "$sa" decode "$dir/narrow.npy" "$k" "$v"
 refuse 1 'not a multiple' "$sa" decode "$k" "$dir/narrow.npy" "$dir/narrow.npy"
 refuse 1 'expected 3 or 4' "$sa" decode "$q" "$k" "$dir/lse.npy"
 refuse 2 'no command' "$sa" dance
+# Names in files and on the command line do nothing to a terminal.
+evil='"\u001b[31mevil.q":{"dtype":"F32","shape":[1,1,1],"data_offsets":[0,4]}'
+{ printf '%b' "\\x$(printf %x $((${#evil} + 2)))\0\0\0\0\0\0\0" && printf '{%s}0000' "$evil"; } >"$dir/evil.safetensors"
+escape=$(printf '\033')
+for command in run decode look; do
+    out=()
+    [ $command != run ] || out=(-o "$dir/bad.safetensors")
+    refuse 1 '\?\[31mevil' "$sa" $command "$dir/evil.safetensors" "${out[@]}"
+    ! "$sa" $command "$dir/evil.safetensors" "${out[@]}" 2>&1 | grep -q "$escape" || fail "$command prints an escape sequence"
+done
+refuse 2 "no command '\?\[31mdance'" "$sa" "${escape}[31mdance"
+refuse 2 "layout is '\?\[31m'" "$sa" decode "$archive" --layout "${escape}[31m"
+refuse 1 "no layer \?\[31m" "$sa" look "$archive" --layer "${escape}[31m"
 expect 2 'usage' "$sa"
 
 # ---- plan ----

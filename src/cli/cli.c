@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli.h"
 #include "elements.h"
+#include "fault.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -9,22 +10,30 @@
 #include <stdlib.h>
 #include <time.h>
 
+/* All that the program itself says of what is wrong goes through here. */
+__attribute__((format(printf, 3, 0))) static void say(const char *before, const char *behind, const char *format,
+                                                      va_list arguments) {
+    char text[8192]; /* a line may name a path or two */
+    vsnprintf(text, sizeof text, format, arguments);
+    fault_plain(text);
+    fprintf(stderr, "sa%s: %s%s\n", before, text, behind);
+}
+
 bool complain(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    fputs("sa: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    say("", "", format, arguments);
     va_end(arguments);
     return false;
 }
 
 int misuse(const char *command, const char *format, ...) {
+    char before[32], behind[32];
     va_list arguments;
     va_start(arguments, format);
-    fprintf(stderr, "sa %s: ", command);
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, " (sa %s --help)\n", command);
+    snprintf(before, sizeof before, " %s", command);
+    snprintf(behind, sizeof behind, " (sa %s --help)", command);
+    say(before, behind, format, arguments);
     va_end(arguments);
     return WRONG_USAGE;
 }

@@ -22,7 +22,8 @@ int command_decode(int argc, char **argv);
 int command_plan(int argc, char **argv);
 int command_encode(int argc, char **argv);
 
-/* One line on standard error, "sa: ..."; returns false, so that a failing function can end with it. */
+/* One line on standard error, "sa: ..."; returns false, so that a failing function can end with it. Control
+ * characters become '?'. */
 __attribute__((format(printf, 1, 2))) bool complain(const char *format, ...);
 
 /* For a wrong command line: complains, names the help and returns WRONG_USAGE. */

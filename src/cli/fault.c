@@ -4,14 +4,18 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+void fault_plain(char *text) {
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+}
+
 bool fault_set(struct fault *fault, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(fault->text, sizeof fault->text, format, arguments);
     va_end(arguments);
-    for (char *c = fault->text; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = '?';
+    fault_plain(fault->text);
     return false;
 }
 

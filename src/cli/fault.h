@@ -9,8 +9,10 @@ struct fault {
     char text[1024];
 };
 
-/* Always false, so that a check can end in `return fault_set(...)`. Control characters become '?': names in files are
- * not to be trusted with a terminal. */
+/* Control characters become '?': names in files are not to be trusted with a terminal. */
+void fault_plain(char *text);
+
+/* Always false, so that a check can end in `return fault_set(...)`. The text is plain. */
 bool fault_set(struct fault *fault, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 bool fault_no_memory(struct fault *fault);

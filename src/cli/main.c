@@ -40,7 +40,7 @@ static int run(int argc, char **argv) {
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "sa: no command '%s' (sa --help)\n", argv[1]);
+    complain("no command '%s' (sa --help)", argv[1]);
     return WRONG_USAGE;
 }
 

@@ -35,7 +35,8 @@ int main(int argc, char **argv) {
     bool good = true;
     if (parse == BENCH_PARSE_RUN) {
         const struct bench_machine machine = bench_machine_look();
-        good = options.callers.n ? bench_callers(&options, &machine) : run_shapes(&options, &machine);
+        good = bench_can_write(&options) &&
+               (options.callers.n ? bench_callers(&options, &machine) : run_shapes(&options, &machine));
     }
     bench_options_free(&options);
     return standard_close("bench", parse == BENCH_PARSE_WRONG ? 2 : good ? 0 : 1);

@@ -1,6 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 #include "bench_report.h"
 
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What is there stays as it is: measuring may fail yet, and a pipe that is opened twice ends after the first time. */
+static bool can_write(const char *path) {
+    struct stat found;
+    if (!path)
+        return true;
+    if (stat(path, &found) == 0) {
+        if (!S_ISDIR(found.st_mode) && access(path, W_OK) == 0)
+            return true;
+        errno = S_ISDIR(found.st_mode) ? EISDIR : errno;
+        return perror(path), false;
+    }
+    FILE *file = bench_open_output(path);
+    return file && fclose(file) == 0 && remove(path) == 0;
+}
+
+bool bench_can_write(const struct bench_options *options) {
+    return can_write(options->csv_path) && can_write(options->json_path);
+}
+
 FILE *bench_open_output(const char *path) {
     FILE *file = fopen(path, "w");
     if (!file)

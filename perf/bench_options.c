@@ -18,7 +18,7 @@ static const char help[] =
     "\n"
     "  --shapes FILE      shapes, one a line; a bare name is one of the files that come with the bench:\n"
     "                     prefill.txt (the default) dims.txt mixed.txt decode.txt types.txt kinds.txt long.txt\n"
-    "                     smoke.txt callers.txt\n"
+    "                     layouts.txt smoke.txt callers.txt callers-long.txt\n"
     "  --shape LINE       one shape, e.g. 'mine heads=12 nq=512 d=64 causal'; see perf/README.md\n"
     "  --threads N,...    team sizes; 0, the default: as many as the engine chooses by itself\n"
     "  --isa NAME,...     generic, avx2, avx512, avx512_bf16, amx_bf16; default: the fastest this machine has\n"

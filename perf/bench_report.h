@@ -26,6 +26,9 @@ struct bench_rates {
 
 struct bench_rates bench_rates_of(const struct bench_result *result);
 
+/* Before anything is measured: can the files be written? False, with the reason on stderr, if one cannot. */
+bool bench_can_write(const struct bench_options *options);
+
 /* False, with the reason on stderr, if the file could not be written. */
 bool bench_write_csv(const char *path, const struct bench_results *results);
 bool bench_write_json(const char *path, const struct bench_machine *machine, const struct bench_results *results);

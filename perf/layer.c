@@ -31,7 +31,7 @@ int main(int argc, char **argv) {
     standard_open();
     bench_shapes_directory = BENCH_SHAPES;
     const enum bench_parse parse = layer_options_parse(&options, argc, argv);
-    const bool good = parse != BENCH_PARSE_RUN || run(&options);
+    const bool good = parse != BENCH_PARSE_RUN || (bench_can_write(&options.bench) && run(&options));
     layer_options_free(&options);
     return standard_close("layer", parse == BENCH_PARSE_WRONG ? 2 : good ? 0 : 1);
 }

@@ -37,6 +37,16 @@ if(SA_BUILD_PERF)
     set_tests_properties(perf.full.${program} PROPERTIES TIMEOUT 60 LABELS perf)
   endforeach()
 
+  # A file that cannot be written is refused before anything is measured: nothing was printed yet.
+  foreach(option csv json)
+    add_test(NAME perf.refuses.${option} COMMAND sa_bench --shapes smoke.txt ${smoke} --${option} /nonexist/x)
+    set_tests_properties(perf.refuses.${option} PROPERTIES TIMEOUT 60 LABELS perf PASS_REGULAR_EXPRESSION "^/nonexist/x: ")
+  endforeach()
+  add_test(NAME perf.refuses.folder COMMAND sa_bench --shapes smoke.txt ${smoke} --csv .)
+  set_tests_properties(perf.refuses.folder PROPERTIES TIMEOUT 60 LABELS perf PASS_REGULAR_EXPRESSION "^\\.: ")
+  add_test(NAME perf.help COMMAND sa_bench --help)
+  set_tests_properties(perf.help PROPERTIES LABELS perf PASS_REGULAR_EXPRESSION "layouts.txt .*callers-long.txt")
+
   # Shapes that the bench must refuse, so that a typing error is not measured as something else.
   foreach(line "a d=64" "a nq=5" "a nq=5 d=64 causla" "a nq=5 d=0" "a lens=1,x d=64" "a heads=3 kv=2 nq=5 d=64"
           "nq=5 d=64" "a nq=5 d=64 type=int8" "a nq=5 d=64 kv_type=f64" "a nq=5 d=64 o_type=int8" "a nq=5 d=64 page=0"
@@ -58,6 +68,8 @@ if(SA_BUILD_PERF)
       --csv ${CMAKE_CURRENT_BINARY_DIR}/layer.csv --json ${CMAKE_CURRENT_BINARY_DIR}/layer.json)
     set_tests_properties(perf.layer PROPERTIES TIMEOUT 180 LABELS perf
       PASS_REGULAR_EXPRESSION "\ndecode-bf16  .*\nEvery shape was verified: errors of at most [0-9]+ %")
+    add_test(NAME perf.layer.refuses.json COMMAND sa_layer_bench --shapes layers-smoke.txt ${smoke} --json /nonexist/x)
+    set_tests_properties(perf.layer.refuses.json PROPERTIES TIMEOUT 60 LABELS perf PASS_REGULAR_EXPRESSION "^/nonexist/x: ")
     foreach(line "a heads=2 nq=5 d=64 model=0" "a nq=5 d=64 weights=int8" "a nq=5 d=64 ropes" "a nq=5 nk=4 d=64"
             "a nq=5 d=64 page=4" "a nq=5 d=64 kv_type=bf16" "a nq=5 d=64 softcap=5" "a nq=5 d=64 alibi" "rope nq=5")
       string(MAKE_C_IDENTIFIER "${line}" name)

@@ -117,6 +117,13 @@ void bench_json_head(FILE *file, const struct bench_machine *machine, const stru
     fputs("],\n", file);
 }
 
+static void write_share(FILE *file, const char *key, double share) {
+    if (share > 0)
+        fprintf(file, "\"%s\": %.4f, ", key, share);
+    else
+        fprintf(file, "\"%s\": null, ", key);
+}
+
 static void write_result(FILE *file, const struct bench_result *result) {
     const struct bench_shape *shape = result->c->shape;
     const sa_engine_info *info = &result->config->info;
@@ -135,8 +142,9 @@ static void write_result(FILE *file, const struct bench_result *result) {
     fprintf(file, "\"q_type\": \"%s\", \"kv_type\": \"%s\", \"o_type\": \"%s\", \"page\": %lld, \"copies\": %d,\n   ",
             bench_type_name(shape->q_type), bench_type_name(shape->kv_type), bench_type_name(shape->o_type),
             (long long)shape->page, result->n_copies);
-    fprintf(file, "\"share_read\": %.4f, \"share_read_best\": %.4f, \"share_read_cpu\": %.4f, ", rates.share_read,
-            rates.share_read_best, rates.share_read_cpu);
+    write_share(file, "share_read", rates.share_read);
+    write_share(file, "share_read_best", rates.share_read_best);
+    write_share(file, "share_read_cpu", rates.share_read_cpu);
     bench_json_samples(file, "over_parts", &result->ratio_samples);
     fputs(",\n   ", file);
     bench_json_samples(file, "share_loop", &result->loop_samples);

@@ -21,7 +21,7 @@ struct bench_rates {
     double share, share_best;              /* of the peak: median against median, best against best */
     double share_cpu;                      /* the same by computed time, one thread's work against one thread's peak */
     double gbytes, read_median, read_best; /* K and V, and what the memory gives, GB/s */
-    double share_read, share_read_best, share_read_cpu; /* likewise; 0: memory is not the limit */
+    double share_read, share_read_best, share_read_cpu; /* likewise; 0: not measured, or memory is not the limit */
 };
 
 struct bench_rates bench_rates_of(const struct bench_result *result);

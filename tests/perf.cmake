@@ -44,6 +44,10 @@ if(SA_BUILD_PERF)
   endforeach()
   add_test(NAME perf.refuses.folder COMMAND sa_bench --shapes smoke.txt ${smoke} --csv .)
   set_tests_properties(perf.refuses.folder PROPERTIES TIMEOUT 60 LABELS perf PASS_REGULAR_EXPRESSION "^\\.: ")
+  # Shares of a read rate are those of shapes that memory limits.
+  add_test(NAME perf.share_read COMMAND sa_bench ${smoke} --no-verify --shape "a nq=64 d=16" --json /dev/stderr)
+  set_tests_properties(perf.share_read PROPERTIES TIMEOUT 60 LABELS perf
+    PASS_REGULAR_EXPRESSION "\"share_read\": null, \"share_read_best\": null, \"share_read_cpu\": null, ")
   add_test(NAME perf.help COMMAND sa_bench --help)
   set_tests_properties(perf.help PROPERTIES LABELS perf PASS_REGULAR_EXPRESSION "layouts.txt .*callers-long.txt")
 

@@ -66,6 +66,8 @@ expect 0 'against one prefill: the same bits' "$sa" decode "$data/text.safetenso
 expect 0 'rows against float64: .*: good' "$sa" decode "$q" "$k" "$v" --check --kv-int8 --page-size 3 --layout bhsd
 expect 0 'a prompt of 5 tokens, 4 steps' "$sa" decode "$archive" --check --prompt 5 --steps 4 --dtype bf16 --page-size 16
 expect 0 'no share of the memory' "$sa" decode "$archive" --check --dtype f16 --threads 1 --scale 2 --kv-scales f16
+# What was not measured has no number.
+for key in machine_bytes_per_second share_of_read_rate; do expect 0 "\"$key\": null" "$sa" decode "$archive" --json; done
 expect 0 '"different": 0' "$sa" decode "$dir/qkv.safetensors" --check --prompt 15 --json
 if command -v python3 >/dev/null; then
     "$sa" decode "$archive" --check --json 2>/dev/null | python3 -m json.tool >/dev/null || fail "decode --json is no JSON"
@@ -146,11 +148,13 @@ expect 0 'uniform-causal +49152 .* 1\.000 +0\.0 %' "$sa" plan --topology "$serve
 [ "$(head -c 4 "$dir/plan.png" | tail -c 3)" = PNG ] || fail "plan.png is no PNG"
 grep -q '</svg>' "$dir/plan.svg" || fail "plan.svg is no SVG"
 [ "$(awk -F, 'NF == 17' "$dir/plan.csv" | wc -l)" -eq 2 ] || fail "plan.csv has not two lines of 17 fields"
+[ "$(awk -F, 'NR > 1 && $17 != ""' "$dir/plan.csv")" = "" ] || fail "plan.csv has a time that was not measured"
 expect 0 '^all, one after another +72' "$sa" plan --threads 2 --shape 'a heads=4 nq=1000 d=64' --shape 'b heads=4 nq=70 d=64'
 expect 0 'too small for the team' "$sa" plan --shape 'tiny nq=8 d=8' --png "$dir/plan.png"
 expect 0 '24 threads in 6 groups' "$sa" plan --topology 'l3:6 core:4 pu:1' --speeds 8x1.0,16x0.55 "$mixes/serving.txt"
 expect 0 'longest item alone' "$sa" plan --topology 'core:64 pu:1' --shape 'one nq=640 d=64'
-expect 0 'largest error' "$sa" plan --threads 2 --shape 'a heads=2 nq=200 d=64' --measure
+expect 0 'largest error' "$sa" plan --threads 2 --shape 'a heads=2 nq=200 d=64' --measure --csv "$dir/measured.csv"
+awk -F, 'NR == 2 && $17 > 0 { good = 1 } END { exit !good }' "$dir/measured.csv" || fail "measured.csv has no time"
 expect 0 'does not compute' "$sa" plan --topology "$server" --threads 20 --isa avx512 --shape 'a nq=100 d=8'
 expect 0 'by the cost model of avx2' env SA_MAX_ISA=generic "$sa" plan --topology "$server" --isa avx2 --shape 'a nq=5 d=8'
 refuse 1 'isa is avx2, but this machine computes with generic' env SA_MAX_ISA=generic "$sa" plan --isa avx2 --shape 'a nq=5 d=8'

@@ -82,22 +82,23 @@ static json_t *check_json(const struct decode_check *check) {
 }
 
 /* null: the caches came from the last-level cache, or the rate is not known. */
-static json_t *share_json(const struct decode_report *r) {
-    return r->read_rate > 0 ? json_real(share(r)) : json_null();
+static json_t *if_measured(const struct decode_report *r, double value) {
+    return r->read_rate > 0 ? json_real(value) : json_null();
 }
 
 bool decode_print_json(const struct decode *decode, const struct decode_report *r) {
     const sa_batch *b = &decode->batch;
     json_t *json = json_pack(
-        "{s:s, s:I, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:s, s:i}",
+        "{s:s, s:I, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:s, s:i}",
         "version", sa_version(), "sequences", (json_int_t)b->n_sequences, "query_heads", (int)b->n_query_heads,
         "kv_heads", (int)b->n_kv_heads, "d_qk", (int)b->d_qk, "d_v", (int)b->d_v, "prompt",
         (json_int_t)decode->options->n_prompt, "steps", (json_int_t)decode->n_steps, "tokens", (json_int_t)r->n_tokens,
         "prompt_seconds", r->times.prompt, "tokens_per_second", tokens_per_second(r), "step_seconds_median",
         r->step.median, "step_seconds_p99", r->step.p99, "append_seconds", r->times.appending, "attend_seconds",
         r->times.attending, "read_bytes", r->times.bytes, "read_bytes_per_second",
-        rate(r->times.bytes, r->times.attending), "machine_bytes_per_second", r->read_rate, "share_of_read_rate",
-        share_json(r), "isa", isa_name(r->engine.isa), "threads", (int)r->engine.n_threads);
+        rate(r->times.bytes, r->times.attending), "machine_bytes_per_second", if_measured(r, r->read_rate),
+        "share_of_read_rate", if_measured(r, share(r)), "isa", isa_name(r->engine.isa), "threads",
+        (int)r->engine.n_threads);
     if (json)
         stored_add_json(json, &decode->options->store, b);
     if (json && decode->options->check)

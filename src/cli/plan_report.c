@@ -127,13 +127,15 @@ void plan_print(const struct plan *plan) {
 /* ---------------------------------------------------------------- CSV */
 
 static bool write_row(struct output *output, const struct plan_case *c, struct fault *fault) {
-    char line[512];
+    char line[512], measured[32] = ""; /* nothing: not measured */
     const sa_simulation *s = &c->sim;
+    if (c->measured > 0)
+        snprintf(measured, sizeof measured, "%.9g", c->measured);
     int n = snprintf(
-        line, sizeof line, "%s,%d,%d,%lld,%lld,%.9g,%.9g,%.9g,%.9g,%.9g,%.0f,%.0f,%.0f,%.0f,%.0f,%lld,%.9g\n",
+        line, sizeof line, "%s,%d,%d,%lld,%lld,%.9g,%.9g,%.9g,%.9g,%.9g,%.0f,%.0f,%.0f,%.0f,%.0f,%lld,%s\n",
         c->shape->name, (int)s->n_threads, (int)s->n_domains, (long long)s->n_items, (long long)s->n_moved, s->seconds,
         s->ideal_seconds, s->longest_seconds, s->round_robin_seconds, s->overhead_seconds, s->kv_bytes, s->l3_bytes,
-        s->round_robin_l3_bytes, s->numa_bytes, s->round_robin_numa_bytes, (long long)c->info.plan_bytes, c->measured);
+        s->round_robin_l3_bytes, s->numa_bytes, s->round_robin_numa_bytes, (long long)c->info.plan_bytes, measured);
     return output_write(output, line, (size_t)n, fault);
 }
 

@@ -245,7 +245,7 @@ refuse 2 'are the same file' "${run[@]}" --key-mass "$dir/bad.npy"
 refuse 1 'five.npy: shape \(5\), expected \(12\): query heads' "$sa" decode "${qkv[@]}" --sinks "$dir/five.npy"
 refuse 1 'five.npy: shape \(5\), expected \(12\)' "$sa" look "$archive" --token it --alibi "$dir/five.npy"
 refuse 2 'prefix lifts' "$sa" look "$archive" --token it --prefix 3
-for cap in 0 -1 nan inf x; do refuse 2 'softcap' "${run[@]}" --softcap "$cap"; done
+for cap in 0 -1 nan inf 1e39 1.8e38 x; do refuse 2 'softcap is .*, expected a finite number above 0' "${run[@]}" --softcap "$cap"; done
 refuse 2 'prefix lifts' "${run[@]}" --prefix 3
 refuse 2 'prefix is' "${run[@]}" --causal --prefix -3
 

@@ -85,7 +85,12 @@ refuse 2 'expected' "$sa" run "$q" "$k" -o "$dir/bad.npy"
 refuse 2 '-o is missing' "$sa" run "$q" "$k" "$v"
 refuse 2 'window' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --window 3
 refuse 2 'layout' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --layout sbhd
-refuse 2 'scale' "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --scale nan
+for scale in nan -inf 1e39 -1.8e38 0 1e-50 x; do
+    refuse 2 "scale is '$scale', expected a finite number other than 0, below 2.127 in size" \
+        "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --scale "$scale"
+done
+refuse 2 "scale is '1.8e38'" "$sa" decode "$archive" --scale 1.8e38
+expect 0 speed "$sa" decode "$archive" --scale 1.7e38
 refuse 2 "unknown option '--nothing'" "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --nothing
 refuse 2 "'--causal=1': takes no value" "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --causal=1
 refuse 2 "'--lse' needs a value" "$sa" run "$q" "$k" "$v" -o "$dir/bad.npy" --lse

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "attention.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "cli.h"
@@ -164,9 +163,9 @@ bool attention_apply(const struct attention *attention, sa_batch *batch, sa_sequ
 static int take_softcap(const char *command, const char *text, float *softcap) {
     char *end;
     *softcap = strtof(text, &end);
-    if (end != text && *end == 0 && isfinite(*softcap) && *softcap > 0)
+    if (end != text && *end == 0 && *softcap > 0 && *softcap < 0x1p127f) /* the library's limit */
         return DONE;
-    return misuse(command, "--softcap is '%s', expected a number above 0", text);
+    return misuse(command, "--softcap is '%s', expected a finite number above 0, below 2^127", text);
 }
 
 int attention_option(const char *command, int option, const char *text, struct attention_options *options) {

@@ -30,9 +30,9 @@ int option_count(const char *command, const char *name, const char *text, int64_
 int option_scale(const char *command, const char *text, float *scale) {
     char *end;
     *scale = strtof(text, &end);
-    if (end != text && *end == 0 && isfinite(*scale) && *scale != 0)
+    if (end != text && *end == 0 && fabsf(*scale) < 0x1p127f && *scale != 0) /* the library's limit; false for NaN */
         return DONE;
-    return misuse(command, "--scale is '%s', expected a number other than 0", text);
+    return misuse(command, "--scale is '%s', expected a finite number other than 0, below 2^127 in size", text);
 }
 
 int option_layout(const char *command, const char *text, bool *heads_first) {

@@ -31,7 +31,7 @@ static bool has_word(const char *list, const char *word) {
     return false;
 }
 
-/* Spaces and the like stand there as \\ooo, three octal digits. */
+/* Spaces and the like stand there as a backslash and three octal digits. */
 static void unescape(char *text) {
     char *to = text;
     for (const char *at = text; *at; to++) {

@@ -429,7 +429,7 @@ typedef struct sa_batch {
  *                    + n_k 2^-125 max|v| + n_k 2^-148,       t[j] = u ((d_qk + 4) z[j] + |s[j] - m| + 6)
  *
  * where q, k and v are what their elements stand for, exactly, max|v| is that of o's column, no q[c] scale log2(e) and
- * no sum exp(s[j] - m) |v[j]| reaches 2^127, and scale is no less than 2^-126. Subnormal products in a score add
+ * no sum exp(s[j] - m) |v[j]| reaches 2^127, and |scale| is no less than 2^-126. Subnormal products in a score add
  * 2^-148 (d_qk + sum_c |k[j][c]|) to t[j]. What happens to scores adds u (9 T[j] + 2 z[j]) to t[j],
  * T[j] the sum of the magnitudes of the capped score and of what ALiBi and bias add; a sink is one more key in p, with
  * t = u (3 |sink| + 3 |sink - m| + 6) and v = 0, and adds 4 u to the others' t[j]. Int8 keys add u z[j] to t[j], int8

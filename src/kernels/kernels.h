@@ -65,7 +65,7 @@ enum {
         0x3fe5b907, 0x3feac0c7, 0x3fefe4ba, 0x3ff5257d, 0x3ffa83b3
 
 #define SA_LOG2_E      0x1.715476p0f /* log2(e), rounded */
-#define SA_LOWEST_BIAS (-0x1p127f)   /* of numbers */
+#define SA_LOWEST_BIAS (-0x1p127f)   /* as which lower numbers count */
 
 /* Which keys each row of a pass sees, [W] each: key j (absolute) if (j < sink[r] or lo[r] <= j) and j < hi[r]. Or, if
  * there are bits, those of the one group at hand: its row r sees key j (of the block) if bit j % 32 of

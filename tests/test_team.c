@@ -223,7 +223,7 @@ END_TEST
 /* ---------------------------------------------------------------- a system with nothing to give */
 
 static int threads_refused, conditions_refused, mutexes_refused;
-static int threads_given = -1; /* before all are refused; -1: none is */
+static atomic_int threads_given = -1; /* before all are refused; -1: none is. Callers make threads at once */
 
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*start)(void *), void *argument);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*start)(void *), void *argument);

@@ -40,37 +40,47 @@ static void put_back(void) {
         openblas_set_num_threads(callers_threads);
 }
 
-/* Held by every product, so that fork() waits for those under way, and no others begin: what BLAS had locked or lent
- * them would stay so in the child. */
-static pthread_rwlock_t products = PTHREAD_RWLOCK_INITIALIZER;
+/* fork() waits for products under way, and no others begin meanwhile: what BLAS had locked or lent them would stay so
+ * in the child. Both numbers under the lock. */
+static int n_products, n_forks;
+static pthread_cond_t fewer = PTHREAD_COND_INITIALIZER; /* of one or the other */
 
 static void before_fork(void) {
     pthread_mutex_lock(&lock);
-    pthread_rwlock_wrlock(&products);
+    n_forks++;
+    while (n_products > 0)
+        pthread_cond_wait(&fewer, &lock);
 }
 
 static void after_fork(void) {
-    pthread_rwlock_unlock(&products);
+    n_forks--;
+    pthread_cond_broadcast(&fewer);
     pthread_mutex_unlock(&lock);
 }
 
-/* The calls that were under way are not under way in the child, whose thread is no more the one that holds the lock of
- * products. */
+/* The calls that were under way are not under way in the child, and nobody waits there. */
 static void after_fork_in_child(void) {
     if (n_inside)
         put_back();
-    n_inside = 0;
-    pthread_rwlock_init(&products, NULL);
+    n_inside = n_forks = 0;
+    pthread_cond_init(&fewer, NULL);
     pthread_mutex_unlock(&lock);
 }
 
 static void begin_product(void) {
-    pthread_mutex_lock(&lock); /* a fork() that waits comes first */
-    pthread_rwlock_rdlock(&products);
+    pthread_mutex_lock(&lock);
+    while (n_forks > 0)
+        pthread_cond_wait(&fewer, &lock);
+    n_products++;
     pthread_mutex_unlock(&lock);
 }
 
-static void end_product(void) { pthread_rwlock_unlock(&products); }
+static void end_product(void) {
+    pthread_mutex_lock(&lock);
+    if (--n_products == 0)
+        pthread_cond_broadcast(&fewer);
+    pthread_mutex_unlock(&lock);
+}
 
 /* As the library is loaded, not by pthread_once(): see fork.c. */
 __attribute__((constructor)) static void watch_forks(void) {

@@ -104,7 +104,7 @@ static bool seat_team(struct sa_engine *engine) {
     engine->team.spares = engine->team.spaces + n;
     engine->team.machine = &engine->machine;
     engine->team.stays_put = engine->binding != SA_BIND_NONE || engine->config.openmp_binds;
-    engine->team.roams = !engine->config.openmp_binds;
+    engine->team.openmp_binds = engine->config.openmp_binds;
     engine->team.may_spin = sa_team_may_spin((int)n, engine->machine.n_cores, engine->machine.quota_cpus);
     return sa_bind_map_cores(&engine->machine, &engine->team.core_map);
 }

@@ -119,8 +119,7 @@ static sa_status check_field(const struct subject *s, const char *name, const sa
 
 /* ---------------------------------------------------------------- numbers a head */
 
-/* Scores are multiplied by log2(e). */
-static bool may_be_score(float x) { return fabsf(x) < 0x1p127f; }
+bool sa_may_be_score(float x) { return fabsf(x) < 0x1p127f; }
 
 /* Of a sequence, or with s NULL of none. */
 static sa_status bad_heads(const struct subject *s, const char *name, const char *what) {
@@ -132,7 +131,7 @@ static sa_status check_heads(const struct subject *s, const char *name, const fl
     if (!is_aligned(numbers, sizeof *numbers))
         return bad_heads(s, name, "is not aligned to its elements");
     for (int h = 0; numbers && h < n; h++)
-        if (!may_be_score(numbers[h]) && !(may_be_none && numbers[h] == -INFINITY)) {
+        if (!sa_may_be_score(numbers[h]) && !(may_be_none && numbers[h] == -INFINITY)) {
             snprintf(which, sizeof which, "%s[%d]", name, h);
             snprintf(what, sizeof what, "is %g, expected a finite number below 2^127%s", (double)numbers[h],
                      may_be_none ? " or -inf" : "");
@@ -182,7 +181,7 @@ static sa_status check_mass(const struct subject *s, sa_key_mass *mass) {
 /* ---------------------------------------------------------------- all of it */
 
 sa_status sa_check_kinds(const sa_batch *b) {
-    if (b->softcap < 0 || !may_be_score(b->softcap))
+    if (b->softcap < 0 || !sa_may_be_score(b->softcap))
         return sa_fail(SA_INVALID, "sa_batch.softcap is %g, expected a number from 0 to below 2^127",
                        (double)b->softcap);
     sa_status status = check_heads(NULL, "sa_batch.alibi_slopes", b->alibi_slopes, b->n_query_heads, false);

@@ -15,6 +15,9 @@ sa_status sa_check_kinds(const sa_batch *batch);
 sa_status sa_resolve_kinds(const sa_batch *batch, int64_t i, const sa_sequence *sequence,
                            const struct sa_problem *problem, struct sa_seq *seq);
 
+/* Are these numbers, times log2(e), scores? */
+bool sa_may_be_score(float x);
+
 /* Sinks that no sequence has: those of rows that are merged. */
 sa_status sa_check_sinks(const float *logits, int n);
 

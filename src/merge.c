@@ -279,12 +279,6 @@ static bool is_kept(const struct sa_kept *kept) {
            sa_partial_bytes(kept->n_q, kept->n_heads, kept->d_v, kept->first_key, kept->end_key - kept->first_key) > 0;
 }
 
-static bool is_cut_off(const sa_partial *p) {
-    const struct sa_kept *kept = p->partial;
-    return p->partial_bytes && p->partial_bytes < sa_partial_bytes(kept->n_q, kept->n_heads, kept->d_v, kept->first_key,
-                                                                   kept->end_key - kept->first_key);
-}
-
 /* *end: of the keys of the partials before. */
 static sa_status check_kept(const sa_merge_request *r, int64_t i, const sa_partial *p, int64_t *end) {
     const struct sa_kept *kept = p->partial;
@@ -292,7 +286,7 @@ static sa_status check_kept(const sa_merge_request *r, int64_t i, const sa_parti
         return bad_partial(i, "has o or lse as well as partial");
     if ((p->partial_bytes && p->partial_bytes < sizeof *kept) || !is_kept(kept))
         return bad_partial(i, "is not what a call left in sa_sequence.partial");
-    if (is_cut_off(p))
+    if (p->partial_bytes && p->partial_bytes < sa_kept_bytes(kept))
         return bad_partial(i, "has more bytes than partial_bytes says");
     if (kept->n_q != r->n_q || kept->n_heads != r->n_query_heads || kept->d_v != r->d_v)
         return bad_partial(i, "has another n_q, n_query_heads or d_v than the request");

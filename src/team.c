@@ -380,7 +380,7 @@ static void sit_down(struct sa_team *team, int thread) {
  * engine's creator might, not where whoever called first does. */
 static void *dispatch(void *argument) {
     struct sa_team *team = argument;
-    if (team->roams)
+    if (!team->openmp_binds)
         sa_bind_to_all(team->machine);
     const int n_threads = sa_openmp_can_start(team->shape.n_threads);
 #pragma omp parallel num_threads(n_threads)

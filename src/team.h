@@ -100,9 +100,9 @@ struct sa_team {
     struct sa_workspace *spares; /* the same, for brief jobs in the middle of a long one's item */
     struct sa_sitter *sitters;   /* one a seat */
     struct sa_core_map core_map;
-    bool stays_put; /* its threads are bound, by us or by the OpenMP runtime */
-    bool roams;     /* they are not bound by the OpenMP runtime, and by us at most to what we may use */
-    bool may_spin;  /* see sa_team_may_spin() */
+    bool openmp_binds; /* its threads, where the user said: they are not told where they may run */
+    bool stays_put;    /* its threads are bound, by us or by the OpenMP runtime */
+    bool may_spin;     /* see sa_team_may_spin() */
 
     pthread_mutex_t lock;
     struct sa_queue {

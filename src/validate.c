@@ -71,7 +71,7 @@ static sa_status check_rule(const sa_batch *b) {
         status = check_range("sa_batch.window_right", b->window_right, -1, INT64_MAX);
     if (status == SA_OK && !(b->flags & SA_WINDOW) && (b->window_left || b->window_right))
         status = sa_fail(SA_INVALID, "sa_batch.window_left or window_right is given without SA_WINDOW in flags");
-    if (status == SA_OK && !(fabsf(b->scale) < 0x1p127f))
+    if (status == SA_OK && !sa_may_be_score(b->scale))
         status = sa_fail(SA_INVALID, "sa_batch.scale is %g, expected a finite number below 2^127", (double)b->scale);
     return status;
 }

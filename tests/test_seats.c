@@ -302,10 +302,30 @@ static void learn_sizes(sa_engine *engine, struct box *box, const struct box *br
     turns.run_ns = (long long)(shares[share].item * brief_ns * turns.most_long / turns.n_runs);
 }
 
+/* A call while four callers go on with boxes of two shapes in turn. */
+static void call_among(sa_engine *engine, struct box *box, struct box_shape even, struct box_shape odd) {
+    struct caller callers[4];
+    for (int i = 0; i < 4; i++)
+        start_caller(&callers[i], engine, box_with_answer(2, i % 2 ? odd : even), call_until_enough);
+    box_clear(box);
+    ck_assert_int_eq(sa_batch_forward(engine, &box->batch), SA_OK);
+    enough = true;
+    ck_assert(box_right(box));
+    join_callers(callers, 4);
+}
+
+static void end_telling(sa_engine *engine, struct box *box, struct box *first) {
+    spied.on_item = NULL;
+    spied.on_block = NULL;
+    told_ns = 0;
+    sa_engine_destroy(engine);
+    box_free(box);
+    box_free(first);
+}
+
 /* However many brief ones come: for as long as they take it is the long one's turn, and not much longer. Only those
  * that are brief are let in between its blocks. */
 START_TEST(long_jobs_get_their_turn) {
-    struct caller callers[4];
     struct box *box = box_with_answer(1, among_briefs), *first = box_with_answer(2, brief);
     sa_engine *engine = engine_at_rest(1, first);
     learn_sizes(engine, box, first, _i);
@@ -314,12 +334,7 @@ START_TEST(long_jobs_get_their_turn) {
         make_all_long(engine);
     spied.on_item = count_turns;
     spied.on_block = end_run;
-    for (int i = 0; i < 4; i++)
-        start_caller(&callers[i], engine, box_with_answer(2, brief), call_until_enough);
-    box_clear(box);
-    ck_assert_int_eq(sa_batch_forward(engine, &box->batch), SA_OK);
-    enough = true;
-    ck_assert(box_right(box));
+    call_among(engine, box, brief, brief);
     ck_assert_int_eq(turns.n_long, turns.most_long);
     const double job = (double)items_of(engine, first), shorts = turns.n_brief / job,
                  longs = (double)turns.long_ns / STEP_NS / job;
@@ -327,13 +342,7 @@ START_TEST(long_jobs_get_their_turn) {
          "%g jobs' time for the long one, %g for brief ones", longs, shorts);
     if (shares[_i].item > 0)
         ck_assert_int_eq(turns.n_inside > 0, !turns.length);
-    join_callers(callers, 4);
-    spied.on_item = NULL;
-    spied.on_block = NULL;
-    told_ns = 0;
-    sa_engine_destroy(engine);
-    box_free(box);
-    box_free(first);
+    end_telling(engine, box, first);
 }
 END_TEST
 
@@ -343,7 +352,7 @@ static const struct box_shape middle_one = {1, 8, 8, 56, 64, 700, 700}, long_one
 static struct {
     sa_engine *engine;
     int most_long;
-    atomic_int n_short, n_middle, n_long; /* items, or blocks, begun while there are long ones */
+    atomic_int n_short, n_middle, n_long; /* items begun while there are long ones */
 } kinds;
 
 static void count_kinds(void) {
@@ -359,28 +368,17 @@ static void count_kinds(void) {
 
 /* Half of the time is the short ones', half of what is left the middle ones'. */
 START_TEST(the_longest_get_their_turn_among_two_kinds) {
-    struct caller callers[4];
     struct box *box = box_with_answer(1, long_one), *first = box_with_answer(2, brief);
     sa_engine *engine = kinds.engine = engine_at_rest(1, first);
     make_all_long(engine);
     kinds.most_long = (int)items_of(engine, box);
     told_ns = 1;
     spied.on_item = count_kinds;
-    for (int i = 0; i < 4; i++)
-        start_caller(&callers[i], engine, box_with_answer(2, i % 2 ? middle_one : brief), call_until_enough);
-    box_clear(box);
-    ck_assert_int_eq(sa_batch_forward(engine, &box->batch), SA_OK);
-    enough = true;
-    ck_assert(box_right(box));
+    call_among(engine, box, brief, middle_one);
     const int all = kinds.n_short + kinds.n_middle + kinds.n_long;
     must(kinds.n_short < 0.6 * all && kinds.n_middle < 0.35 * all && kinds.n_long > 0.15 * all,
          "%d items of short, %d of middle, %d of long ones", kinds.n_short, kinds.n_middle, kinds.n_long);
-    join_callers(callers, 4);
-    spied.on_item = NULL;
-    told_ns = 0;
-    sa_engine_destroy(engine);
-    box_free(box);
-    box_free(first);
+    end_telling(engine, box, first);
 }
 END_TEST
 
@@ -392,42 +390,30 @@ static void count_brief_items(void) {
         kinds.n_long++;
 }
 
+static struct { atomic_int middle, longest; /* begun while there are long ones */ } n_blocks;
+
 static void count_blocks(int d_qk) {
     if (d_qk != middle_one.d_qk && d_qk != long_one.d_qk)
         return;
     told_ns += STEP_NS / 20;
     if (kinds.n_long > 0 && kinds.n_long < kinds.most_long)
-        (d_qk == middle_one.d_qk ? &kinds.n_middle : &kinds.n_short)[0]++;
+        (d_qk == middle_one.d_qk ? &n_blocks.middle : &n_blocks.longest)[0]++;
     for (int ms = 0; !enough && !(waits(kinds.engine, 0) && waits(kinds.engine, 1)) && ms < 10000; ms++)
         sleep_ms(1);
 }
 
 START_TEST(interludes_are_nobody_elses_time) {
-    struct caller callers[4];
     struct box *box = box_with_answer(1, long_one), *first = box_with_answer(2, brief);
     sa_engine *engine = kinds.engine = engine_at_rest(1, first);
     make_longer(engine, 5);
     kinds.most_long = (int)items_of(engine, box);
-    kinds.n_short = kinds.n_middle = kinds.n_long = 0;
     told_ns = 1;
     spied.on_item = count_brief_items;
     spied.on_block = count_blocks;
-    for (int i = 0; i < 4; i++)
-        start_caller(&callers[i], engine, box_with_answer(2, i % 2 ? middle_one : brief), call_until_enough);
-    box_clear(box);
-    ck_assert_int_eq(sa_batch_forward(engine, &box->batch), SA_OK);
-    enough = true;
-    ck_assert(box_right(box));
-    const int n_long = kinds.n_short;
-    must(kinds.n_middle > 0.7 * n_long && kinds.n_middle < 1.4 * n_long, "%d blocks of middle, %d of long ones",
-         kinds.n_middle, n_long);
-    join_callers(callers, 4);
-    spied.on_item = NULL;
-    spied.on_block = NULL;
-    told_ns = 0;
-    sa_engine_destroy(engine);
-    box_free(box);
-    box_free(first);
+    call_among(engine, box, brief, middle_one);
+    must(n_blocks.middle > 0.7 * n_blocks.longest && n_blocks.middle < 1.4 * n_blocks.longest,
+         "%d blocks of middle, %d of long ones", n_blocks.middle, n_blocks.longest);
+    end_telling(engine, box, first);
 }
 END_TEST
 
@@ -477,11 +463,7 @@ START_TEST(what_ends_in_a_rush_has_ended) {
     join_callers(callers, 3);
     ck_assert_int_gt(end.n_long, end.most_middle / 2);
     ck_assert_int_eq(end.n_late, 0);
-    spied.on_item = NULL;
-    told_ns = 0;
-    sa_engine_destroy(engine);
-    box_free(box);
-    box_free(first);
+    end_telling(engine, box, first);
 }
 END_TEST
 

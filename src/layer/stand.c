@@ -9,11 +9,8 @@ static struct sa_piece piece(const void *data, int64_t stride, int64_t d, int64_
         const void *given;
         char *kept;
     } at = {.given = data};
-    return (struct sa_piece){/* without tokens a stride may be anything */
-                             .data = at.kept,
-                             .stride = n ? (stride ? stride : d) * (int64_t)sa_bytes_of(type) : 0,
-                             .n = n,
-                             .type = type};
+    const int64_t elements = n == 0 ? 0 : stride ? stride : d; /* without tokens a stride may be anything */
+    return (struct sa_piece){.data = at.kept, .stride = elements * (int64_t)sa_bytes_of(type), .n = n, .type = type};
 }
 
 /* A token stands in its dozen where its number says, see "Bits" in layer.h. */

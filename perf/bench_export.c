@@ -55,7 +55,7 @@ static void write_row(FILE *file, const struct bench_result *result) {
     fprintf(file, "%.6g,%.6g,%.6g,%.4f,%.4f,%.4f,%.6g,%.3g,", rates.gflops, rates.peak_median, rates.peak_best,
             rates.share, rates.share_best, rates.share_cpu, rates.gbytes, result->error_share);
     fprintf(file, "%s,%s,%s,%lld,%d,", bench_type_name(shape->q_type), bench_type_name(shape->kv_type),
-            bench_type_name(shape->o_type), (long long)shape->page, result->n_copies);
+            bench_type_name(shape->o_type), (long long)shape->page, result->copies.n);
     fprintf(file, "%.6g,%.6g,%.4f,%.4f,%.4f,%.4f,%.4f\n", rates.read_median, rates.read_best, rates.share_read,
             rates.share_read_best, rates.share_read_cpu, result->ratio.median, result->loop.median);
 }
@@ -141,7 +141,7 @@ static void write_result(FILE *file, const struct bench_result *result) {
     fprintf(file, "\"kv_gbytes_per_s\": %.6g, \"error_over_bound\": %.3g,\n   ", rates.gbytes, result->error_share);
     fprintf(file, "\"q_type\": \"%s\", \"kv_type\": \"%s\", \"o_type\": \"%s\", \"page\": %lld, \"copies\": %d,\n   ",
             bench_type_name(shape->q_type), bench_type_name(shape->kv_type), bench_type_name(shape->o_type),
-            (long long)shape->page, result->n_copies);
+            (long long)shape->page, result->copies.n);
     write_share(file, "share_read", rates.share_read);
     write_share(file, "share_read_best", rates.share_read_best);
     write_share(file, "share_read_cpu", rates.share_read_cpu);

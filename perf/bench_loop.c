@@ -47,8 +47,3 @@ double bench_loop_rate(const struct bench_config *config, const struct bench_cas
     fprintf(stderr, "bench: the reading loop failed: %s\n", sa_last_reason());
     return 0;
 }
-
-void bench_wake_pages(const struct bench_case *c) {
-    for (int i = 0; i < BENCH_TENSORS; i++)
-        wake_pages(c->tensors[i].at, c->tensors[i].bytes);
-}

@@ -10,7 +10,4 @@
  * machine. 0, with the reason on stderr, if the engine could not. */
 double bench_loop_rate(const struct bench_config *config, const struct bench_case *c);
 
-/* Touches each huge page of its tensors, as read_rate() does: see wake_pages(). */
-void bench_wake_pages(const struct bench_case *c);
-
 #endif

@@ -73,7 +73,7 @@ struct bench_rates bench_rates_of(const struct bench_result *result) {
 /* What k and v come to where memory is the limit. */
 static void print_read_share(const struct bench_result *result, const struct bench_rates *rates) {
     char copies[16];
-    snprintf(copies, sizeof copies, "%d", result->n_copies);
+    snprintf(copies, sizeof copies, "%d", result->copies.n);
     if (!bench_shape_is_decode(result->c->shape)) {
         printf("%8s%10s%9s%9s%9s%8s", "", "", "", "", "", "");
         return;

@@ -1,49 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include "bench_run.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "bench_loop.h"
 #include "bench_progress.h"
 #include "bench_verify.h"
-#include "read_rate.h"
 
 /* ---------------------------------------------------------------- memory */
 
-static double cache_bytes(void) {
-    static const double guess = 64e6;
-    const size_t bytes = read_rate_cache_bytes();
-    return bytes ? (double)bytes : guess;
-}
-
-static bool is_cold(const struct bench_shape *shape) { return bench_shape_is_decode(shape) && !shape->warm; }
-
-/* What memory limits is measured with so many copies that each has left the caches when its turn comes again. */
-static int copies_of(const struct bench_shape *shape, double cold_bytes) {
-    enum { MAX_COPIES = 1024 };
-    if (!is_cold(shape))
-        return 1;
-    const double copies = ceil(cold_bytes / (bench_shape_kv_bytes(shape) + 1));
-    return copies > MAX_COPIES ? MAX_COPIES : (int)copies;
-}
-
-static struct bench_extent extent_of(const struct bench_shape *shape, int n_copies) {
-    struct bench_extent extent = {0};
-    for (int i = 0; i < n_copies; i++)
-        extent = bench_extent_add(extent, bench_shape_extent(shape));
-    return extent;
-}
-
-static void keep_shape(struct bench_results *results, const struct bench_shape *shape, int n_copies, size_t max_bytes) {
-    const struct bench_extent extent = bench_extent_max(results->extent, extent_of(shape, n_copies));
+static void keep_shape(struct bench_results *results, const struct bench_shape *shape, size_t max_bytes) {
+    const struct bench_extent extent =
+        bench_extent_max(results->extent, bench_copies_extent(shape, bench_copies_of(shape)));
     if (bench_extent_bytes(extent) > max_bytes) {
         fprintf(stderr, "bench: %s skipped: %.3g GiB of tensors, more than --max-memory\n", shape->name,
                 (double)bench_extent_bytes(extent) * 0x1p-30);
         return;
     }
-    results->copies[results->n_shapes] = n_copies;
     results->shapes[results->n_shapes++] = shape;
     results->extent = extent;
     results->reads = results->reads || bench_shape_is_decode(shape);
@@ -52,47 +26,31 @@ static void keep_shape(struct bench_results *results, const struct bench_shape *
 /* The tensors of all shapes share one memory, so that is what is limited. The shapes that are left, in order. */
 static bool choose_shapes(struct bench_results *results, const struct bench_options *options) {
     results->shapes = calloc((size_t)options->shapes.n + 1, sizeof(const struct bench_shape *));
-    results->copies = calloc((size_t)options->shapes.n + 1, sizeof *results->copies);
-    if (!results->shapes || !results->copies)
+    if (!results->shapes)
         return perror("bench"), false;
-    const double cold_bytes = READ_RATE_CACHES * cache_bytes();
     for (int i = 0; i < options->shapes.n; i++)
-        keep_shape(results, &options->shapes.at[i], copies_of(&options->shapes.at[i], cold_bytes),
-                   options->max_memory_bytes);
+        keep_shape(results, &options->shapes.at[i], options->max_memory_bytes);
     if (!results->n_shapes)
         fprintf(stderr, "bench: nothing is left to measure\n");
     return results->n_shapes > 0;
 }
 
-static bool open_copies(struct bench_results *results, int shape, double logit_scale) {
-    struct bench_extent at = {0};
-    for (int i = 0; i < results->copies[shape]; i++)
-        if (!bench_case_open(&results->cases[results->n_cases++], results->shapes[shape], &results->arena, &at,
-                             logit_scale))
+static bool open_copies(struct bench_results *results, double logit_scale) {
+    results->copies = calloc((size_t)results->n_shapes + 1, sizeof *results->copies);
+    for (int i = 0; results->copies && i < results->n_shapes; i++)
+        if (!bench_copies_open(&results->copies[i], results->shapes[i], bench_copies_of(results->shapes[i]),
+                               &results->arena, logit_scale))
             return false;
-    return true;
-}
-
-static bool open_cases(struct bench_results *results, double logit_scale) {
-    size_t n = 1;
-    for (int i = 0; i < results->n_shapes; i++)
-        n += (size_t)results->copies[i];
-    results->cases = calloc(n, sizeof *results->cases);
-    for (int i = 0; results->cases && i < results->n_shapes; i++)
-        if (!open_copies(results, i, logit_scale))
-            return false;
-    return results->cases != NULL;
+    return results->copies != NULL;
 }
 
 static bool open_results(struct bench_results *results) {
     results->n = results->configs.n * results->n_shapes;
     results->at = calloc((size_t)results->n + 1, sizeof *results->at);
-    for (int i = 0, first = 0; results->at && i < results->n; i++) {
-        const int shape = i % results->n_shapes;
-        first = shape ? first + results->copies[shape - 1] : 0;
+    for (int i = 0; results->at && i < results->n; i++) {
         results->at[i].config = &results->configs.at[i / results->n_shapes];
-        results->at[i].c = &results->cases[first];
-        results->at[i].n_copies = results->copies[shape];
+        results->at[i].copies = results->copies[i % results->n_shapes];
+        results->at[i].c = results->at[i].copies.c;
         results->at[i].error_share = -1;
     }
     return results->at != NULL;
@@ -102,12 +60,12 @@ bool bench_open(struct bench_results *results, const struct bench_options *optio
     *results = (struct bench_results){0};
     if (!bench_configs_open(&results->configs, options) || !choose_shapes(results, options))
         return false;
-    if (!bench_arena_open(&results->arena, results->extent) || !open_cases(results, options->logit_scale) ||
+    if (!bench_arena_open(&results->arena, results->extent) || !open_copies(results, options->logit_scale) ||
         !open_results(results))
         return perror("bench"), false;
     results->reads = results->reads && options->read_rate;
     for (int i = 0; i < results->n; i++)
-        results->at[i].loops = results->reads && is_cold(results->at[i].c->shape);
+        results->at[i].loops = results->reads && bench_is_cold(results->at[i].c->shape);
     for (int i = 0; results->reads && i < results->configs.n; i++)
         bench_config_measure_read(&results->configs.at[i]);
     bench_configs_summarize(&results->configs);
@@ -126,10 +84,9 @@ static void close_result(struct bench_result *result) {
 void bench_close(struct bench_results *results) {
     for (int i = 0; i < results->n && results->at; i++)
         close_result(&results->at[i]);
-    for (int i = 0; i < results->n_cases; i++)
-        bench_case_close(&results->cases[i]);
+    for (int i = 0; i < results->n_shapes && results->copies; i++)
+        bench_copies_close(&results->copies[i]);
     free(results->at);
-    free(results->cases);
     free(results->copies);
     free(results->shapes);
     bench_arena_close(&results->arena);
@@ -145,14 +102,7 @@ static bool forward(const struct bench_result *result, const sa_batch *batch) {
     return false;
 }
 
-/* The copy whose turn it is. */
-static const struct bench_case *next_copy(struct bench_result *result) {
-    const struct bench_case *c = &result->c[result->turn];
-    result->turn = (result->turn + 1) % result->n_copies;
-    return c;
-}
-
-static bool call(struct bench_result *result) { return forward(result, &next_copy(result)->batch); }
+static bool call(struct bench_result *result) { return forward(result, &bench_copies_next(&result->copies)->batch); }
 
 static const double sample_seconds =
     20e-6; /* calls shorter than this are timed several at once: the clock takes 25 ns */
@@ -191,22 +141,16 @@ static bool take_parts(struct bench_result *result) {
 
 /* Right after a call, which the last sample is of, with the next copy. */
 static bool take_loop(struct bench_result *result) {
-    const double rate = bench_loop_rate(result->config, next_copy(result));
+    const double rate = bench_loop_rate(result->config, bench_copies_next(&result->copies));
     if (rate > 0)
         bench_samples_add(&result->loop_samples,
                           result->c->kv_bytes / result->samples.at[result->samples.n - 1] / rate);
     return rate > 0;
 }
 
-/* Of the copies that the next n calls take. */
-static void wake_copies(const struct bench_result *result, int n) {
-    for (int i = 0; i < n && i < result->n_copies; i++)
-        bench_wake_pages(&result->c[(result->turn + i) % result->n_copies]);
-}
-
 static bool take_sample(struct bench_result *result, int n_calls) {
     if (result->loops)
-        wake_copies(result, n_calls + 1); /* one for the loop */
+        bench_copies_wake(&result->copies, n_calls + 1); /* one for the loop */
     const double cpu_begin = bench_cpu_time(), begin = bench_now();
     for (int i = 0; i < n_calls; i++)
         if (!call(result))

@@ -5,12 +5,13 @@
 
 #include "bench_case.h"
 #include "bench_config.h"
+#include "bench_copies.h"
 
 enum { BENCH_PARTS = 2 }; /* prefills, decodes */
 
 struct bench_result {
-    const struct bench_case *c; /* the first of n_copies, which the calls take turns with */
-    int n_copies, turn;
+    const struct bench_case *c; /* the first of the copies, which the calls take turns with */
+    struct bench_copies copies;
     const struct bench_config *config;
     double call_seconds;                       /* of the first timed call: how many make a sample */
     struct bench_samples samples, cpu_samples; /* seconds a call, by the clock and computed by all threads */
@@ -26,13 +27,11 @@ struct bench_result {
 struct bench_results {
     struct bench_configs configs;
     const struct bench_shape **shapes; /* those that fit into max_memory_bytes */
-    int *copies;                       /* of each shape */
     int n_shapes;
-    bool reads; /* is any of them limited by memory, and is that to be measured? */
+    struct bench_copies *copies; /* [n_shapes] */
+    bool reads;                  /* is any of them limited by memory, and is that to be measured? */
     struct bench_extent extent;
     struct bench_arena arena;
-    struct bench_case *cases; /* [shape][copy] */
-    int n_cases;
     struct bench_result *at; /* [config][shape] */
     int n;
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bench_case.h"
+#include "bench_gauge.h"
 #include "bench_stats.h"
 #include "block.h"
 #include "calibrate_fit.h"
@@ -35,9 +36,9 @@ static const char help[] =
 
 enum { N_COLUMNS = SA_N_COST_TERMS + 1, CALL = SA_N_COST_TERMS }; /* the last column: a call that runs in its caller */
 
-static const char *const columns[N_COLUMNS] = {"tile",       "element",     "fetch", "far",     "weight",
-                                               "stream",     "widen",       "edge",  "product", "few read",
-                                               "few stream", "few product", "call"};
+static const char *const columns[N_COLUMNS] = {"tile",       "element",     "fetch",     "far",     "weight",
+                                               "stream",     "widen",       "edge",      "product", "few read",
+                                               "few stream", "few product", "few apart", "call"};
 
 struct options {
     struct bench_shapes shapes;
@@ -53,7 +54,7 @@ struct subject {
     struct bench_summary time;
     int n_calls; /* a sample */
     enum sa_cost_way way;
-    double seconds; /* by src/cost.c */
+    double seconds; /* by src/cost.c, at this machine's speeds */
 };
 
 /* ---------------------------------------------------------------- options */
@@ -100,7 +101,7 @@ static void set_types(struct options *o) {
     }
 }
 
-/* Exit status, or -1 to go on. Shapes to fit to come first whatever the order of the options. */
+/* Exit status, or -1 to go on. Shapes to fit to come first whatever the order of the options, the gauges last. */
 static int parse(struct options *o, int argc, char **argv) {
     static const struct option table[] = {{"shapes", 1, NULL, 's'},
                                           {"test", 1, NULL, 't'},
@@ -130,7 +131,7 @@ static int parse(struct options *o, int argc, char **argv) {
     for (int i = 0; good && i < n_tests; i++)
         good = bench_shapes_add_file(&o->shapes, tests[i]);
     set_types(o);
-    return good ? -1 : 2;
+    return good && bench_gauges_add(&o->shapes) ? -1 : 2;
 }
 
 /* ---------------------------------------------------------------- what a shape consists of */
@@ -154,15 +155,17 @@ static void add_terms(struct subject *s, const struct sa_problem *problem) {
 
 /* The sequences of a batch are alike in this. Only of floats are there some that first become such. */
 static void choose_way(struct subject *s, const struct sa_problem *problem, const struct sa_kernels *kernels) {
-    const struct sa_cost_model *model = sa_cost_model_of(kernels->isa);
-    const double *weights = sa_cost_weights(model, problem, problem->seqs);
     const bool own = sa_dots_of(kernels, problem, problem->seqs) || sa_bytes_of(kernels, problem, problem->seqs);
     s->way = own ? sa_cost_way_of(problem, problem->seqs) : SA_AS_FLOATS;
     if (s->way != SA_AS_FLOATS)
         s->row[SA_COST_WIDEN] = 0;
-    s->seconds = s->row[CALL] * model->call_seconds;
-    for (int t = 0; t < SA_N_COST_TERMS; t++)
-        s->seconds += s->row[t] * weights[t] * model->unit_seconds;
+}
+
+/* By the weights of src/cost.c. */
+static double seconds_of(const struct subject *s, const struct sa_cost_model *model) {
+    const enum sa_cost_way way = model->weight[s->way][SA_COST_TILE] > 0 ? s->way : SA_AS_FLOATS;
+    return s->row[CALL] * model->call_seconds +
+           sa_terms_cost(model->weight[way], model->beside, s->row) * model->unit_seconds;
 }
 
 static bool count_terms(struct subject *s, sa_engine *engine) {
@@ -230,12 +233,32 @@ static bool measure_all(struct subject *subjects, int n, sa_engine *engine, int 
 /* Of those that are multiplied alike. */
 static bool is_fitted(const struct subject *subjects, int i) { return subjects[i].way == subjects[0].way; }
 
-static void fit(const struct subject *subjects, int n, double *x) {
+static double predict(const struct subject *s, const double *x) {
+    return sa_terms_cost(x, true, s->row) + x[CALL] * s->row[CALL];
+}
+
+/* What few rows take is no sum of its terms. But the sum of each term times its slope at x, by Euler's theorem; with
+ * the slopes of the weights before, a fit of sums finds better ones. */
+static void weigh_slopes(double *row, const double *x) {
+    double few[SA_N_COST_TERMS] = {0}, read[SA_N_COST_TERMS] = {0};
+    for (int t = SA_COST_FEW_READ; t < SA_N_COST_TERMS; t++)
+        few[t] = row[t];
+    read[SA_COST_FEW_READ] = row[SA_COST_FEW_READ];
+    read[SA_COST_FEW_APART] = row[SA_COST_FEW_APART];
+    const double all = sa_terms_cost(x, true, few), share = sa_terms_cost(x, true, read) / all;
+    if (!(all > 0))
+        return;
+    for (int t = SA_COST_FEW_READ; t < SA_N_COST_TERMS; t++)
+        row[t] *= read[t] > 0 ? share : sqrt(fmax(0, 1 - share * share));
+}
+
+static void fit_once(const struct subject *subjects, int n, const double *before, double *x) {
     double *rows = calloc((size_t)n * N_COLUMNS + 1, sizeof *rows), *y = calloc((size_t)n + 1, sizeof *y);
     int n_rows = 0;
     for (int i = 0; rows && y && i < n; i++)
         if (is_fitted(subjects, i)) {
             memcpy(rows + n_rows * N_COLUMNS, subjects[i].row, sizeof subjects[i].row);
+            weigh_slopes(rows + n_rows * N_COLUMNS, before);
             y[n_rows++] = subjects[i].time.quarter;
         }
     if (rows && y)
@@ -244,11 +267,16 @@ static void fit(const struct subject *subjects, int n, double *x) {
     free(y);
 }
 
-static double predict(const struct subject *s, const double *x) {
-    double seconds = 0;
-    for (int i = 0; i < N_COLUMNS; i++)
-        seconds += x[i] * s->row[i];
-    return seconds;
+/* Halfway each time: the slopes swing less. */
+static void fit(const struct subject *subjects, int n, double *x) {
+    enum { TIMES = 40 };
+    double before[N_COLUMNS] = {0};
+    for (int time = 0; time < TIMES; time++) {
+        fit_once(subjects, n, before, x);
+        for (int i = 0; i < N_COLUMNS; i++)
+            before[i] = time == 0 ? x[i] : (before[i] + x[i]) / 2;
+    }
+    memcpy(x, before, sizeof before);
 }
 
 static void print_weights(const double *x, double unit) {
@@ -263,7 +291,7 @@ static void print_row(const double *x, enum sa_cost_way way, int isa) {
     double unit = x[SA_COST_PRODUCT] + x[SA_COST_STREAM] / SA_TILE_ROWS, call = x[CALL] > 0 ? x[CALL] : 1e-6;
     printf("The weights in src/cost.c of %s, %s:\n\n    ", isa_names[isa], ways[way]);
     if (way == SA_AS_FLOATS)
-        printf("%.4g, %.2g, ", unit, call);
+        printf("%.4g, %.2g, true, ", unit, call);
     print_weights(x, way == SA_AS_FLOATS ? unit : sa_cost_model_of(isa)->unit_seconds);
     printf("\n\n");
 }
@@ -325,6 +353,28 @@ static void print_table(const struct subject *subjects, const struct options *o,
     print_summary("new, others", subjects, o->n_fitted, o->shapes.n, new);
 }
 
+/* Predicts all by src/cost.c as it would be here. */
+static bool apply_speeds(struct subject *subjects, const struct options *o, sa_engine *engine, int isa) {
+    const struct subject *gauges = &subjects[o->shapes.n - BENCH_GAUGES];
+    const sa_batch *batches[BENCH_GAUGES];
+    double seconds[BENCH_GAUGES];
+    struct bench_speeds speeds;
+    for (int i = 0; i < BENCH_GAUGES; i++) {
+        batches[i] = &gauges[i].c.batch;
+        seconds[i] = gauges[i].time.quarter;
+    }
+    if (!bench_gauge_speeds(engine, batches, seconds, &speeds))
+        return false;
+    const struct sa_cost_model model = sa_cost_model_at(sa_cost_model_of(isa), speeds.compute, speeds.memory);
+    for (int i = 0; i < o->shapes.n; i++)
+        subjects[i].seconds = seconds_of(&subjects[i], &model);
+    printf("By two calls, a prompt and a step of decoding, this machine computes %.2f times as fast as that of "
+           "src/cost.c\n"
+           "and reads keys and values %.2f times as fast; its weights are taken at these speeds.\n\n",
+           speeds.compute, speeds.memory);
+    return true;
+}
+
 static bool tell(const struct subject *subjects, const struct options *o, int isa) {
     double new[N_COLUMNS] = {0};
     fit(subjects, o->n_fitted, new);
@@ -374,7 +424,7 @@ static bool calibrate(struct subject *subjects, const struct options *o) {
         return fail("no engine");
     sa_engine_get_info(engine, &info);
     bool good = open_subjects(subjects, o, &arena) && measure_all(subjects, o->shapes.n, engine, o->rounds) &&
-                tell(subjects, o, info.isa);
+                apply_speeds(subjects, o, engine, info.isa) && tell(subjects, o, info.isa);
     for (int i = 0; i < o->shapes.n; i++) {
         bench_samples_free(&subjects[i].samples);
         bench_case_close(&subjects[i].c);

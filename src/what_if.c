@@ -2,12 +2,16 @@
 #include "what_if.h"
 
 #include <math.h>
+#include <stddef.h>
 
 #include "options.h"
 #include "reason.h"
 #include "simulate.h"
 
 /* ---------------------------------------------------------------- the request */
+
+/* Or 0, which stands for 1. */
+static bool is_speed(double speed) { return speed >= 0 && isfinite(speed); }
 
 static sa_status check(const struct sa_engine *engine, const sa_simulation_request *r) {
     int n = engine->team.shape.n_threads;
@@ -19,8 +23,13 @@ static sa_status check(const struct sa_engine *engine, const sa_simulation_reque
     if (r->n_segments < 0 || (r->n_segments > 0 && !r->segments))
         return sa_fail(SA_INVALID, "sa_simulation_request.n_segments is %lld, segments is %s", (long long)r->n_segments,
                        r->segments ? "given" : "NULL");
+    if (!is_speed(r->compute_speed) || !is_speed(r->memory_speed))
+        return sa_fail(
+            SA_INVALID,
+            "sa_simulation_request.compute_speed is %g, memory_speed is %g, expected more than 0, or 0 for 1",
+            r->compute_speed, r->memory_speed);
     for (int t = 0; r->thread_speeds && t < n; t++)
-        if (!(r->thread_speeds[t] > 0 && isfinite(r->thread_speeds[t])))
+        if (r->thread_speeds[t] == 0 || !is_speed(r->thread_speeds[t]))
             return sa_fail(SA_INVALID, "sa_simulation_request.thread_speeds[%d] is %g, expected more than 0", t,
                            r->thread_speeds[t]);
     return SA_OK;
@@ -31,7 +40,9 @@ static sa_status read_request(const struct sa_engine *engine, const sa_simulatio
     *own = (sa_simulation_request){.struct_size = sizeof *own};
     if (!request)
         return SA_OK;
-    sa_status status = sa_copy_in(own, sizeof *own, request, request->struct_size, "sa_simulation_request");
+    static const size_t older[] = {offsetof(sa_simulation_request, compute_speed), 0};
+    sa_status status =
+        sa_copy_in_grown(own, sizeof *own, older, request, request->struct_size, "sa_simulation_request");
     return status == SA_OK ? check(engine, own) : status;
 }
 
@@ -41,6 +52,7 @@ static sa_status read_request(const struct sa_engine *engine, const sa_simulatio
 struct stage {
     struct sa_buffer buffer;
     struct sa_sim_team team;
+    struct sa_cost_model model; /* at the request's speeds */
     double *speeds, *domain_speeds;
     int *domains, *numa;
 };
@@ -65,14 +77,18 @@ static void seat_thread(struct stage *stage, const struct sa_engine *engine, int
     stage->domain_speeds[seat->domain] += stage->speeds[thread];
 }
 
+static double or_one(double speed) { return speed > 0 ? speed : 1; }
+
 /* A call that its caller computes is played by one thread, which takes the lists in turn. */
 static void fill_stage(struct stage *stage, const struct sa_engine *engine, const struct sa_call *call,
-                       const double *speeds) {
+                       const sa_simulation_request *own) {
     struct sa_team_shape shape = engine->team.shape;
+    stage->model = sa_cost_model_at(shape.model, or_one(own->compute_speed), or_one(own->memory_speed));
+    shape.model = &stage->model;
     for (int d = 0; d < shape.n_domains; d++)
         stage->domain_speeds[d] = 0;
     for (int t = 0; t < shape.n_threads; t++)
-        seat_thread(stage, engine, t, speeds);
+        seat_thread(stage, engine, t, own->thread_speeds);
     shape.domain_speeds = stage->domain_speeds;
     shape.n_threads = call->in_caller ? 1 : shape.n_threads;
     stage->team = (struct sa_sim_team){.shape = shape,
@@ -133,10 +149,11 @@ static bool play(const struct sa_engine *engine, struct sa_call *call, const sa_
     struct sa_sim_details details = {own->segments, own->n_segments, own->thread_busy};
     if (!open_stage(stage, engine))
         return false;
-    fill_stage(stage, engine, call, own->thread_speeds);
+    fill_stage(stage, engine, call, own);
     struct sa_team_shape planned = stage->team.shape;
     planned.n_threads = engine->team.shape.n_threads;
-    if (own->thread_speeds && !sa_plan_make(&call->plan, &call->problem, &planned))
+    const bool other = own->thread_speeds || own->compute_speed > 0 || own->memory_speed > 0;
+    if (other && !sa_plan_make(&call->plan, &call->problem, &planned))
         return false;
     if (!sa_simulate(&call->plan, &call->problem, &stage->team, &details, &r))
         return false;

@@ -172,11 +172,11 @@ START_TEST(only_what_leaves_threads_idle_is_split) {
     const char *small = "pack:1 l3:1 core:8 pu:1", *large = "pack:2 l3:8 core:12 pu:1";
     ck_assert_int_eq(parts_of(small, 1, 1, 1, 1 << 20), 0); /* nobody to share with */
     ck_assert_int_ge(parts_of(small, 2, 1, 1, 1 << 20), 16);
-    ck_assert_int_eq(parts_of(small, 2, 1, 1, 1000), 0);   /* a chunk is not divided */
-    ck_assert_int_eq(parts_of(small, 8, 1, 8, 4096), 0);   /* even already, and parts would be short */
-    ck_assert_int_ge(parts_of(small, 8, 1, 9, 4096), 36);  /* one would have two */
-    ck_assert_int_ge(parts_of(small, 8, 1, 8, 65536), 64); /* even, but long: threads are never all of one speed */
-    ck_assert_int_eq(parts_of(small, 8, 16, 8, 65536), 0); /* many are fine enough */
+    ck_assert_int_eq(parts_of(small, 2, 1, 1, 1000), 0);    /* a chunk is not divided */
+    ck_assert_int_eq(parts_of(small, 8, 1, 8, 4096), 0);    /* even already, and parts would be short */
+    ck_assert_int_ge(parts_of(small, 8, 1, 9, 4096), 36);   /* one would have two */
+    ck_assert_int_ge(parts_of(small, 8, 1, 8, 131072), 64); /* even, but long: threads are never all of one speed */
+    ck_assert_int_eq(parts_of(small, 8, 16, 8, 65536), 0);  /* many are fine enough */
     ck_assert_int_ge(parts_of(large, 0, 1, 8, 1 << 20), 192 * 12);
     ck_assert_int_le(parts_of(large, 0, 1, 8, 1 << 20), 192 * 36);
     ck_assert_int_eq(parts_of(large, 0, 64, 30, 4096), 0); /* ten each */

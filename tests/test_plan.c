@@ -33,6 +33,16 @@ struct batch {
     struct sa_problem problem;
 };
 
+/* Rows one behind the other, heads apart; in small pages, in large ones; or those of all heads side by side. */
+static void roll_cache(struct dice *dice, struct sa_cache *cache) {
+    static const int32_t table[1];
+    const int way = (int)(roll(dice) % 4);
+    cache->d_bytes = (int)roll_between(dice, 1, 1024);
+    cache->token = way == 3 ? (ptrdiff_t)roll_between(dice, 2, 8) * cache->d_bytes : cache->d_bytes;
+    cache->table = way == 1 || way == 2 ? table : NULL;
+    cache->page_tokens = way == 1 ? 16 : way == 2 ? 64 : 0;
+}
+
 static void roll_seq(struct dice *dice, struct sa_seq *seq, int64_t most) {
     *seq = (struct sa_seq){0};
     switch (roll(dice) % 4) {
@@ -44,8 +54,8 @@ static void roll_seq(struct dice *dice, struct sa_seq *seq, int64_t most) {
     default: seq->n_q = roll_between(dice, 0, most); seq->n_k = roll_between(dice, 0, most);
     }
     seq->q_offset = roll_one_in(dice, 4) ? roll_between(dice, -most, most) : seq->n_k - seq->n_q;
-    seq->k.d_bytes = (int)roll_between(dice, 1, 1024);
-    seq->v.d_bytes = (int)roll_between(dice, 1, 1024);
+    roll_cache(dice, &seq->k);
+    roll_cache(dice, &seq->v);
     seq->k.type = roll_one_in(dice, 2) ? SA_F32 : SA_F16;
     seq->v.type = roll_one_in(dice, 2) ? SA_F32 : SA_I8;
 }
@@ -99,6 +109,11 @@ static int64_t common_by_hand(const struct sa_problem *problem, const struct sa_
     return n;
 }
 
+/* As test_plan's sequences are rolled: see roll_cache(). */
+static bool stands_apart(const struct sa_cache *cache) {
+    return cache->token > cache->d_bytes || cache->page_tokens == 16;
+}
+
 static void check_terms(const struct sa_problem *problem, const struct sa_seq *seq, int64_t tile) {
     double terms[SA_N_COST_TERMS], sum = 0;
     int64_t left = sa_seq_rows(problem, seq) - tile * 64, n = left < 64 ? left : 64, last = tile * 64 + n - 1;
@@ -115,7 +130,8 @@ static void check_terms(const struct sa_problem *problem, const struct sa_seq *s
         [SA_COST_FAR] = few ? 0 : fmax(0, (keys - fmin(part, keys)) * dims - (1 << 20)),
         [SA_COST_WEIGHT] = keys * (few ? (double)n : lanes),
         [SA_COST_STREAM] = few ? 0 : keys * dims,
-        [SA_COST_WIDEN] = few ? 0
+        [SA_COST_WIDEN] = few || sa_seq_rows(problem, seq) <= 64
+                              ? 0
                               : fmin(part, keys) * ((seq->k.type == SA_F32 ? 0 : problem->d_qk) +
                                                     (seq->v.type == SA_F32 ? 0 : problem->d_v)),
         [SA_COST_EDGE] = few ? 0 : (keys - common) * lanes * dims,
@@ -123,11 +139,17 @@ static void check_terms(const struct sa_problem *problem, const struct sa_seq *s
         [SA_COST_FEW_READ] = few ? keys * bytes / 4 : 0,
         [SA_COST_FEW_STREAM] = few ? keys * dims : 0,
         [SA_COST_FEW_PRODUCT] = few ? keys * (double)n * dims : 0,
+        [SA_COST_FEW_APART] =
+            few ? keys * ((stands_apart(&seq->k) ? problem->d_qk : 0) + (stands_apart(&seq->v) ? problem->d_v : 0)) : 0,
     };
     for (int i = 0; i < SA_N_COST_TERMS; i++)
         ck_assert_double_eq_tol(terms[i], by_hand[i], 1e-6);
-    for (int i = 0; i < SA_N_COST_TERMS; i++)
-        sum += terms[i] * test_model()->weight[SA_AS_FLOATS][i];
+    const double *w = test_model()->weight[SA_AS_FLOATS];
+    for (int i = 0; i < SA_COST_FEW_READ; i++)
+        sum += terms[i] * w[i];
+    sum +=
+        hypot(terms[SA_COST_FEW_READ] * w[SA_COST_FEW_READ] + terms[SA_COST_FEW_APART] * w[SA_COST_FEW_APART],
+              terms[SA_COST_FEW_STREAM] * w[SA_COST_FEW_STREAM] + terms[SA_COST_FEW_PRODUCT] * w[SA_COST_FEW_PRODUCT]);
     sum *= sa_abreast(seq);
     ck_assert_double_eq_tol(sa_tile_cost(test_model(), problem, seq, tile), sum, 1e-9 * sum);
     ck_assert(sum > 0);

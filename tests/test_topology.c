@@ -110,7 +110,7 @@ START_TEST(a_batch_is_simulated) {
     int32_t domains[192];
     for (int t = 0; t < 192; t++)
         speeds[t] = 1;
-    sa_simulation_request request = {sizeof request, 192, 0, speeds, busy, domains, NULL, 0};
+    sa_simulation_request request = {sizeof request, 192, 0, speeds, busy, domains, NULL, 0, 0, 0};
     ck_assert(sa_batch_simulate(engine, &u.batch, &request, &s) == SA_OK);
     ck_assert(s.n_threads == 192 && s.n_domains == 16 && s.n_items == N_SEQS * 2 * 250);
     ck_assert(s.seconds >= s.ideal_seconds && s.seconds <= 1.03 * s.ideal_seconds && s.longest_seconds < s.seconds);
@@ -148,6 +148,38 @@ START_TEST(segments_come_as_far_as_there_is_room) {
 }
 END_TEST
 
+/* Everything twice as fast takes half as long; memory alone only what few queries read. A request of the size that it
+ * had before has neither. */
+START_TEST(a_machine_may_be_faster) {
+    sa_engine *engine = engine_for("core:3 pu:1", 0);
+    struct untouchable u;
+    sa_simulation s[6];
+    const double speeds[6][2] = {{0, 0}, {1, 1}, {2, 2}, {1, 2}, {2, 0}, {9, 9}};
+    for (int few = 0; few < 2; few++) {
+        make(&u, 4000);
+        for (int i = 0; few && i < N_SEQS; i++)
+            u.seqs[i].n_q = 1;
+        for (int i = 0; i < 6; i++) {
+            s[i].struct_size = sizeof s[i];
+            const sa_simulation_request request = {
+                .struct_size = i < 5 ? sizeof request : offsetof(sa_simulation_request, compute_speed),
+                .compute_speed = speeds[i][0],
+                .memory_speed = speeds[i][1]};
+            ck_assert(sa_batch_simulate(engine, &u.batch, &request, &s[i]) == SA_OK);
+            ck_assert(fabs(s[i].seconds / s[i].ideal_seconds - 1) <= 1e-3);
+        }
+        ck_assert(s[1].seconds == s[0].seconds && s[5].seconds == s[0].seconds);
+        ck_assert_double_eq_tol(s[2].seconds, s[0].seconds / 2, 1e-9 * s[0].seconds);
+        ck_assert(s[2].overhead_seconds < s[0].overhead_seconds);
+        ck_assert(few ? s[3].seconds < 0.9 * s[0].seconds && s[3].seconds > s[2].seconds
+                      : s[3].seconds > 0.9 * s[0].seconds);
+        ck_assert(few ? s[4].seconds > 0.6 * s[0].seconds && s[4].seconds < s[0].seconds
+                      : s[4].seconds < 0.6 * s[0].seconds);
+    }
+    sa_engine_destroy(engine);
+}
+END_TEST
+
 /* The engine's own team; a small call takes one thread. */
 START_TEST(this_machine_is_simulated_too) {
     sa_engine *engine;
@@ -173,12 +205,18 @@ START_TEST(wrong_requests_are_refused) {
     make(&u, 100);
     double speeds[2] = {1, 1}, zero[2] = {1, 0}, endless[2] = {HUGE_VAL, 1};
     sa_segment segment;
-    const sa_simulation_request good = {sizeof good, 2, 0, speeds, NULL, NULL, &segment, 1};
-    const sa_simulation_request wrong[] = {
-        {sizeof good, 3, 0, NULL, NULL, NULL, NULL, 0},      {sizeof good, 0, 0, speeds, NULL, NULL, NULL, 0},
-        {sizeof good, 2, 0, zero, NULL, NULL, NULL, 0},      {sizeof good, 2, 0, endless, NULL, NULL, NULL, 0},
-        {sizeof good, 2, 1, speeds, NULL, NULL, NULL, 0},    {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 1},
-        {sizeof good, 2, 0, NULL, NULL, NULL, &segment, -1}, {sizeof good - 1, 2, 0, NULL, NULL, NULL, NULL, 0}};
+    const sa_simulation_request good = {sizeof good, 2, 0, speeds, NULL, NULL, &segment, 1, 0.5, 2};
+    const sa_simulation_request wrong[] = {{sizeof good, 3, 0, NULL, NULL, NULL, NULL, 0, 0, 0},
+                                           {sizeof good, 0, 0, speeds, NULL, NULL, NULL, 0, 0, 0},
+                                           {sizeof good, 2, 0, zero, NULL, NULL, NULL, 0, 0, 0},
+                                           {sizeof good, 2, 0, endless, NULL, NULL, NULL, 0, 0, 0},
+                                           {sizeof good, 2, 1, speeds, NULL, NULL, NULL, 0, 0, 0},
+                                           {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 1, 0, 0},
+                                           {sizeof good, 2, 0, NULL, NULL, NULL, &segment, -1, 0, 0},
+                                           {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 0, -1, 0},
+                                           {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 0, 1, HUGE_VAL},
+                                           {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 0, NAN, 1},
+                                           {sizeof good - 1, 2, 0, NULL, NULL, NULL, NULL, 0, 0, 0}};
     sa_simulation s = {.struct_size = sizeof s, .seconds = 7};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         ck_assert(sa_batch_simulate(engine, &u.batch, &wrong[i], &s) == SA_INVALID);
@@ -225,7 +263,7 @@ START_TEST(a_hybrid_machine_comes_from_a_file) {
     double busy[12];
     int32_t domains[12];
     sa_simulation s = {.struct_size = sizeof s};
-    sa_simulation_request request = {sizeof request, 12, 0, NULL, busy, domains, NULL, 0};
+    sa_simulation_request request = {sizeof request, 12, 0, NULL, busy, domains, NULL, 0, 0, 0};
     make(&u, 1000);
     ck_assert(sa_batch_simulate(engine, &u.batch, &request, &s) == SA_OK);
     ck_assert(s.n_threads == 12 && s.n_domains == 3 && domains[0] == 0 && domains[11] == 2);
@@ -252,6 +290,7 @@ int main(void) {
     tcase_add_test(simulation, a_batch_is_simulated);
     tcase_add_test(simulation, segments_come_as_far_as_there_is_room);
     tcase_add_test(simulation, this_machine_is_simulated_too);
+    tcase_add_test(simulation, a_machine_may_be_faster);
     tcase_add_test(simulation, wrong_requests_are_refused);
     tcase_add_test(simulation, a_hybrid_machine_comes_from_a_file);
     return run_suite(suite);

@@ -24,7 +24,9 @@ static sa_simulation_request request_of(struct plan *plan) {
     return (sa_simulation_request){.struct_size = sizeof(sa_simulation_request),
                                    .n_threads = plan->info.n_threads,
                                    .thread_speeds = o->n_speeds ? o->speeds : NULL,
-                                   .thread_domains = plan->domains};
+                                   .thread_domains = plan->domains,
+                                   .compute_speed = plan->speeds.compute,
+                                   .memory_speed = plan->speeds.memory};
 }
 
 /* A second time with room for what the first one counted. */
@@ -37,16 +39,19 @@ static bool keep_segments(struct plan *plan, struct plan_case *c) {
     return sa_batch_simulate(plan->engine, &c->c.batch, &request, &c->sim) == SA_OK || failed(c);
 }
 
-static bool simulate(struct plan *plan, struct plan_case *c) {
+static bool open_case(struct plan *plan, struct plan_case *c) {
     struct bench_arena arena = nowhere();
     struct bench_extent at = {0};
-    sa_simulation_request request = request_of(plan);
-    c->sim.struct_size = sizeof c->sim;
     c->info.struct_size = sizeof c->info;
     if (!bench_case_open(&c->c, c->shape, &arena, &at, 1))
         return complain("%s: no memory for %lld sequences", c->shape->name, (long long)c->shape->n_seqs);
-    if (sa_batch_get_info(plan->engine, &c->c.batch, &c->info) != SA_OK ||
-        sa_batch_simulate(plan->engine, &c->c.batch, &request, &c->sim) != SA_OK)
+    return sa_batch_get_info(plan->engine, &c->c.batch, &c->info) == SA_OK || failed(c);
+}
+
+static bool simulate(struct plan *plan, struct plan_case *c) {
+    sa_simulation_request request = request_of(plan);
+    c->sim.struct_size = sizeof c->sim;
+    if (sa_batch_simulate(plan->engine, &c->c.batch, &request, &c->sim) != SA_OK)
         return failed(c);
     return !(plan->options->svg_path || plan->options->png_path) || keep_segments(plan, c);
 }
@@ -101,8 +106,11 @@ static bool show(const struct plan_options *options) {
     struct plan plan;
     bool good = open_plan(&plan, options);
     for (int i = 0; good && i < plan.n_cases; i++)
+        good = open_case(&plan, &plan.cases[i]);
+    good = good && (!options->measure || plan_measure(&plan));
+    for (int i = 0; good && i < plan.n_cases; i++)
         good = simulate(&plan, &plan.cases[i]);
-    good = good && (!options->measure || plan_measure(&plan)) && write_files(&plan);
+    good = good && write_files(&plan);
     if (good)
         plan_print(&plan);
     close_plan(&plan);

@@ -9,6 +9,7 @@
 #include <sa/sa.h>
 
 #include "bench_case.h"
+#include "bench_gauge.h"
 #include "bench_shape.h"
 
 enum { PLAN_MAX_THREADS = 1024 };
@@ -43,11 +44,13 @@ struct plan {
     sa_engine *engine;
     sa_engine_info info;
     int32_t domains[PLAN_MAX_THREADS];
+    struct bench_speeds speeds; /* measured; 0: the cost model's own */
     struct plan_case *cases;
     int n_cases;
 };
 
-/* Runs every batch on random tensors. Complains and returns false if something fails. */
+/* Runs every batch on random tensors, and the gauges that tell this machine's speeds. Complains and returns false if
+ * something fails. */
 bool plan_measure(struct plan *plan);
 
 void plan_print(const struct plan *plan);

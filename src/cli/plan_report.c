@@ -106,8 +106,12 @@ static void print_measured(const struct plan *plan) {
         printf("%-24s %10s %10s %+6.1f %%\n", c->shape->name, time_text(c->measured), time_text(plan_predicted(c)),
                100 * error);
     }
-    printf("largest error %.1f %%; measured: lower quartile by the clock; predicted: with %s for the call itself\n",
-           100 * worst, time_text(plan->cases[0].sim.overhead_seconds));
+    printf(
+        "largest error %.1f %%; measured: lower quartile by the clock; predicted: with %s for the call itself, at "
+        "%.2f\n"
+        "times the speed at which the model's own machine computes, %.2f times that at which it reads k and v, as two\n"
+        "other calls took here, a prompt and a step of decoding\n",
+        100 * worst, time_text(plan->cases[0].sim.overhead_seconds), plan->speeds.compute, plan->speeds.memory);
 }
 
 void plan_print(const struct plan *plan) {

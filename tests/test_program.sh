@@ -158,7 +158,7 @@ expect 0 '^all, one after another +72' "$sa" plan --threads 2 --shape 'a heads=4
 expect 0 'too small for the team' "$sa" plan --shape 'tiny nq=8 d=8' --png "$dir/plan.png"
 expect 0 '24 threads in 6 groups' "$sa" plan --topology 'l3:6 core:4 pu:1' --speeds 8x1.0,16x0.55 "$mixes/serving.txt"
 expect 0 'longest item alone' "$sa" plan --topology 'core:64 pu:1' --shape 'one nq=640 d=64'
-expect 0 'largest error .*at [0-9.]+$' "$sa" plan --threads 2 --shape 'a heads=2 nq=200 d=64' --measure \
+expect 0 'decoding: --at [0-9.]+,[0-9.]+$' "$sa" plan --threads 2 --shape 'a heads=2 nq=200 d=64' --measure \
     --csv "$dir/measured.csv"
 awk -F, 'NR == 2 && $17 > 0 { good = 1 } END { exit !good }' "$dir/measured.csv" || fail "measured.csv has no time"
 expect 0 'does not compute' "$sa" plan --topology "$server" --threads 20 --isa avx512 --shape 'a nq=100 d=8'
@@ -170,6 +170,11 @@ refuse 1 'topology' "$sa" plan --topology "$dir/none.xml" --shape 'a nq=5 d=8' -
 refuse 1 'speeds' "$sa" plan --topology 'core:4 pu:1' --speeds 3x1 --shape 'a nq=5 d=8'
 refuse 1 'none.txt' "$sa" plan "$dir/none.txt"
 refuse 1 'cannot be written' "$sa" plan --shape 'a nq=5 d=8' --svg "$dir/none/bad.svg"
+expect 0 'computes 2.00 times as fast .* v 0.50 times' "$sa" plan --topology 'core:64 pu:1' --at 2,0.5 --shape 'a nq=640 d=64'
+for at in 2 '2,' ',2' '0,1' '1,0' '1,-1' '1,inf' '1,2,3' 'x,1' 'nan,1'; do
+    refuse 2 'two speeds' "$sa" plan --shape 'a nq=5 d=8' --at "$at"
+done
+refuse 2 'not with --at' "$sa" plan --shape 'a nq=5 d=8' --at 1,1 --measure
 refuse 2 'no batch' "$sa" plan
 refuse 2 'speeds' "$sa" plan --shape 'a nq=5 d=8' --speeds 2x,1
 refuse 2 "unknown key" "$sa" plan --shape 'a nq=5 d=8 heds=3'

@@ -71,7 +71,7 @@ static bool open_plan(struct plan *plan, const struct plan_options *o) {
                                  .n_threads = (int32_t)o->n_threads,
                                  .max_isa = o->max_isa,
                                  .topology = o->topology};
-    *plan = (struct plan){.options = o, .info = {.struct_size = sizeof plan->info}};
+    *plan = (struct plan){.options = o, .info = {.struct_size = sizeof plan->info}, .speeds = o->at};
     if (sa_engine_create(&options, &plan->engine) != SA_OK || sa_engine_get_info(plan->engine, &plan->info) != SA_OK)
         return complain("%s", sa_last_reason());
     if (!has_isa(plan))

@@ -20,7 +20,8 @@ struct plan_options {
     int64_t n_threads; /* 0: the engine's choice */
     int32_t max_isa;
     double speeds[PLAN_MAX_THREADS];
-    int n_speeds; /* 0: as the topology tells */
+    int n_speeds;           /* 0: as the topology tells */
+    struct bench_speeds at; /* 0: the cost model's own */
     bool measure;
     struct bench_shapes shapes; /* a batch each */
 };
@@ -44,7 +45,7 @@ struct plan {
     sa_engine *engine;
     sa_engine_info info;
     int32_t domains[PLAN_MAX_THREADS];
-    struct bench_speeds speeds; /* measured; 0: the cost model's own */
+    struct bench_speeds speeds; /* asked for, or measured; 0: the cost model's own */
     struct plan_case *cases;
     int n_cases;
 };

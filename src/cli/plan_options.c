@@ -27,19 +27,23 @@ static const char help[] =
     "      --isa NAME         generic, avx2, avx512, avx512_bf16, amx_bf16: whose cost model; default: the fastest "
     "this\n"
     "                         machine has; with --topology it need not have it\n"
+    "      --at C,M           a machine that computes C times as fast as the cost model's own, and whose threads read "
+    "k\n"
+    "                         and v M times as fast, e.g. 0.83,0.71, as --measure finds them\n"
     "      --svg FILE         the timeline as a picture: threads as rows, items coloured by sequence\n"
     "      --png FILE\n"
     "      --csv FILE         one line a batch\n"
     "      --measure          also run the batches on this machine, with random tensors, and compare\n"
     "      --help\n";
 
-enum { SHAPE = 256, TOPOLOGY, THREADS, SPEEDS, ISA, SVG, PNG, CSV, MEASURE, HELP };
+enum { SHAPE = 256, TOPOLOGY, THREADS, SPEEDS, ISA, AT, SVG, PNG, CSV, MEASURE, HELP };
 
 static const struct option long_options[] = {{"shape", required_argument, NULL, SHAPE},
                                              {"topology", required_argument, NULL, TOPOLOGY},
                                              {"threads", required_argument, NULL, THREADS},
                                              {"speeds", required_argument, NULL, SPEEDS},
                                              {"isa", required_argument, NULL, ISA},
+                                             {"at", required_argument, NULL, AT},
                                              {"svg", required_argument, NULL, SVG},
                                              {"png", required_argument, NULL, PNG},
                                              {"csv", required_argument, NULL, CSV},
@@ -80,6 +84,15 @@ static int parse_speeds(struct plan_options *o, const char *text) {
     return DONE;
 }
 
+static int parse_at(struct plan_options *o, const char *text) {
+    char *comma, *end;
+    o->at.compute = strtod(text, &comma);
+    o->at.memory = *comma == ',' && comma != text ? strtod(comma + 1, &end) : 0;
+    if (o->at.memory > 0 && *end == 0 && o->at.compute > 0 && isfinite(o->at.compute) && isfinite(o->at.memory))
+        return DONE;
+    return misuse("plan", "--at is '%s', expected two speeds, e.g. 0.83,0.71", text);
+}
+
 static int parse_isa(struct plan_options *o, const char *text) {
     for (int isa = SA_ISA_GENERIC; isa < N_ISA_NAMES; isa++)
         if (strcmp(text, isa_names[isa]) == 0)
@@ -97,6 +110,7 @@ static int parse_option(struct plan_options *o, int option) {
         return misuse("plan", "--threads is '%s', expected a whole number from 1 to %d", optarg, PLAN_MAX_THREADS);
     case SPEEDS: return parse_speeds(o, optarg);
     case ISA: return parse_isa(o, optarg);
+    case AT: return parse_at(o, optarg);
     case SVG: return o->svg_path = optarg, DONE;
     case PNG: return o->png_path = optarg, DONE;
     case CSV: return o->csv_path = optarg, DONE;
@@ -111,6 +125,8 @@ static int check(const struct plan_options *o) {
         return misuse("plan", "no batch: expected a BATCHFILE or --shape LINE");
     if (o->measure && (o->topology || o->n_speeds))
         return misuse("plan", "--measure is for this machine: not with --topology or --speeds");
+    if (o->measure && o->at.compute > 0)
+        return misuse("plan", "--measure finds the speeds of this machine: not with --at");
     return DONE;
 }
 

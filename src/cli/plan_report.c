@@ -94,6 +94,10 @@ static void print_notes(const struct plan *plan) {
            "of\n"
            "k and v that a further cache or node needs, beyond the first one that reads them.\n",
            isa_name(plan->options->max_isa && plan->options->topology ? plan->options->max_isa : plan->info.isa));
+    if (plan->speeds.compute > 0)
+        printf("The machine computes %.2f times as fast as that of the model, a thread reads k and v %.2f times as "
+               "fast.\n",
+               plan->speeds.compute, plan->speeds.memory);
 }
 
 static void print_measured(const struct plan *plan) {
@@ -107,10 +111,8 @@ static void print_measured(const struct plan *plan) {
                100 * error);
     }
     printf(
-        "largest error %.1f %%; measured: lower quartile by the clock; predicted: with %s for the call itself, at "
-        "%.2f\n"
-        "times the speed at which the model's own machine computes, %.2f times that at which it reads k and v, as two\n"
-        "other calls took here, a prompt and a step of decoding\n",
+        "largest error %.1f %%; measured: lower quartile by the clock; predicted: with %s for the call itself, at the\n"
+        "speeds of this machine as two other calls found them, a prompt and a step of decoding: --at %.2f,%.2f\n",
         100 * worst, time_text(plan->cases[0].sim.overhead_seconds), plan->speeds.compute, plan->speeds.memory);
 }
 

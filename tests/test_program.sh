@@ -137,6 +137,16 @@ for command in run decode look; do
     refuse 1 '\?\[31mevil' "$sa" $command "$dir/evil.safetensors" "${out[@]}"
     ! "$sa" $command "$dir/evil.safetensors" "${out[@]}" 2>&1 | grep -q "$escape" || fail "$command prints an escape sequence"
 done
+one='"dtype":"F32","shape":[1,1,1],"data_offsets":'
+words='"__metadata__":{"tokens":"[\"\\u001b[31mword\"]"},'
+for name in a '\u001b[31mevil'; do
+    fine="{$words\"$name.q\":{${one}[0,4]},\"$name.k\":{${one}[4,8]},\"$name.v\":{${one}[8,12]}}"
+    { printf '%b' "\\x$(printf %x ${#fine})\0\0\0\0\0\0\0" && printf '%s000000000000' "$fine"; } >"$dir/${#name}.safetensors"
+    words=
+done
+expect 0 '"\?\[31mword" \(token 0\)' "$sa" look "$dir/1.safetensors" --token 0
+! "$sa" look "$dir/1.safetensors" --token 0 | grep -q "$escape" || fail "look prints an escape sequence of a word"
+refuse 1 "tensor '\?\[31mevil.[kqv]': a control character" "$sa" look "$dir/14.safetensors" --token 0
 refuse 2 "no command '\?\[31mdance'" "$sa" "${escape}[31mdance"
 refuse 2 "layout is '\?\[31m'" "$sa" decode "$archive" --layout "${escape}[31m"
 refuse 1 "no layer \?\[31m" "$sa" look "$archive" --layer "${escape}[31m"

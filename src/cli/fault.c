@@ -4,10 +4,18 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+static bool is_control(char c) { return (unsigned char)c < ' ' || c == 0x7f; }
+
 void fault_plain(char *text) {
     for (; *text; text++)
-        if ((unsigned char)*text < ' ' || *text == 0x7f)
+        if (is_control(*text))
             *text = '?';
+}
+
+bool fault_is_plain(const char *text) {
+    while (*text && !is_control(*text))
+        text++;
+    return !*text;
 }
 
 bool fault_set(struct fault *fault, const char *format, ...) {

@@ -11,6 +11,7 @@ struct fault {
 
 /* Control characters become '?': names in files are not to be trusted with a terminal. */
 void fault_plain(char *text);
+bool fault_is_plain(const char *text);
 
 /* Always false, so that a check can end in `return fault_set(...)`. The text is plain. */
 bool fault_set(struct fault *fault, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -19,10 +19,22 @@ static bool list_prefixes(struct look_file *f) {
     for (size_t i = 0; i < f->file.n_tensors; i++) {
         const char *name = f->file.tensors[i].name;
         size_t n = strlen(name);
+        if (!fault_is_plain(name))
+            return complain("%s: tensor '%s': a control character in its name", f->path, name);
         if (n > 2 && strcmp(name + n - 2, ".q") == 0)
             f->prefixes[f->n_prefixes++] = name;
     }
     return f->n_prefixes > 0 || complain("%s: no tensor whose name ends in .q", f->path);
+}
+
+/* Words of a file are not to be trusted with a terminal. */
+static bool make_plain(json_t *words, size_t i, const char *word) {
+    char *plain = strdup(word);
+    if (plain)
+        fault_plain(plain);
+    const bool good = plain && json_array_set_new(words, i, json_string(plain)) == 0;
+    free(plain);
+    return good || complain("no memory for the words");
 }
 
 static bool read_words(struct look_file *f) {
@@ -37,6 +49,8 @@ static bool read_words(struct look_file *f) {
     json_array_foreach(f->words, i, word) {
         if (!json_is_string(word))
             return complain("%s: __metadata__: tokens holds something that is no text", f->path);
+        if (!fault_is_plain(json_string_value(word)) && !make_plain(f->words, i, json_string_value(word)))
+            return false;
     }
     return true;
 }

@@ -4,6 +4,9 @@
 #include <stdio.h>
 
 #include "bench_stats.h"
+#include "tile.h"
+
+/* ---------------------------------------------------------------- reading */
 
 struct loop {
     struct bench_block kv[2];
@@ -45,5 +48,35 @@ double bench_loop_rate(const struct bench_config *config, const struct bench_cas
                       &loop) == SA_OK)
         return (double)bytes / (bench_now() - begin);
     fprintf(stderr, "bench: the reading loop failed: %s\n", sa_last_reason());
+    return 0;
+}
+
+/* ---------------------------------------------------------------- multiply-adds */
+
+struct tiles {
+    int isa;
+    int64_t n_times; /* an item */
+    float sink;
+};
+
+static void compute_tiles(void *argument, int64_t item, int32_t worker) {
+    struct tiles *tiles = argument;
+    const float sum = tile_loop(tiles->isa, tiles->n_times);
+    (void)item;
+    (void)worker;
+    __atomic_store(&tiles->sink, &sum, __ATOMIC_RELAXED);
+}
+
+double bench_tile_rate(const struct bench_config *config, double seconds) {
+    enum { ITEMS_A_THREAD = 8 };
+    const double likely_rate = 80e9, flops = tile_flops(config->info.isa);
+    const int64_t n_items = (int64_t)ITEMS_A_THREAD * config->info.n_threads;
+    if (!(flops > 0))
+        return 0;
+    struct tiles tiles = {config->info.isa, 1 + (int64_t)(seconds / ITEMS_A_THREAD * likely_rate / flops), 0};
+    const double begin = bench_now();
+    if (sa_engine_run(config->engine, n_items, seconds * config->info.n_threads, compute_tiles, &tiles) == SA_OK)
+        return (double)n_items * (double)tiles.n_times * flops / (bench_now() - begin);
+    fprintf(stderr, "bench: the loop of multiply-adds failed: %s\n", sa_last_reason());
     return 0;
 }

@@ -75,15 +75,19 @@ static void print_read_share(const struct bench_result *result, const struct ben
     char copies[16];
     snprintf(copies, sizeof copies, "%d", result->copies.n);
     if (!bench_shape_is_decode(result->c->shape)) {
-        printf("%8s%10s%9s%9s%9s%8s", "", "", "", "", "", "");
+        printf("%8s%10s%9s%9s%8s", "", "", "", "", "");
         return;
     }
     printf("%8.1f%8.1f %%%7.1f %%%7.1f %%", rates->gbytes, 100 * rates->share_read, 100 * rates->share_read_best,
            100 * rates->share_read_cpu);
+    printf("%8s", bench_is_cold(result->c->shape) ? copies : "warm");
+}
+
+static void print_loop_share(const struct bench_result *result) {
     if (result->loop.n)
-        printf("%7.1f %%%8s", 100 * result->loop.median, copies);
+        printf("%7.1f %%", 100 * result->loop.median);
     else
-        printf("%9s%8s", "", "warm");
+        printf("%9s", "");
 }
 
 /* `first`: the same shape with the first engine, NULL if there is only one. */
@@ -95,6 +99,7 @@ static void print_result(const struct bench_result *result, const struct bench_r
            bench_time_text(result->time.min, min), bench_time_text(result->time.median, median),
            100 * bench_spread(&result->time), rates.gflops, 100 * rates.share, 100 * rates.share_best,
            100 * rates.share_cpu);
+    print_loop_share(result);
     if (reads)
         print_read_share(result, &rates);
     if (first)
@@ -103,10 +108,10 @@ static void print_result(const struct bench_result *result, const struct bench_r
 }
 
 static void print_titles(bool reads, bool several) {
-    printf("%-26s %-7s%4s%10s%10s%9s%9s%9s%9s%9s", "shape", "kernel", "thr", "min", "median", "spread", "GFLOP/s",
-           "of peak", "at best", "by cpu");
+    printf("%-26s %-7s%4s%10s%10s%9s%9s%9s%9s%9s%9s", "shape", "kernel", "thr", "min", "median", "spread", "GFLOP/s",
+           "of peak", "at best", "by cpu", "of loop");
     if (reads)
-        printf("%8s%10s%9s%9s%9s%8s", "GB/s", "of read", "at best", "by cpu", "of loop", "copies");
+        printf("%8s%10s%9s%9s%8s", "GB/s", "of read", "at best", "by cpu", "copies");
     puts(several ? "    speed" : "");
 }
 
@@ -158,12 +163,13 @@ void bench_print_results(const struct bench_results *results) {
     printf(
         "of peak: median time against median peak; at best: shortest time against highest peak; by cpu: the time that\n"
         "threads computed instead of the clock's. Only visible (query, key) pairs count. spread: quartiles over\n"
-        "median.\n");
+        "median. of loop: of what register tiles of multiply-adds got from the first-level cache right after each "
+        "call.\n");
     if (results->reads)
         printf(
             "GB/s: bytes of k and v and their scales, where memory is the limit; of read: of what these threads read\n"
-            "from memory in the same run; of loop: of what they read from the next copy right after each call. Calls\n"
-            "take turns with copies, so that each has left the caches; their pages are touched before.\n");
+            "from memory in the same run; of loop there: of what they read from the next copy right after each call.\n"
+            "Calls take turns with copies, so that each has left the caches; their pages are touched before.\n");
     if (several)
         printf("speed: the first engine's median time on the same shape over this one's.\n");
     if (worst_error(results) >= 0)

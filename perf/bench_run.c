@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "bench_run.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "bench_loop.h"
 #include "bench_progress.h"
 #include "bench_verify.h"
+#include "tile.h"
 
 /* ---------------------------------------------------------------- memory */
 
@@ -56,6 +58,12 @@ static bool open_results(struct bench_results *results) {
     return results->at != NULL;
 }
 
+/* Few rows out of the caches are neither. */
+static bool has_loop(const struct bench_results *results, const struct bench_result *result) {
+    return bench_shape_is_decode(result->c->shape) ? results->reads && bench_is_cold(result->c->shape)
+                                                   : tile_flops(result->config->info.isa) > 0;
+}
+
 bool bench_open(struct bench_results *results, const struct bench_options *options) {
     *results = (struct bench_results){0};
     if (!bench_configs_open(&results->configs, options) || !choose_shapes(results, options))
@@ -65,7 +73,7 @@ bool bench_open(struct bench_results *results, const struct bench_options *optio
         return perror("bench"), false;
     results->reads = results->reads && options->read_rate;
     for (int i = 0; i < results->n; i++)
-        results->at[i].loops = results->reads && bench_is_cold(results->at[i].c->shape);
+        results->at[i].loops = has_loop(results, &results->at[i]);
     for (int i = 0; results->reads && i < results->configs.n; i++)
         bench_config_measure_read(&results->configs.at[i]);
     bench_configs_summarize(&results->configs);
@@ -139,17 +147,20 @@ static bool take_parts(struct bench_result *result) {
     return true;
 }
 
-/* Right after a call, which the last sample is of, with the next copy. */
+/* Right after a call, which the last sample is of: what the next copy is read with, or what tiles compute. */
 static bool take_loop(struct bench_result *result) {
-    const double rate = bench_loop_rate(result->config, bench_copies_next(&result->copies));
+    static const double least_seconds = 0.2e-3, most_seconds = 3e-3, share = 0.25;
+    const double seconds = result->samples.at[result->samples.n - 1], tiles = share * seconds;
+    const bool cold = bench_is_cold(result->c->shape);
+    const double rate = cold ? bench_loop_rate(result->config, bench_copies_next(&result->copies))
+                             : bench_tile_rate(result->config, fmin(fmax(tiles, least_seconds), most_seconds));
     if (rate > 0)
-        bench_samples_add(&result->loop_samples,
-                          result->c->kv_bytes / result->samples.at[result->samples.n - 1] / rate);
+        bench_samples_add(&result->loop_samples, (cold ? result->c->kv_bytes : result->c->flops) / seconds / rate);
     return rate > 0;
 }
 
 static bool take_sample(struct bench_result *result, int n_calls) {
-    if (result->loops)
+    if (bench_is_cold(result->c->shape))
         bench_copies_wake(&result->copies, n_calls + 1); /* one for the loop */
     const double cpu_begin = bench_cpu_time(), begin = bench_now();
     for (int i = 0; i < n_calls; i++)

@@ -18,7 +18,8 @@ struct bench_result {
     struct bench_summary time, cpu_time;
     struct bench_samples part_samples[BENCH_PARTS], ratio_samples; /* a call over the sum of its parts; see `parts` */
     struct bench_summary part_time[BENCH_PARTS], ratio;
-    struct bench_samples loop_samples; /* a call's rate over that of a loop that only reads; see bench_loop.h */
+    struct bench_samples
+        loop_samples; /* a call's rate over that of a loop that only reads, or multiplies; see bench_loop.h */
     struct bench_summary loop;
     bool loops;         /* is it to be measured? */
     double error_share; /* largest error over its bound, of the rows looked at; -1: not verified */

@@ -36,7 +36,10 @@ static void unescape(char *text) {
     char *to = text;
     for (const char *at = text; *at; to++) {
         const bool escaped = at[0] == '\\' && strspn(at + 1, "01234567") >= 3;
-        *to = escaped ? (char)((at[1] - '0') << 6 | (at[2] - '0') << 3 | (at[3] - '0')) : *at;
+        const int octal = escaped ? (at[1] - '0') << 6 | (at[2] - '0') << 3 | (at[3] - '0') : 0;
+        *to = *at;
+        if (escaped)
+            *to = (char)octal;
         at += escaped ? 4 : 1;
     }
     *to = 0;

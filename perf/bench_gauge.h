@@ -15,7 +15,7 @@
 enum bench_gauge { BENCH_PROMPT, BENCH_STEP, BENCH_GAUGES };
 
 struct bench_speeds {
-    double compute, memory; /* as sa_simulation_request has them; 0.01 .. 100 */
+    double compute, memory; /* as sa_simulation_request has them; 1 if times do not depend on it */
 };
 
 /* Adds the two shapes, in order. */

@@ -101,6 +101,14 @@ static void set_types(struct options *o) {
     }
 }
 
+enum { MAX_TESTS = 16 };
+
+static bool add_test(const char **tests, int *n, const char *path) {
+    if (*n == MAX_TESTS)
+        return fprintf(stderr, "calibrate: more than %d times --test\n", MAX_TESTS), false;
+    return tests[(*n)++] = path, true;
+}
+
 /* Exit status, or -1 to go on. Shapes to fit to come first whatever the order of the options, the gauges last. */
 static int parse(struct options *o, int argc, char **argv) {
     static const struct option table[] = {{"shapes", 1, NULL, 's'},
@@ -110,13 +118,13 @@ static int parse(struct options *o, int argc, char **argv) {
                                           {"rounds", 1, NULL, 'r'},
                                           {"help", 0, NULL, 'h'},
                                           {0}};
-    const char *tests[16];
+    const char *tests[MAX_TESTS];
     int n_tests = 0, n_files = 0;
     bool good = true;
     for (int option; good && (option = getopt_long(argc, argv, "", table, NULL)) != -1;)
         switch (option) {
         case 's': good = bench_shapes_add_file(&o->shapes, optarg), n_files++; break;
-        case 't': good = n_tests < 16, tests[good ? n_tests++ : 0] = optarg; break;
+        case 't': good = add_test(tests, &n_tests, optarg); break;
         case 'a': good = parse_type(optarg, &o->as); break;
         case 'i': good = parse_isa(optarg, &o->isa); break;
         case 'r': good = parse_rounds(optarg, &o->rounds); break;
@@ -165,7 +173,7 @@ static void choose_way(struct subject *s, const struct sa_problem *problem, cons
 static double seconds_of(const struct subject *s, const struct sa_cost_model *model) {
     const enum sa_cost_way way = model->weight[s->way][SA_COST_TILE] > 0 ? s->way : SA_AS_FLOATS;
     return s->row[CALL] * model->call_seconds +
-           sa_terms_cost(model->weight[way], model->beside, s->row) * model->unit_seconds;
+           sa_terms_cost(model->weight[way], model->beside[way], s->row) * model->unit_seconds;
 }
 
 static bool count_terms(struct subject *s, sa_engine *engine) {
@@ -245,9 +253,7 @@ static void weigh_slopes(double *row, const double *x) {
         few[t] = row[t];
     read[SA_COST_FEW_READ] = row[SA_COST_FEW_READ];
     read[SA_COST_FEW_APART] = row[SA_COST_FEW_APART];
-    const double all = sa_terms_cost(x, true, few), share = sa_terms_cost(x, true, read) / all;
-    if (!(all > 0))
-        return;
+    const double all = sa_terms_cost(x, true, few), share = all > 0 ? sa_terms_cost(x, true, read) / all : sqrt(0.5);
     for (int t = SA_COST_FEW_READ; t < SA_N_COST_TERMS; t++)
         row[t] *= read[t] > 0 ? share : sqrt(fmax(0, 1 - share * share));
 }
@@ -267,14 +273,17 @@ static void fit_once(const struct subject *subjects, int n, const double *before
     free(y);
 }
 
-/* Halfway each time: the slopes swing less. */
+/* Halfway each time: the slopes swing less, and what was 0 once has one. */
 static void fit(const struct subject *subjects, int n, double *x) {
-    enum { TIMES = 40 };
+    enum { TIMES = 60 };
     double before[N_COLUMNS] = {0};
+    fit_once(subjects, n, before, x);
+    for (int i = 0; i < N_COLUMNS; i++)
+        before[i] = i > SA_COST_FEW_READ && i < SA_N_COST_TERMS ? fmax(x[i], x[SA_COST_FEW_READ] / 10) : x[i];
     for (int time = 0; time < TIMES; time++) {
         fit_once(subjects, n, before, x);
         for (int i = 0; i < N_COLUMNS; i++)
-            before[i] = time == 0 ? x[i] : (before[i] + x[i]) / 2;
+            before[i] = (before[i] + x[i]) / 2;
     }
     memcpy(x, before, sizeof before);
 }
@@ -286,28 +295,35 @@ static void print_weights(const double *x, double unit) {
 }
 
 /* All ways of a kernel have the unit of its floats, since a batch may have several. */
-static void print_row(const double *x, enum sa_cost_way way, int isa) {
+static void print_row(const double *x, enum sa_cost_way way, int isa, double unit_of_floats) {
     static const char *const ways[SA_N_COST_WAYS] = {"floats", "pairs of bf16", "pairs of f16", "bytes"};
     double unit = x[SA_COST_PRODUCT] + x[SA_COST_STREAM] / SA_TILE_ROWS, call = x[CALL] > 0 ? x[CALL] : 1e-6;
     printf("The weights in src/cost.c of %s, %s:\n\n    ", isa_names[isa], ways[way]);
     if (way == SA_AS_FLOATS)
-        printf("%.4g, %.2g, true, ", unit, call);
-    print_weights(x, way == SA_AS_FLOATS ? unit : sa_cost_model_of(isa)->unit_seconds);
-    printf("\n\n");
+        printf("%.4g, %.2g, ", unit, call);
+    print_weights(x, way == SA_AS_FLOATS ? unit : unit_of_floats);
+    printf("\n    with few rows read and computed beside each other: its place in `beside` is true\n\n");
+}
+
+static void add_shares(const struct subject *s, const double *x, double *shares) {
+    double row[N_COLUMNS];
+    memcpy(row, s->row, sizeof row);
+    weigh_slopes(row, x);
+    for (int t = 0; t < N_COLUMNS; t++)
+        shares[t] += x[t] * row[t] / s->time.quarter;
 }
 
 /* Where the time of all shapes goes, each counted alike: a term that has no share is not needed. */
 static void print_shares(const struct subject *subjects, int n, const double *x) {
     printf("Of the fitted shapes' time:");
-    for (int t = 0; t < N_COLUMNS; t++) {
-        double share = 0;
-        int n_fitted = 0;
-        for (int i = 0; i < n; i++)
-            if (is_fitted(subjects, i))
-                share += x[t] * subjects[i].row[t] / subjects[i].time.quarter, n_fitted++;
-        share /= n_fitted;
-        printf(" %s %.1f %%%s", columns[t], 100 * share, t + 1 < N_COLUMNS ? "," : "\n\n");
-    }
+    double shares[N_COLUMNS] = {0}, n_fitted = 0;
+    for (int i = 0; i < n; i++)
+        if (is_fitted(subjects, i)) {
+            add_shares(&subjects[i], x, shares);
+            n_fitted++;
+        }
+    for (int t = 0; t < N_COLUMNS; t++)
+        printf(" %s %.1f %%%s", columns[t], 100 * shares[t] / n_fitted, t + 1 < N_COLUMNS ? "," : "\n\n");
 }
 
 /* With x NULL that of src/cost.c. */
@@ -340,47 +356,50 @@ static void print_line(const struct subject *s, const double *new) {
     printf("\n");
 }
 
+/* The gauges, which the speeds are taken from, tell nothing about them. */
+static int n_shown(const struct options *o) { return o->shapes.n - BENCH_GAUGES; }
+
 static void print_table(const struct subject *subjects, const struct options *o, const double *new) {
     printf("%-26s %10s %9s %12s %9s\n", "shape", "measured", "spread", "src/cost.c", "new");
-    for (int i = 0; i < o->shapes.n; i++) {
+    for (int i = 0; i < n_shown(o); i++) {
         if (i == o->n_fitted)
             printf("not fitted:\n");
         print_line(&subjects[i], is_fitted(subjects, i) ? new : NULL);
     }
     printf("\n");
-    print_summary("src/cost.c", subjects, 0, o->shapes.n, NULL);
+    print_summary("src/cost.c", subjects, 0, n_shown(o), NULL);
     print_summary("new, fitted", subjects, 0, o->n_fitted, new);
-    print_summary("new, others", subjects, o->n_fitted, o->shapes.n, new);
+    print_summary("new, others", subjects, o->n_fitted, n_shown(o), new);
 }
 
 /* Predicts all by src/cost.c as it would be here. */
-static bool apply_speeds(struct subject *subjects, const struct options *o, sa_engine *engine, int isa) {
+static bool apply_speeds(struct subject *subjects, const struct options *o, sa_engine *engine, int isa,
+                         struct bench_speeds *speeds) {
     const struct subject *gauges = &subjects[o->shapes.n - BENCH_GAUGES];
     const sa_batch *batches[BENCH_GAUGES];
     double seconds[BENCH_GAUGES];
-    struct bench_speeds speeds;
     for (int i = 0; i < BENCH_GAUGES; i++) {
         batches[i] = &gauges[i].c.batch;
         seconds[i] = gauges[i].time.quarter;
     }
-    if (!bench_gauge_speeds(engine, batches, seconds, &speeds))
+    if (!bench_gauge_speeds(engine, batches, seconds, speeds))
         return false;
-    const struct sa_cost_model model = sa_cost_model_at(sa_cost_model_of(isa), speeds.compute, speeds.memory);
+    const struct sa_cost_model model = sa_cost_model_at(sa_cost_model_of(isa), speeds->compute, speeds->memory);
     for (int i = 0; i < o->shapes.n; i++)
         subjects[i].seconds = seconds_of(&subjects[i], &model);
     printf("By two calls, a prompt and a step of decoding, this machine computes %.2f times as fast as that of "
            "src/cost.c\n"
            "and reads keys and values %.2f times as fast; its weights are taken at these speeds.\n\n",
-           speeds.compute, speeds.memory);
+           speeds->compute, speeds->memory);
     return true;
 }
 
-static bool tell(const struct subject *subjects, const struct options *o, int isa) {
+static bool tell(const struct subject *subjects, const struct options *o, int isa, double unit_of_floats) {
     double new[N_COLUMNS] = {0};
     fit(subjects, o->n_fitted, new);
     if (subjects[0].way == SA_AS_FLOATS && !(new[SA_COST_PRODUCT] + new[SA_COST_STREAM] > 0))
         return fprintf(stderr, "calibrate: these shapes do not tell what a multiply-add takes\n"), false;
-    print_row(new, subjects[0].way, isa);
+    print_row(new, subjects[0].way, isa, unit_of_floats);
     print_shares(subjects, o->n_fitted, new);
     print_table(subjects, o, new);
     return true;
@@ -419,12 +438,14 @@ static bool calibrate(struct subject *subjects, const struct options *o) {
     sa_engine_options options = {.struct_size = sizeof options, .n_threads = 1, .max_isa = o->isa};
     sa_engine_info info = {.struct_size = sizeof info};
     struct bench_arena arena = {0};
+    struct bench_speeds speeds;
     sa_engine *engine;
     if (sa_engine_create(&options, &engine) != SA_OK)
         return fail("no engine");
     sa_engine_get_info(engine, &info);
     bool good = open_subjects(subjects, o, &arena) && measure_all(subjects, o->shapes.n, engine, o->rounds) &&
-                apply_speeds(subjects, o, engine, info.isa) && tell(subjects, o, info.isa);
+                apply_speeds(subjects, o, engine, info.isa, &speeds) &&
+                tell(subjects, o, info.isa, sa_cost_model_of(info.isa)->unit_seconds / speeds.compute);
     for (int i = 0; i < o->shapes.n; i++) {
         bench_samples_free(&subjects[i].samples);
         bench_case_close(&subjects[i].c);

@@ -18,14 +18,14 @@
 static const struct sa_cost_model models[] = {
     {4.757e-9,
      1e-6,
-     false,
-     {{3907, 0.2317, 0.0151, 0, 6.943, 0, 0.3448, 0.5807, 1, 0.0151, 0.1348, 1.057, 0}}},               /* generic */
-    {2.175e-11, 1e-6, true, {{6.6e4, 10.4, 0.8, 0, 14, 7.5, 11, 0.647, 0.8828, 12.7, 1.2, 1.28, 1.6}}}, /* avx2 */
-    {1.029e-11, 1e-6, false, {AVX512_FLOATS}},                                                          /* avx512 */
-    {1.029e-11, 1e-6, false, {AVX512_FLOATS}}, /* avx512_bf16: its pairs have not been timed where they are fast */
+     {false},
+     {{3907, 0.2317, 0.0151, 0, 6.943, 0, 0.3448, 0.5807, 1, 0.0151, 0.1348, 1.057, 0}}},                 /* generic */
+    {2.175e-11, 1e-6, {true}, {{6.6e4, 10.4, 0.8, 0, 14, 7.5, 11, 0.647, 0.8828, 12.7, 1.2, 1.28, 1.6}}}, /* avx2 */
+    {1.029e-11, 1e-6, {false}, {AVX512_FLOATS}},                                                          /* avx512 */
+    {1.029e-11, 1e-6, {false}, {AVX512_FLOATS}}, /* avx512_bf16: its pairs have not been timed where they are fast */
     {1.029e-11,
      1e-6,
-     false,
+     {false},
      {AVX512_FLOATS, /* amx_bf16 */
       {4.527e+04, 25.12, 8.953, 9, 21.5, 7.4, 0, 0, 0, 25.74, 0, 0.1993, 2.3},
       {6.216e+04, 26.56, 14.57, 17.69, 21.7, 4.291, 0, 0.1567, 0.3394, 30.79, 0, 0.6205, 2.3},
@@ -194,9 +194,12 @@ double sa_terms_cost(const double weights[SA_N_COST_TERMS], bool beside, const d
 
 double sa_part_cost(const struct sa_cost_model *model, const struct sa_problem *problem, const struct sa_seq *seq,
                     int64_t tile, int64_t begin, int64_t end) {
+    const double *weights = sa_cost_weights(model, problem, seq);
+    const bool own = weights != model->weight[SA_AS_FLOATS];
     double terms[SA_N_COST_TERMS];
     count_terms(problem, seq, tile, begin, end, terms);
-    return sa_terms_cost(sa_cost_weights(model, problem, seq), model->beside, terms) * sa_abreast(seq);
+    return sa_terms_cost(weights, model->beside[own ? sa_cost_way_of(problem, seq) : SA_AS_FLOATS], terms) *
+           sa_abreast(seq);
 }
 
 double sa_tile_cost(const struct sa_cost_model *model, const struct sa_problem *problem, const struct sa_seq *seq,

@@ -38,9 +38,9 @@ enum sa_cost_term {
 enum sa_cost_way { SA_AS_FLOATS, SA_AS_BF16, SA_AS_F16, SA_AS_BYTES, SA_N_COST_WAYS };
 
 struct sa_cost_model {
-    double unit_seconds; /* of one thread */
-    double call_seconds; /* a call that runs in its caller, beyond its tiles */
-    bool beside; /* few rows are computed while others are read; false: their weights are of one after the other */
+    double unit_seconds;         /* of one thread */
+    double call_seconds;         /* a call that runs in its caller, beyond its tiles */
+    bool beside[SA_N_COST_WAYS]; /* few rows are computed while others are read; false: one after the other */
     double weight[SA_N_COST_WAYS][SA_N_COST_TERMS]; /* all 0: these kernels do not have that way */
 };
 

@@ -11,7 +11,7 @@
 /* ---------------------------------------------------------------- the request */
 
 /* Or 0, which stands for 1. */
-static bool is_speed(double speed) { return speed >= 0 && isfinite(speed); }
+static bool is_rate(double speed) { return speed == 0 || (speed >= 1e-6 && speed <= 1e6); }
 
 static sa_status check(const struct sa_engine *engine, const sa_simulation_request *r) {
     int n = engine->team.shape.n_threads;
@@ -23,13 +23,13 @@ static sa_status check(const struct sa_engine *engine, const sa_simulation_reque
     if (r->n_segments < 0 || (r->n_segments > 0 && !r->segments))
         return sa_fail(SA_INVALID, "sa_simulation_request.n_segments is %lld, segments is %s", (long long)r->n_segments,
                        r->segments ? "given" : "NULL");
-    if (!is_speed(r->compute_speed) || !is_speed(r->memory_speed))
+    if (!is_rate(r->compute_speed) || !is_rate(r->memory_speed))
         return sa_fail(
             SA_INVALID,
-            "sa_simulation_request.compute_speed is %g, memory_speed is %g, expected more than 0, or 0 for 1",
+            "sa_simulation_request.compute_speed is %g, memory_speed is %g, expected 1e-6 to 1e6, or 0 for 1",
             r->compute_speed, r->memory_speed);
     for (int t = 0; r->thread_speeds && t < n; t++)
-        if (r->thread_speeds[t] == 0 || !is_speed(r->thread_speeds[t]))
+        if (!(r->thread_speeds[t] > 0 && isfinite(r->thread_speeds[t])))
             return sa_fail(SA_INVALID, "sa_simulation_request.thread_speeds[%d] is %g, expected more than 0", t,
                            r->thread_speeds[t]);
     return SA_OK;

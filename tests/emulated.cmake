@@ -72,7 +72,7 @@ sa_emulated_test(test_terms SOURCES drawn.c)
 sa_emulated_test(test_kinds SOURCES ${kinds})
 
 # Keys split over threads, in the layout of four groups a pass.
-sa_emulated_test(test_splits SOURCES drawn.c)
+sa_emulated_test(test_splits SOURCES drawn.c paged.c)
 
 # The emulation itself.
 sa_test(test_emulated)

@@ -28,7 +28,7 @@ sa_test(test_machine INSIDE)
 sa_test(test_topology INSIDE)
 sa_test(test_quota INSIDE)
 sa_test(test_options INSIDE)
-sa_test(test_splits INSIDE SOURCES drawn.c)
+sa_test(test_splits INSIDE SOURCES drawn.c paged.c)
 sa_test(test_abreast INSIDE SOURCES drawn.c paged.c)
 sa_test(test_interlude INSIDE SOURCES drawn.c paged.c)
 

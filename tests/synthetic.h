@@ -19,7 +19,7 @@ struct team {
 /* One that stays when the library's are fitted anew, with every term in it. */
 static inline const struct sa_cost_model *test_model(void) {
     static const struct sa_cost_model model = {
-        2.5e-11, 1e-6, true, {{1000, 1.5, 10, 3, 4, 19, 5, 0.75, 0.7, 11, 2, 0.5, 0.9}}};
+        2.5e-11, 1e-6, {true}, {{1000, 1.5, 10, 3, 4, 19, 5, 0.75, 0.7, 11, 2, 0.5, 0.9}}};
     return &model;
 }
 

@@ -7,6 +7,7 @@
 #include "drawn.h"
 #include "engine.h"
 #include "engines.h"
+#include "paged.h"
 
 /* ---------------------------------------------------------------- teams that split as they are told */
 
@@ -188,6 +189,39 @@ START_TEST(split_is_unsplit_in_any_batch) {
 }
 END_TEST
 
+/* Every type that keys and values are stored in, and pages of either kind, few rows and more, by every team. */
+static const struct {
+    int q, kv, scale, page;
+} storages[] = {{SA_BF16, SA_BF16, SA_F32, 0}, {SA_F16, SA_F16, SA_F32, 0},   {SA_BF16, SA_I8, SA_F32, 0},
+                {SA_F32, SA_F32, SA_F32, 16},  {SA_BF16, SA_BF16, SA_F32, 5}, {SA_F16, SA_F16, SA_F32, 64},
+                {SA_F32, SA_I8, SA_F16, 16}};
+enum { N_STORAGES = sizeof storages / sizeof storages[0] };
+
+static int64_t check_storage(const struct teams *teams, int i, int64_t n_k, int64_t n_q) {
+    struct drawn drawn = drawn_batch((uint64_t)(10 * i + n_q), 4, 2, 20, 17);
+    drawn.batch.q_type = drawn.batch.o_type = storages[i].q;
+    drawn.batch.k_type = drawn.batch.v_type = storages[i].kv;
+    drawn.batch.scale_type = storages[i].scale;
+    drawn_add(&drawn, n_q, n_k, -1, 4);
+    drawn_add(&drawn, 1, n_k / 3, -1, 4);
+    drawn.batch.flags |= SA_CAUSAL;
+    if (storages[i].page)
+        drawn_page(&drawn, 0, 2, paging_of(&drawn.dice, storages[i].page));
+    const int64_t parts = check_teams(&drawn, teams);
+    drawn_free(&drawn);
+    return parts;
+}
+
+START_TEST(split_is_unsplit_however_it_is_stored) {
+    struct teams teams = {{NULL}};
+    const bool opened = open_teams(&teams, _i);
+    for (int i = 0; opened && i < N_STORAGES; i++)
+        for (int64_t n_q = 1; n_q <= 21; n_q += 10) /* 2, 22 and 42 rows of a kv head */
+            must(check_storage(&teams, i, is_slow(_i) ? 2500 : 12000, n_q) >= 2, "storage %d: nothing is split", i);
+    close_teams(&teams);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- calls at once */
 
 enum { N_CALLERS = 4 };
@@ -265,6 +299,7 @@ int main(void) {
     TCase *bits = add_case(suite, "bits");
     tcase_add_loop_test(bits, split_is_unsplit_at_the_edges_of_the_tree, ISA_FIRST, ISA_END);
     tcase_add_loop_test(bits, split_is_unsplit_in_any_batch, ISA_FIRST, ISA_END);
+    tcase_add_loop_test(bits, split_is_unsplit_however_it_is_stored, ISA_FIRST, ISA_END);
     tcase_add_test(add_case(suite, "callers"), callers_at_once_have_parts_of_their_own);
     tcase_add_test(add_case(suite, "choice"), tiles_are_split_where_it_helps);
     return run_suite(suite);

@@ -216,6 +216,8 @@ START_TEST(wrong_requests_are_refused) {
                                            {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 0, -1, 0},
                                            {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 0, 1, HUGE_VAL},
                                            {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 0, NAN, 1},
+                                           {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 0, 1, 1e-310},
+                                           {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 0, 1e7, 1},
                                            {sizeof good - 1, 2, 0, NULL, NULL, NULL, NULL, 0, 0, 0}};
     sa_simulation s = {.struct_size = sizeof s, .seconds = 7};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {

@@ -679,10 +679,10 @@ typedef struct sa_simulation_request {
                                     cache */
     sa_segment *segments;        /* NULL, or room for n_segments segments */
     int64_t n_segments;          /* >= 0. If there are more, the rest is left out; see sa_simulation.n_segments */
-    /* Another machine's rates over those of the one the kernels were measured on; > 0 and finite, 0: 1. The planner
-     * knows them, too. */
+    /* Another machine's rates over those of the one the kernels were measured on: 1e-6 to 1e6, 0: 1. The planner knows
+     * them, too. */
     double compute_speed; /* of all threads, besides thread_speeds: of everything but */
-    double memory_speed;  /* a thread's reading of k and v that few queries share, as in decoding */
+    double memory_speed;  /* a thread's reading of k and v the first time, which is what decoding mostly does */
 } sa_simulation_request;
 
 /* Seconds are the cost model's: see perf/README.md for how near they are. It knows nothing of memory that threads

@@ -38,6 +38,7 @@ struct plan_case {
     sa_simulation sim;
     sa_segment *segments; /* [sim.n_segments], if a picture is wanted */
     double measured;      /* seconds, lower quartile; 0: not measured */
+    double spread;        /* distance of the quartiles over that */
 };
 
 struct plan {

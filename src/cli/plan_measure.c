@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "bench_copies.h"
 #include "cli.h"
 #include "plan.h"
+#include "progress.h"
 
 enum { ROUNDS = 7, MAX_ROUND_SAMPLES = 20, MAX_SAMPLES = ROUNDS * MAX_ROUND_SAMPLES };
 static const double round_seconds = 0.05, sample_seconds = 50e-6;
@@ -14,7 +16,7 @@ struct subject {
     const struct bench_shape *shape;
     struct bench_copies copies;
     int n_calls, n; /* calls a sample */
-    double at[MAX_SAMPLES], seconds;
+    double at[MAX_SAMPLES], seconds, spread;
 };
 
 struct subjects {
@@ -65,23 +67,30 @@ static bool visit(sa_engine *engine, struct subject *s) {
 }
 
 /* All batches in turns, so that a disturbance hits everyone alike. */
-static bool measure(sa_engine *engine, struct subjects *all) {
-    for (int i = 0; i < all->n; i++)
+static bool measure(sa_engine *engine, struct subjects *all, struct progress *progress) {
+    for (int i = 0; i < all->n; i++) {
         if (!prepare(engine, &all->at[i]))
             return false;
+        __atomic_add_fetch(&progress->done, 1, __ATOMIC_RELAXED);
+    }
     for (int round = 0; round < ROUNDS; round++)
-        for (int i = 0; i < all->n; i++)
+        for (int i = 0; i < all->n; i++) {
             if (!visit(engine, &all->at[i]))
                 return false;
+            __atomic_add_fetch(&progress->done, 1, __ATOMIC_RELAXED);
+        }
     for (int i = 0; i < all->n; i++) {
         struct subject *s = &all->at[i];
         qsort(s->at, (size_t)s->n, sizeof *s->at, compare);
         s->seconds = s->at[s->n / 4];
+        s->spread = s->at[3 * s->n / 4] / s->seconds - 1;
     }
     return true;
 }
 
 /* ---------------------------------------------------------------- what is measured */
+
+static double memory_bytes(void) { return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE); }
 
 static bool open_subjects(struct subjects *all, const struct plan *plan) {
     struct bench_extent extent = {0};
@@ -94,6 +103,9 @@ static bool open_subjects(struct subjects *all, const struct plan *plan) {
         all->at[i].shape = shape;
         extent = bench_extent_max(extent, bench_copies_extent(shape, bench_copies_of(shape)));
     }
+    if ((double)bench_extent_bytes(extent) > memory_bytes())
+        return complain("--measure would take %s of tensors, more than this machine has",
+                        bytes_text((double)bench_extent_bytes(extent)));
     if (!bench_arena_open(&all->arena, extent))
         return complain("no memory for %s of tensors", bytes_text((double)bench_extent_bytes(extent)));
     for (int i = 0; i < all->n; i++)
@@ -110,6 +122,14 @@ static void close_subjects(struct subjects *all) {
     bench_arena_close(&all->arena);
 }
 
+static bool measure_under_bar(sa_engine *engine, struct subjects *all) {
+    struct progress progress;
+    progress_start(&progress, (int64_t)(ROUNDS + 1) * all->n);
+    const bool good = measure(engine, all, &progress);
+    progress_stop(&progress);
+    return good;
+}
+
 static bool read_gauges(const struct subjects *all, struct plan *plan) {
     const struct subject *gauges = &all->at[plan->n_cases];
     const sa_batch *batches[BENCH_GAUGES];
@@ -123,9 +143,9 @@ static bool read_gauges(const struct subjects *all, struct plan *plan) {
 
 bool plan_measure(struct plan *plan) {
     struct subjects all = {0};
-    bool good = open_subjects(&all, plan) && measure(plan->engine, &all) && read_gauges(&all, plan);
+    bool good = open_subjects(&all, plan) && measure_under_bar(plan->engine, &all) && read_gauges(&all, plan);
     for (int i = 0; good && i < plan->n_cases; i++)
-        plan->cases[i].measured = all.at[i].seconds;
+        plan->cases[i].measured = all.at[i].seconds, plan->cases[i].spread = all.at[i].spread;
     close_subjects(&all);
     return good;
 }

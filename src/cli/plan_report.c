@@ -102,18 +102,20 @@ static void print_notes(const struct plan *plan) {
 
 static void print_measured(const struct plan *plan) {
     double worst = 0;
-    printf("\n%-24s %10s %10s %8s\n", "batch", "measured", "predicted", "error");
+    printf("\n%-24s %10s %8s %10s %8s\n", "batch", "measured", "spread", "predicted", "error");
     for (int i = 0; i < plan->n_cases; i++) {
         const struct plan_case *c = &plan->cases[i];
         double error = plan_predicted(c) / c->measured - 1;
         worst = fmax(worst, fabs(error));
-        printf("%-24s %10s %10s %+6.1f %%\n", c->shape->name, time_text(c->measured), time_text(plan_predicted(c)),
-               100 * error);
+        printf("%-24s %10s %6.1f %% %10s %+6.1f %%\n", c->shape->name, time_text(c->measured), 100 * c->spread,
+               time_text(plan_predicted(c)), 100 * error);
     }
-    printf(
-        "largest error %.1f %%; measured: lower quartile by the clock; predicted: with %s for the call itself, at the\n"
-        "speeds of this machine as two other calls found them, a prompt and a step of decoding: --at %.2f,%.2f\n",
-        100 * worst, time_text(plan->cases[0].sim.overhead_seconds), plan->speeds.compute, plan->speeds.memory);
+    printf("largest error %.1f %%; measured: lower quartile by the clock, and how far it is to the upper one; an error "
+           "below\n"
+           "that is noise; predicted: with %s for the call itself, at the speeds of this machine as two other calls "
+           "found\n"
+           "them, a prompt and a step of decoding: --at %.2f,%.2f\n",
+           100 * worst, time_text(plan->cases[0].sim.overhead_seconds), plan->speeds.compute, plan->speeds.memory);
 }
 
 void plan_print(const struct plan *plan) {

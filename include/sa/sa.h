@@ -492,7 +492,7 @@ typedef struct sa_append {
  * their pages and scales, n_q, n_k, q_offset, dimensions, heads, types and flags are looked at: q, o and lse may be
  * empty; of the page tables only the entries of pages that are written to. The memory behind sa_tensor.data of k and v,
  * and behind sa_scales.data, is written although the pointers are to const. The rows that are written must not overlap
- * the new tokens of the sequence; these may be other rows of its pool, as when a page of no SA_I8 is copied.
+ * the new tokens of the sequence; these may be other rows of its pool, as when a page is copied, unless of SA_I8.
  *
  * Values are rounded to nearest, ties to even; those of the cache's own type keep their bits. To SA_I8 with a scale a
  * token: scale = max |x| / 127 over the dimensions, rounded to scale_type, element = x / scale rounded and kept within

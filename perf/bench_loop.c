@@ -61,7 +61,7 @@ struct tiles {
 
 static void compute_tiles(void *argument, int64_t item, int32_t worker) {
     struct tiles *tiles = argument;
-    const float sum = tile_loop(tiles->isa, tiles->n_times);
+    float sum = tile_loop(tiles->isa, tiles->n_times);
     (void)item;
     (void)worker;
     __atomic_store(&tiles->sink, &sum, __ATOMIC_RELAXED);

@@ -215,7 +215,7 @@ START_TEST(wrong_requests_are_refused) {
                                            {sizeof good, 2, 0, NULL, NULL, NULL, &segment, -1, 0, 0},
                                            {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 0, -1, 0},
                                            {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 0, 1, HUGE_VAL},
-                                           {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 0, NAN, 1},
+                                           {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 0, (double)NAN, 1},
                                            {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 0, 1, 1e-310},
                                            {sizeof good, 2, 0, NULL, NULL, NULL, NULL, 0, 1e7, 1},
                                            {sizeof good - 1, 2, 0, NULL, NULL, NULL, NULL, 0, 0, 0}};

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What register tiles get of the multiply-add peak: keys and queries come from the first-level cache, sums go back
- * there. A product of matrices is hardly faster. Where another program has the core's other thread the peak, which
- * needs no loads, may stay as it is while this falls. */
+ * there. Where others slow a core the peak, which needs no loads, may stay as it is while this falls. */
 #ifndef PERF_TILE_H
 #define PERF_TILE_H
 

@@ -148,7 +148,7 @@ START_TEST(segments_come_as_far_as_there_is_room) {
 }
 END_TEST
 
-/* Everything twice as fast takes half as long; memory alone only what few queries read. A request of the size that it
+/* Everything twice as fast takes half as long; memory alone matters to few queries. A request of the size that it
  * had before has neither. */
 START_TEST(a_machine_may_be_faster) {
     sa_engine *engine = engine_for("core:3 pu:1", 0);
